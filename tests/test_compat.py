@@ -1,0 +1,347 @@
+"""modAL's own loops, with scikit-learn's classifiers, under the installed versions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from modal_balance import compat
+from modal_balance.compat import repair_modal
+
+pytest.importorskip("modAL")
+import modAL.batch
+import modAL.models
+import modAL.models.base
+import modAL.models.learners
+import modAL.utils.data
+import pandas as pd
+
+pytestmark = pytest.mark.modal
+
+X, Y = load_iris(return_X_y=True)
+COLUMNS = ["sepal length", "sepal width", "petal length", "petal width"]
+FIRST = np.arange(0, 150, 10)  # rows labelled at the start
+INDEXES = {
+    "reversed": np.arange(150)[::-1],
+    "strings": [f"flower {i}" for i in range(150)],
+    "duplicates": np.repeat(np.arange(75), 2),
+    "levels": pd.MultiIndex.from_product([["a", "b", "c"], range(50)]),
+}
+SKLEARN_IS_NEW = tuple(int(n) for n in sklearn.__version__.split(".")[:2]) >= (1, 8)
+PANDAS_IS_NEW = int(pd.__version__.split(".")[0]) >= 2
+
+
+@pytest.fixture(autouse=True)
+def repaired(monkeypatch):
+    """These tests are about the repaired modAL, whatever the environment says."""
+    monkeypatch.delenv("MODAL_BALANCE_NO_COMPAT", raising=False)
+    repair_modal()
+
+
+def rows(data, indices):
+    return data.iloc[indices] if hasattr(data, "iloc") else data[indices]
+
+
+def make_learner(pool, offset=0, C=1.0):
+    first = FIRST + offset
+    return modAL.models.ActiveLearner(
+        LogisticRegression(C=C, max_iter=1000),
+        X_training=rows(pool, first),
+        y_training=Y[first],
+    )
+
+
+def make_committee(pool):
+    return modAL.models.Committee(
+        [make_learner(pool, offset, C) for offset, C in enumerate((0.1, 1.0, 10.0))]
+    )
+
+
+def run_loop(learner, pool, n_rounds=4):
+    """Query and teach; return all queried rows in their order."""
+    queried = []
+    for _ in range(n_rounds):
+        indices, instances = learner.query(pool, n_instances=3)
+        np.testing.assert_array_equal(np.asarray(instances), X[indices])
+        learner.teach(rows(pool, indices), Y[indices])
+        queried.extend(int(i) for i in indices)
+    return queried
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_learner_takes_a_frame_like_an_array(index):
+    frame = pd.DataFrame(X, columns=COLUMNS, index=INDEXES[index])
+    on_array, on_frame = make_learner(X), make_learner(frame)
+
+    queried = run_loop(on_array, X)
+    assert run_loop(on_frame, frame) == queried
+
+    expected_rows = [*FIRST, *queried]
+    np.testing.assert_array_equal(on_array.X_training, X[expected_rows])
+    pd.testing.assert_frame_equal(on_frame.X_training, frame.iloc[expected_rows])
+    for learner in (on_array, on_frame):
+        np.testing.assert_array_equal(learner.y_training, Y[expected_rows])
+    np.testing.assert_array_equal(on_frame.predict_proba(frame), on_array.predict_proba(X))
+    assert on_frame.score(frame, Y) > 0.9
+
+
+@pytest.mark.parametrize("index", INDEXES)
+def test_committee_takes_a_frame_like_an_array(index):
+    frame = pd.DataFrame(X, columns=COLUMNS, index=INDEXES[index])
+    on_array, on_frame = make_committee(X), make_committee(frame)
+
+    assert run_loop(on_frame, frame) == run_loop(on_array, X)
+
+    for a, f in zip(on_array.learner_list, on_frame.learner_list, strict=True):
+        np.testing.assert_array_equal(f.X_training.to_numpy(), a.X_training)
+    np.testing.assert_array_equal(on_frame.vote_proba(frame), on_array.vote_proba(X))
+    assert on_frame.score(frame, Y) > 0.9
+
+
+def test_frames_are_joined_by_column_name():
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    learner = make_learner(frame)
+    learner.teach(frame.iloc[[1, 2]][COLUMNS[::-1]], Y[[1, 2]])
+    pd.testing.assert_frame_equal(learner.X_training, frame.iloc[[*FIRST, 1, 2]])
+
+
+def test_frame_of_several_dtypes_keeps_them():
+    frame = pd.DataFrame(X, columns=COLUMNS).astype({"sepal width": "float32"})
+    frame["petal width"] = pd.Categorical(frame["petal width"])
+    learner = make_learner(frame)
+    learner.teach(frame.iloc[[1, 51, 101]], Y[[1, 51, 101]])
+    pd.testing.assert_series_equal(learner.X_training.dtypes, frame.dtypes)
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_fit_and_teach_only_new(as_frame):
+    pool = pd.DataFrame(X, columns=COLUMNS) if as_frame else X
+    learner, committee = make_learner(pool), make_committee(pool)
+
+    def check(taught):
+        for member in [learner, *committee.learner_list]:
+            expected = clone(member.estimator).fit(rows(pool, taught), Y[taught])
+            np.testing.assert_array_equal(member.predict_proba(pool), expected.predict_proba(pool))
+
+    everything = np.arange(150)
+    learner.fit(pool, Y)
+    committee.fit(pool, Y)
+    check(everything)
+
+    learner.teach(rows(pool, FIRST), Y[FIRST], only_new=True)
+    committee.teach(rows(pool, FIRST), Y[FIRST], only_new=True)
+    check(FIRST)
+
+
+def test_learner_that_starts_with_no_labels():
+    learner = modAL.models.ActiveLearner(LogisticRegression(max_iter=1000))
+    learner.teach(X[FIRST], Y[FIRST])
+    learner.teach(X[FIRST + 1], Y[FIRST + 1])
+    assert learner.X_training.shape == (30, 4)
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
+def test_sparse_pool_stays_sparse(make):
+    on_array, on_sparse = make_learner(X), make_learner(make(X))
+    on_array.teach(X[[1, 2]], Y[[1, 2]])
+    on_sparse.teach(make(X)[[1, 2]], Y[[1, 2]])
+    assert scipy.sparse.issparse(on_sparse.X_training)
+    np.testing.assert_array_equal(on_sparse.X_training.toarray(), on_array.X_training)
+
+
+def test_force_all_finite_still_decides_whether_nan_is_taken():
+    with_nan = X.copy()
+    with_nan[0, 0] = np.nan
+    strict = modAL.models.ActiveLearner(HistGradientBoostingClassifier())
+    with pytest.raises(ValueError, match="contains NaN"):
+        strict.teach(with_nan, Y)
+    lenient = modAL.models.ActiveLearner(HistGradientBoostingClassifier(), force_all_finite=False)
+    lenient.teach(with_nan, Y)
+    assert lenient.score(with_nan, Y) > 0.9
+
+
+def test_wrong_shapes_are_still_refused():
+    learner = make_learner(X)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        learner.teach(X[:3], Y[:2])
+    with pytest.raises(ValueError, match="dimensions of the new training data"):
+        learner.teach(X[:3, :2], Y[:3])
+
+
+def test_rows_of_an_array_are_not_joined_to_a_frame():
+    learner = make_learner(pd.DataFrame(X, columns=COLUMNS))
+    with pytest.raises(TypeError, match="cannot concatenate"):
+        learner.teach(X[:3], Y[:3])
+
+
+def test_add_row_takes_a_row_of_a_frame():
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    joined = modAL.utils.data.add_row(frame.iloc[:2], frame.iloc[2])
+    pd.testing.assert_frame_equal(joined, frame.iloc[:3])
+
+
+@pytest.mark.skipif(np.__version__ < "2", reason="modAL 0.4.1 uses np.bool, absent until NumPy 2")
+def test_ranked_batches_on_arrays():
+    learner = make_learner(X)
+    learner.query_strategy = modAL.batch.uncertainty_batch_sampling
+    assert len(set(run_loop(learner, X))) == 12
+
+
+def test_names_of_what_is_repaired():
+    holder = "base" if hasattr(modAL.models.base, "check_X_y") else "learners"
+    expected = []
+    if PANDAS_IS_NEW:
+        expected += ["modAL.batch.data_vstack", "modAL.utils.data.data_vstack"]
+        expected += [f"modAL.models.{holder}.data_vstack", "modAL.utils.data_vstack"]
+    if SKLEARN_IS_NEW:
+        expected += [f"modAL.models.{holder}.check_X_y"]
+    # modAL.expected_error cannot be imported under NumPy >= 1.24, but may be here otherwise.
+    assert sorted(expected) == [n for n in repair_modal() if "expected_error" not in n]
+
+
+def modal_functions():
+    return {
+        (module, name): vars(module)[name]
+        for module_name, module in sys.modules.items()
+        if module_name.split(".")[0] == "modAL"
+        for name in ("check_X_y", "data_vstack")
+        if name in vars(module)
+    }
+
+
+def test_second_call_changes_nothing():
+    names, before = repair_modal(), modal_functions()
+    assert repair_modal() == names
+    assert modal_functions() == before
+
+
+def test_nothing_is_touched_where_nothing_is_broken(monkeypatch):
+    def check_X_y(X, y, *, force_all_finite="deprecated", ensure_all_finite=None):
+        """scikit-learn 1.6's, which takes both names."""
+
+    def data_vstack(blocks):
+        """modAL's, which works with pandas 1."""
+
+    monkeypatch.setattr(pd.DataFrame, "append", None, raising=False)
+    old = {"check_X_y": check_X_y, "data_vstack": data_vstack}
+    for module, name in modal_functions():
+        monkeypatch.setattr(module, name, old[name])
+
+    assert repair_modal() == ()
+    assert set(modal_functions().values()) == set(old.values())
+
+
+@pytest.mark.parametrize("broken", ["check_X_y", "data_vstack"])
+def test_only_what_is_broken_is_repaired(monkeypatch, broken):
+    def check_X_y(X, y, *, force_all_finite=True):
+        """scikit-learn 1.5's."""
+
+    def broken_function(*args):
+        """scikit-learn 1.8's, and modAL's with pandas 2."""
+
+    functions = {"check_X_y": check_X_y, "data_vstack": broken_function}
+    if broken == "check_X_y":
+        functions["check_X_y"] = broken_function
+        monkeypatch.setattr(pd.DataFrame, "append", None, raising=False)
+    else:
+        monkeypatch.delattr(pd.DataFrame, "append", raising=False)
+    for module, name in modal_functions():
+        monkeypatch.setattr(module, name, functions[name])
+
+    names = repair_modal()
+    assert names
+    assert {name.rpartition(".")[2] for name in names} == {broken}
+    for (_, name), function in modal_functions().items():
+        assert (function.__module__ == compat.__name__) == (name == broken)
+
+
+@pytest.mark.parametrize(("value", "off"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_environment_variable(monkeypatch, value, off):
+    names = repair_modal()
+    monkeypatch.setenv("MODAL_BALANCE_NO_COMPAT", value)
+    assert repair_modal() == (() if off else names)
+
+
+def run_python(code, **environment):
+    """Run code in a new interpreter, where nothing has been repaired yet."""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        cwd=Path(compat.__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+TEACH = """
+import modal_balance.compat
+{call}
+import pandas as pd
+from modAL.models import ActiveLearner
+from modAL.utils.data import data_vstack
+from sklearn.linear_model import LogisticRegression
+
+frame = pd.DataFrame({{"a": [0.0, 1.0, 2.0, 3.0]}})
+
+def teach():
+    learner = ActiveLearner(LogisticRegression())
+    learner.teach(frame, [0, 0, 1, 1])
+
+def stack():
+    data_vstack((frame, frame))
+
+for function in (teach, stack):
+    try:
+        function()
+    except Exception as error:
+        print(type(error).__name__, error)
+    else:
+        print("works")
+"""
+
+
+def test_modal_works_once_repaired():
+    call = "modal_balance.compat.repair_modal()"
+    assert run_python(TEACH.format(call=call)) == ["works", "works"]
+
+
+def test_modal_is_broken_when_repairs_are_switched_off():
+    call = "assert modal_balance.compat.repair_modal() == ()"
+    teach, stack = run_python(TEACH.format(call=call), MODAL_BALANCE_NO_COMPAT="1")
+    if SKLEARN_IS_NEW:
+        assert teach.startswith("TypeError") and "force_all_finite" in teach
+    else:
+        assert teach == "works"
+    if PANDAS_IS_NEW:
+        assert stack.startswith("AttributeError") and "append" in stack
+    else:
+        assert stack == "works"
+
+
+def test_without_modal_nothing_happens():
+    code = """
+import builtins, sys
+sys.modules["modAL"] = None  # importing it now raises ImportError
+import modal_balance.compat
+
+wanted, real_import = [], builtins.__import__
+def noting_import(name, *args):
+    wanted.append(name)
+    return real_import(name, *args)
+
+builtins.__import__ = noting_import
+assert modal_balance.compat.repair_modal() == ()
+print(*wanted)
+"""
+    assert run_python(code) == ["modAL.models"]  # and not pandas
