@@ -1,0 +1,392 @@
+"""BALanCe and Batch-BALanCe in closed form.
+
+S: hypotheses    N: points of the pool    C: classes    E: edges    b: points of a batch
+
+An edge e = {k, l} joins two hypotheses of different equivalence classes and has a weight w_e.
+With the likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective is
+
+    Delta(x_1..x_b) = sum over y_1..y_b of pbar(y_1..y_b) sum_e w_e (1 - lambda_k lambda_l)(y)
+
+y stands for y_1..y_b. pbar is a mean over hypotheses j, and given a hypothesis the labels are
+independent. The sum over
+the C^b configurations therefore factorises:
+
+    G_x[j, e]       = sum_c p_j(c|x) lambda_k(c|x) lambda_l(c|x)
+    Delta(x_1..x_b) = sum_e w_e (1 - (1/S) sum_j prod_i G_{x_i}[j, e])
+
+With W[j, e] = w_e / S times the product of G[j, e] over the points chosen so far, adding x gains
+
+    gain(x) = sum_{j,e} W[j, e] (1 - G_x[j, e])
+            = sum_{c,e} (W^T p)[e, c] (1 - lambda_k lambda_l)(c|x)
+
+a matrix product and a sum of terms that are all >= 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from ..exceptions import RandomSelectionWarning
+from .greedy import RandomState, Ties, greedy
+from .probabilities import check_probabilities, likelihood_deficit
+
+# Edges are taken in blocks of this size, so that the intermediate products stay in cache.
+EDGE_BLOCK = 256
+
+
+def balance_scores(
+    proba: Tensor, edges: Tensor, weights: Tensor | None = None, *, chunk_size: int = 512
+) -> Tensor:
+    """Return the BALanCe score of every single point.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses that lie in different equivalence classes.
+    weights : Tensor of shape (E,) or None, default=None
+        Non-negative weight of each edge. None: 1 / E each.
+    chunk_size : int, default=512
+        Number of points treated at once; does not change the result.
+
+    Returns
+    -------
+    Tensor of shape (N,), float64
+        Scores, between 0 and the sum of the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``proba`` does not hold probabilities, or edges and weights do not fit it.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
+    Class Annealing*, ICLR 2023, Eq. 3.
+
+    Examples
+    --------
+    Two hypotheses that agree on the first point and contradict each other on the second:
+
+    >>> import torch
+    >>> from modal_balance import balance_scores
+    >>> proba = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    >>> balance_scores(proba, torch.tensor([[0, 1]]))
+    tensor([0., 1.], dtype=torch.float64)
+    """
+    return PairCoverage(proba, edges, weights, chunk_size=chunk_size).gains()
+
+
+def balance_batch(
+    proba: Tensor,
+    edges: Tensor,
+    weights: Tensor | None = None,
+    n_instances: int = 1,
+    *,
+    pending: Tensor | None = None,
+    cover_tolerance: float = 1e-4,
+    ties: Ties = "random",
+    random_state: RandomState = None,
+    chunk_size: int = 512,
+) -> tuple[Tensor, Tensor]:
+    """Choose a batch of points by Batch-BALanCe: greedily, in closed form, for any batch size.
+
+    A few informative points soon leave almost no edge weight to cut, and what then remains
+    describes label configurations that will hardly ever be seen. When less than
+    ``cover_tolerance`` of the weight is left, the full weight is therefore put back, and the
+    batch goes on with a further cover among the points not yet chosen.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points, float32 or float64.
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses that lie in different equivalence classes.
+    weights : Tensor of shape (E,) or None, default=None
+        Non-negative weight of each edge. None: 1 / E each.
+    n_instances : int, default=1
+        Size of the batch, at most N.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions of the same hypotheses on points that are already out for annotation. They
+        count as chosen before the batch begins.
+    cover_tolerance : float in [0, 1), default=1e-4
+        Share of the edge weight under which a further cover begins. With 0 the paper's objective
+        is followed to the end; a further cover then begins only when no weight is left at all.
+    ties : {"random", "first"}, default="random"
+        Which of several points with the same gain, up to rounding, is chosen.
+    random_state : int, RandomState instance or None, default=None
+        Breaks ties, and chooses the points where there are no edges.
+    chunk_size : int, default=512
+        Number of points treated at once; does not change the result.
+
+    Returns
+    -------
+    indices : Tensor of shape (n_instances,), int64
+        The chosen points, in the order of choice.
+    gains : Tensor of shape (n_instances,), float64
+        What each adds to the objective, in the units of ``weights``. Within one cover they sum
+        to the objective Delta of its points.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Warns
+    -----
+    RandomSelectionWarning
+        If there are no edges, so that the batch is a random one, or if some points were chosen at
+        random because nothing left in the pool tells two hypotheses of an edge apart.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
+    Class Annealing*, ICLR 2023, Eq. 4 and Algorithm 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance import balance_batch
+    >>> proba = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    >>> indices, gains = balance_batch(proba, torch.tensor([[0, 1]]), n_instances=1)
+    >>> indices, gains
+    (tensor([1]), tensor([1.], dtype=torch.float64))
+    """
+    picks = list(
+        iter_balance_batch(
+            proba,
+            edges,
+            weights,
+            n_instances,
+            pending=pending,
+            cover_tolerance=cover_tolerance,
+            ties=ties,
+            random_state=random_state,
+            chunk_size=chunk_size,
+        )
+    )
+    indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
+    return indices, torch.tensor([gain for _, gain in picks], dtype=torch.float64)
+
+
+def iter_balance_batch(
+    proba: Tensor,
+    edges: Tensor,
+    weights: Tensor | None = None,
+    n_instances: int = 1,
+    *,
+    pending: Tensor | None = None,
+    cover_tolerance: float = 1e-4,
+    ties: Ties = "random",
+    random_state: RandomState = None,
+    chunk_size: int = 512,
+) -> Iterator[tuple[int, float]]:
+    """Yield the picks of :func:`balance_batch` one by one, as (index, gain).
+
+    Parameters, errors and warnings are those of :func:`balance_batch`; the arguments are checked
+    before the first pick is asked for.
+    """
+    objective = PairCoverage(
+        proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
+    )
+    if not 1 <= n_instances <= objective.n_points:
+        raise ValueError(
+            f"proba has {objective.n_points} points but n_instances={n_instances}. "
+            f"Ask for 1 to {objective.n_points}."
+        )
+    objective.add_pending(pending)
+    if len(edges) == 0:
+        warnings.warn(
+            "There are no edges: no two hypotheses compared lie further apart than tau, so every "
+            "point scores 0 and the batch is chosen at random. Use more hypotheses or a smaller "
+            "tau (a smaller annealing ratio), or stop labelling: the model has settled.",
+            RandomSelectionWarning,
+            stacklevel=2,
+        )
+        chosen = check_random_state(random_state).permutation(objective.n_points)[:n_instances]
+        return iter([(int(index), 0.0) for index in chosen])
+    return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))
+
+
+def _warn_where_random(picks: Iterator[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+    """Pass the picks on, and warn at the end where a gain of 0 shows that they were random."""
+    n_random = 0
+    for index, gain in picks:
+        n_random += gain == 0
+        yield index, gain
+    if n_random:
+        warnings.warn(
+            f"{n_random} points were chosen at random: no point left in the pool tells the two "
+            "hypotheses of any edge apart. Ask for fewer points, or pass a pool that resembles "
+            "the reference pool.",
+            RandomSelectionWarning,
+            stacklevel=2,
+        )
+
+
+class PairCoverage:
+    """The objective Delta with the points chosen so far, ready for the next.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses.
+    weights : Tensor of shape (E,) or None, default=None
+        Weight of each edge. None: 1 / E each.
+    cover_tolerance : float, default=0.0
+        See :func:`balance_batch`.
+    chunk_size : int, default=512
+        Number of points treated at once.
+
+    Attributes
+    ----------
+    n_points : int
+        N.
+    tie_tolerance : float
+        Relative difference under which two gains are equal up to rounding.
+    """
+
+    def __init__(
+        self,
+        proba: Tensor,
+        edges: Tensor,
+        weights: Tensor | None = None,
+        *,
+        cover_tolerance: float = 0.0,
+        chunk_size: int = 512,
+    ) -> None:
+        check_probabilities(proba)
+        if proba.dtype not in (torch.float32, torch.float64):
+            proba = proba.float()
+        n_hypotheses, self.n_points, self.n_classes = proba.shape
+        if not 0 <= cover_tolerance < 1:
+            raise ValueError(f"cover_tolerance must lie in [0, 1), got {cover_tolerance}.")
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}.")
+        self.first, self.second = _check_edges(edges, n_hypotheses).to(proba.device).unbind(1)
+        self.weights = _check_weights(weights, len(edges)).to(proba.device).double()  # (E,)
+        self.proba = proba.contiguous()
+        self.deficit = likelihood_deficit(self.proba)  # (S, N, C)
+        self.cover_tolerance = cover_tolerance
+        self.chunk_size = chunk_size
+        self.tie_tolerance = 1e-5 if proba.dtype == torch.float32 else 1e-12
+        self._begin_cover()
+
+    def _begin_cover(self) -> None:
+        # W = scale * remaining, the largest value of remaining is 1: however little is left, it is
+        # told apart. W is small, so it stays in float64 where the predictions are float32.
+        n_hypotheses = self.proba.shape[0]
+        largest = self.weights.max().item() if len(self.weights) else 0.0
+        self.scale = largest / n_hypotheses
+        self.remaining = (self.weights / (largest or 1.0)).repeat(n_hypotheses, 1)  # (S, E)
+        self.full_weight = self._weight_left()
+
+    def _weight_left(self) -> float:
+        return self.scale * self.remaining.sum().item()
+
+    def gains(self) -> Tensor:
+        """Return what each point of the pool would add to the objective.
+
+        Returns
+        -------
+        Tensor of shape (N,), float64, on the CPU
+        """
+        gains = torch.empty(self.n_points, dtype=torch.float64, device=self.proba.device)
+        weight = self.remaining.to(self.proba.dtype)  # (S, E)
+        for start in range(0, self.n_points, self.chunk_size):
+            chunk = slice(start, start + self.chunk_size)
+            gains[chunk] = self._chunk_gains(
+                self.proba[:, chunk].flatten(1), self.deficit[:, chunk].flatten(1), weight
+            )
+        return gains.mul_(self.scale).cpu()
+
+    def _chunk_gains(self, proba: Tensor, deficit: Tensor, weight: Tensor) -> Tensor:
+        """Return the gains, over ``scale``, of n points given as two (S, n*C) matrices."""
+        total = torch.zeros(proba.shape[1], dtype=proba.dtype, device=proba.device)  # (n*C,)
+        one = torch.ones((), dtype=proba.dtype, device=proba.device)
+        for start in range(0, len(self.first), EDGE_BLOCK):
+            block = slice(start, start + EDGE_BLOCK)
+            # 1 - lambda_k lambda_l = d_k + d_l (1 - d_k), free of cancellation
+            cut = deficit[self.first[block]].lerp_(one, deficit[self.second[block]])  # (E, n*C)
+            mass = weight[:, block].T @ proba  # (E, n*C)
+            total += cut.mul_(mass).sum(0)
+        return total.view(-1, self.n_classes).sum(1)  # (n,)
+
+    def add(self, point: int) -> None:
+        """Choose a point of the pool.
+
+        Parameters
+        ----------
+        point : int
+            Its index.
+        """
+        self._multiply(self.proba[:, point])
+
+    def add_pending(self, pending: Tensor | None) -> None:
+        """Choose points that are not in the pool.
+
+        Parameters
+        ----------
+        pending : Tensor of shape (S, M, C) or None
+            Predictions of the same hypotheses on them.
+        """
+        if pending is None:
+            return
+        check_probabilities(pending, name="pending")
+        n_hypotheses, _, n_classes = self.proba.shape
+        if (pending.shape[0], pending.shape[2]) != (n_hypotheses, n_classes):
+            raise ValueError(
+                f"pending has {pending.shape[0]} hypotheses and {pending.shape[2]} classes, proba "
+                f"has {n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
+            )
+        for proba in pending.to(self.proba.device).unbind(1):
+            self._multiply(proba)
+
+    def _multiply(self, proba: Tensor) -> None:
+        """Multiply W by the G of a point, given as (S, C); begin a new cover if little is left."""
+        if len(self.first) == 0:
+            return
+        proba = proba.double()
+        ratio = proba / proba.amax(-1, keepdim=True)  # (S, C)
+        agreement = proba @ (ratio[self.first] * ratio[self.second]).T  # (S, E), G of the point
+        self.remaining *= agreement.clamp_(max=1)
+        largest = self.remaining.max().item()
+        scale = self.scale * largest
+        if scale < 1e-290 or self._weight_left() <= self.cover_tolerance * self.full_weight:
+            self._begin_cover()
+        else:
+            self.remaining /= largest
+            self.scale = scale
+
+
+def _check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
+    if not isinstance(edges, Tensor) or edges.dtype != torch.int64:
+        kind = f"a tensor of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
+        raise TypeError(f"edges must be an int64 torch tensor, got {kind}.")
+    if edges.ndim != 2 or edges.shape[1] != 2:
+        raise ValueError(f"edges must have the shape (edges, 2), got {tuple(edges.shape)}.")
+    if len(edges) and not (0 <= edges.min() and edges.max() < n_hypotheses):
+        raise ValueError(
+            f"edges names hypotheses {int(edges.min())} to {int(edges.max())}, but proba has "
+            f"{n_hypotheses}: indices must lie in 0..{n_hypotheses - 1}."
+        )
+    return edges
+
+
+def _check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
+    if weights is None:
+        return torch.full((n_edges,), 1 / max(n_edges, 1), dtype=torch.float64)
+    if not isinstance(weights, Tensor) or weights.shape != (n_edges,):
+        shape = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise ValueError(f"weights must be a tensor of shape ({n_edges},), got {shape}.")
+    if not bool((weights >= 0).all()) or (n_edges and not 0 < weights.sum().item() < torch.inf):
+        raise ValueError("weights must be finite, non-negative and not all 0.")
+    return weights

@@ -1,0 +1,100 @@
+"""The greedy loop, shared by all objectives of batches.
+
+N: points of the pool
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+RandomState = int | np.random.RandomState | None
+Ties = Literal["random", "first"]
+
+
+class Objective(Protocol):
+    """A set function of points of a pool, as the greedy loop sees it."""
+
+    n_points: int
+    tie_tolerance: float
+
+    def gains(self) -> Tensor:
+        """Return what adding each point of the pool would gain, (N,) float64 on the CPU."""
+        ...
+
+    def add(self, point: int) -> None:
+        """Add a point to the set."""
+        ...
+
+
+def greedy(
+    objective: Objective,
+    n_instances: int,
+    *,
+    ties: Ties = "random",
+    random_state: RandomState = None,
+) -> Iterator[tuple[int, float]]:
+    """Yield ``n_instances`` different points, each with the largest gain given those before it.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to maximise.
+    n_instances : int
+        How many points to pick, at most ``objective.n_points``.
+    ties : {"random", "first"}, default="random"
+        Which of the points whose gains are equal, up to the objective's relative
+        ``tie_tolerance``, is picked: a random one, or the one with the lowest index.
+    random_state : int, RandomState instance or None, default=None
+        Breaks ties.
+
+    Yields
+    ------
+    index : int
+        Index of the point.
+    gain : float
+        What it adds to the objective.
+
+    References
+    ----------
+    Nemhauser, Wolsey, Fisher, *An analysis of approximations for maximizing submodular set
+    functions*, 1978.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.greedy import greedy
+    >>> class Sum:
+    ...     n_points, tie_tolerance = 3, 1e-12
+    ...     def gains(self):
+    ...         return torch.tensor([2.0, 5.0, 3.0], dtype=torch.float64)
+    ...     def add(self, point):
+    ...         pass
+    >>> list(greedy(Sum(), 2))
+    [(1, 5.0), (2, 3.0)]
+    """
+    if ties == "random":
+        rank = torch.from_numpy(check_random_state(random_state).permutation(objective.n_points))
+    elif ties == "first":
+        rank = torch.arange(objective.n_points)
+    else:
+        raise ValueError(f"ties={ties!r} is unknown. Choose 'random' or 'first'.")
+    return _picks(objective, n_instances, rank)
+
+
+def _picks(objective: Objective, n_instances: int, rank: Tensor) -> Iterator[tuple[int, float]]:
+    """Yield the picks of :func:`greedy`; among ties, the point of the lowest rank."""
+    chosen: list[int] = []
+    for _ in range(n_instances):
+        if chosen:
+            objective.add(chosen[-1])
+        gains = objective.gains().index_fill_(0, torch.tensor(chosen, dtype=torch.int64), -1)
+        best = gains.max().item()
+        tied = (gains >= best * (1 - objective.tie_tolerance)).nonzero().flatten()
+        chosen.append(int(tied[rank[tied].argmin()]))
+        yield chosen[-1], gains[chosen[-1]].item()

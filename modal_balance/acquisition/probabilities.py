@@ -1,0 +1,90 @@
+"""Checks and transformations of predicted probabilities, shared by all acquisition functions.
+
+S: hypotheses    N: points    C: classes
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Softmax in float32 misses 1 by about C * 1e-7; half precision by about 1e-3.
+SUM_TOLERANCE = 5e-3
+
+
+def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") -> None:
+    """Raise unless the last dimension of ``proba`` holds probability distributions.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+    name : str, default="proba"
+        What the error message calls the tensor.
+    cause : str, default=""
+        The likely cause and what to do, appended to the error message.
+
+    Raises
+    ------
+    TypeError
+        If ``proba`` is not a floating-point tensor.
+    ValueError
+        If the shape is wrong, a value is NaN or negative, or a row does not sum to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition import check_probabilities
+    >>> check_probabilities(torch.full((2, 3, 4), 0.25))
+    """
+    if not isinstance(proba, Tensor) or not proba.is_floating_point():
+        kind = f"a tensor of {proba.dtype}" if isinstance(proba, Tensor) else type(proba).__name__
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind}.")
+    if proba.ndim != 3 or proba.shape[0] < 1:
+        raise ValueError(
+            f"{name} must have the shape (hypotheses, points, classes) with at least one "
+            f"hypothesis, got {tuple(proba.shape)}."
+        )
+    if proba.shape[2] < 2:
+        raise ValueError(
+            f"{name} has {proba.shape[2]} class: at least two classes are needed to tell "
+            "hypotheses apart."
+        )
+    if proba.numel() == 0:
+        return
+    hint = f" {cause}" if cause else ""
+    # A NaN fails every comparison, so both tests below are written to fail on it.
+    sums = proba.sum(-1, dtype=torch.promote_types(proba.dtype, torch.float32))  # (S, N)
+    if not bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
+        worst = sums.flatten()[(sums - 1).abs().nan_to_num(nan=torch.inf).argmax()].item()
+        what = "contains NaN" if worst != worst else f"has a row that sums to {worst:.4g}, not 1"
+        raise ValueError(f"{name} {what}.{hint}")
+    smallest = proba.min().item()
+    if smallest < 0:
+        raise ValueError(f"{name} has a negative probability ({smallest:.4g}).{hint}")
+
+
+def likelihood_deficit(proba: Tensor) -> Tensor:
+    """Return 1 - lambda, with lambda = p(y | h) / max_y' p(y' | h) the likelihood ratio.
+
+    Computed as (max - p) / max, which keeps its relative precision where lambda is near 1.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (..., C)
+        Probabilities.
+
+    Returns
+    -------
+    Tensor of shape (..., C)
+        Values in [0, 1]; 0 at the most probable class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition import likelihood_deficit
+    >>> likelihood_deficit(torch.tensor([0.5, 0.25, 0.25]))
+    tensor([0.0000, 0.5000, 0.5000])
+    """
+    largest = proba.amax(-1, keepdim=True)  # (..., 1)
+    return (largest - proba) / largest  # (..., C)

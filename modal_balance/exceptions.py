@@ -1,0 +1,25 @@
+"""Warnings of the package."""
+
+from __future__ import annotations
+
+
+class RandomSelectionWarning(UserWarning):
+    """Points were chosen at random, because nothing told them apart.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from modal_balance import RandomSelectionWarning
+    >>> warnings.filterwarnings("ignore", category=RandomSelectionWarning)
+    """
+
+
+class UnseenDropoutWarning(UserWarning):
+    """A layer drops activations inside itself, where its masks cannot be fixed.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from modal_balance import UnseenDropoutWarning
+    >>> warnings.filterwarnings("ignore", category=UnseenDropoutWarning)
+    """

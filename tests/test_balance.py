@@ -1,0 +1,350 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import delta_by_enumeration, greedy_by_enumeration, random_proba
+
+from modal_balance import RandomSelectionWarning, all_pairs, balance_batch, balance_scores
+from modal_balance.acquisition.balance import PairCoverage
+
+cases = st.builds(
+    random_proba,
+    seed=st.integers(0, 10**6),
+    n_hypotheses=st.integers(2, 6),
+    n_points=st.integers(4, 7),
+    n_classes=st.integers(2, 3),
+    hard=st.sampled_from([0.0, 0.3]),
+    sharpness=st.sampled_from([0.5, 2.0, 8.0]),
+)
+
+
+def random_edges(proba, seed=0):
+    """A random non-empty subset of all pairs, with random weights."""
+    rng = np.random.default_rng(seed)
+    pairs = all_pairs(len(proba))
+    pairs = pairs[torch.from_numpy(rng.permutation(len(pairs))[: rng.integers(1, len(pairs) + 1)])]
+    return pairs, torch.from_numpy(rng.uniform(0.1, 1, size=len(pairs)))
+
+
+def coverage_of(proba, edges, weights, batch):
+    """Delta of a batch by the closed form: the sum of its gains."""
+    objective = PairCoverage(proba, edges, weights)
+    total = 0.0
+    for point in batch:
+        total += objective.gains()[point].item()
+        objective.add(point)
+    return total
+
+
+def graded_pool(n_points=400, n_pairs=20, n_classes=5, dtype=torch.float32, seed=0):
+    """A pool in which few points are uncertain, as in practice, and its edges."""
+    proba = random_proba(seed, 2 * n_pairs, n_points, n_classes, sharpness=1.5).to(dtype)
+    edges = torch.arange(2 * n_pairs).view(2, n_pairs).T.contiguous()
+    return proba, edges
+
+
+# --- the closed form is the paper's objective -----------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(proba=cases, seed=st.integers(0, 10**6), batch_size=st.integers(1, 4))
+def test_closed_form_equals_the_enumeration_of_all_configurations(proba, seed, batch_size):
+    edges, weights = random_edges(proba, seed)
+    batch = np.random.default_rng(seed).permutation(proba.shape[1])[:batch_size].tolist()
+    # One cover only: with hard predictions nothing may be left before the batch ends.
+    objective = PairCoverage(proba, edges, weights)
+    agreement = torch.ones(len(proba), len(edges), dtype=torch.float64)
+    for point in batch:
+        ratio = proba[:, point] / proba[:, point].amax(-1, keepdim=True)
+        agreement *= proba[:, point] @ (ratio[edges[:, 0]] * ratio[edges[:, 1]]).T
+    closed = (weights * (1 - agreement.mean(0))).sum().item()
+    exact = delta_by_enumeration(proba, edges, weights, batch)
+    assert closed == pytest.approx(exact, abs=1e-12)
+    gains = []
+    for point in batch:
+        before = objective.full_weight
+        gains.append(objective.gains()[point].item())
+        objective.add(point)
+        if objective._weight_left() == before:  # a new cover: its gains are counted afresh
+            return
+    assert sum(gains) == pytest.approx(exact, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(proba=cases, seed=st.integers(0, 10**6))
+def test_batch_is_the_greedy_maximiser_of_the_enumerated_objective(proba, seed):
+    edges, weights = random_edges(proba, seed)
+    indices, gains = balance_batch(
+        proba, edges, weights, 3, cover_tolerance=0, ties="first", random_state=0
+    )
+    exact = [
+        delta_by_enumeration(proba, edges, weights, indices[:size].tolist()) for size in (1, 2, 3)
+    ]
+    if exact[1] < sum(weights) * (1 - 1e-9):  # otherwise nothing is left for the third point
+        best = greedy_by_enumeration(proba, edges, weights, 3)
+        assert delta_by_enumeration(proba, edges, weights, best) == pytest.approx(exact[2], 1e-9)
+        assert gains.cumsum(0).tolist() == pytest.approx(exact, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(proba=cases, seed=st.integers(0, 10**6))
+def test_scores_equal_the_enumeration_of_single_points(proba, seed):
+    edges, weights = random_edges(proba, seed)
+    expected = [delta_by_enumeration(proba, edges, weights, [x]) for x in range(proba.shape[1])]
+    assert balance_scores(proba, edges, weights).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(proba=cases, seed=st.integers(0, 10**6))
+def test_objective_is_monotone_and_submodular(proba, seed):
+    edges, weights = random_edges(proba, seed)
+    a, b, x = np.random.default_rng(seed).permutation(proba.shape[1])[:3].tolist()
+
+    def delta(*batch):
+        return delta_by_enumeration(proba, edges, weights, list(batch))
+
+    objective = PairCoverage(proba, edges, weights)
+    first = objective.gains()
+    objective.add(a)
+    then = objective.gains()
+    assert delta(a, x) >= delta(a) - 1e-12
+    assert delta(a, x) - delta(a) >= delta(a, b, x) - delta(a, b) - 1e-12
+    if objective._weight_left() < objective.full_weight:
+        assert (then <= first + 1e-12).all()
+        assert (then >= 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(proba=cases, seed=st.integers(0, 10**6))
+def test_permuting_the_hypotheses_changes_nothing(proba, seed):
+    edges, weights = random_edges(proba, seed)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(proba)))
+    renamed = order.argsort()[edges]
+    assert torch.allclose(
+        balance_scores(proba[order], renamed, weights), balance_scores(proba, edges, weights)
+    )
+
+
+# --- precision, chunks, ties ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pairing", ["disjoint", "all"])
+@pytest.mark.parametrize("chunk_size", [1, 7, 64, 400, 4096])
+def test_any_chunk_size_gives_the_same_picks(chunk_size, pairing):
+    proba, edges = graded_pool(n_pairs=12)
+    proba[:, 200:] = proba[:, :200]  # every point twice: the ties must fall alike, too
+    if pairing == "all":
+        edges = all_pairs(len(proba))
+    expected = balance_batch(proba, edges, None, 12, random_state=3)
+    found = balance_batch(proba, edges, None, 12, random_state=3, chunk_size=chunk_size)
+    assert found[0].tolist() == expected[0].tolist()
+    assert torch.allclose(found[1], expected[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("cover_tolerance", [1e-4, 0.0])
+@pytest.mark.parametrize("sharpness", [1.5, 6.0])
+def test_float32_picks_what_float64_picks_up_to_ties(cover_tolerance, sharpness):
+    exact = random_proba(0, 40, 400, 5, sharpness=sharpness)
+    edges = torch.arange(40).view(2, 20).T.contiguous()
+    indices, gains = balance_batch(
+        exact.float(), edges, None, 50, cover_tolerance=cover_tolerance, ties="first"
+    )
+    objective = PairCoverage(exact, edges, None, cover_tolerance=cover_tolerance)
+    for pick, index in enumerate(indices.tolist()):
+        if pick:
+            objective.add(int(indices[pick - 1]))
+        possible = objective.gains().index_fill(0, indices[:pick], -1)
+        assert possible[index] >= possible.max() * (1 - 1e-4)
+        assert gains[pick].item() == pytest.approx(possible[index].item(), rel=1e-3)
+    assert len(set(indices.tolist())) == 50
+
+
+def test_gains_stay_positive_and_distinct_to_the_end_without_further_covers():
+    # The released code scores totals in float32: after a few picks all of them are 1.0.
+    proba, edges = graded_pool()
+    _, gains = balance_batch(proba, edges, None, 30, cover_tolerance=0, random_state=0)
+    assert (gains > 0).all()
+    assert gains[-1] < 1e-10 * gains[0]
+    assert (gains[1:] < gains[:-1]).all()
+
+
+def test_random_ties_are_broken_by_the_random_state_and_first_ties_by_index():
+    proba, edges = graded_pool(n_points=10)
+    proba = proba[:, [0]].expand(-1, 10, -1)
+    first = [balance_batch(proba, edges, None, 1, random_state=s)[0].item() for s in range(30)]
+    again = [balance_batch(proba, edges, None, 1, random_state=s)[0].item() for s in range(30)]
+    assert first == again
+    assert len(set(first)) > 5
+    assert balance_batch(proba, edges, None, 3, ties="first")[0].tolist() == [0, 1, 2]
+
+
+def test_global_random_states_are_left_alone():
+    proba, edges = graded_pool()
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    balance_batch(proba, edges, None, 5, random_state=0)
+    assert (np.random.get_state()[1] == numpy_state).all()
+    assert (torch.get_rng_state() == torch_state).all()
+
+
+def test_inputs_are_not_changed():
+    proba, edges = graded_pool()
+    weights = torch.rand(len(edges))
+    copies = proba.clone(), edges.clone(), weights.clone()
+    balance_batch(proba, edges, weights, 12, pending=proba[:, :3], random_state=0)
+    for given_now, copy in zip((proba, edges, weights), copies, strict=True):
+        assert torch.equal(given_now, copy)
+
+
+def test_duplicates_of_one_point_are_all_chosen_once():
+    proba, edges = graded_pool(n_points=6)
+    proba = proba[:, [0] * 6]
+    assert sorted(balance_batch(proba, edges, None, 6, random_state=0)[0].tolist()) == list(
+        range(6)
+    )
+
+
+def test_half_precision_is_computed_in_float32():
+    proba, edges = graded_pool(n_points=50)
+    half = proba.bfloat16()
+    assert torch.allclose(balance_scores(half, edges), balance_scores(half.float(), edges))
+
+
+# --- further covers -------------------------------------------------------------------------------
+
+
+def contradiction(n_points):
+    """Two hypotheses, sure and contrary on every point: one label cuts their edge entirely."""
+    proba = torch.zeros(2, n_points, 2)
+    proba[0, :, 0] = proba[1, :, 1] = 1
+    return proba, torch.tensor([[0, 1]])
+
+
+@pytest.mark.parametrize("cover_tolerance", [0.0, 1e-4])
+def test_a_new_cover_begins_when_nothing_is_left(cover_tolerance):
+    proba, edges = contradiction(4)
+    indices, gains = balance_batch(
+        proba, edges, None, 4, cover_tolerance=cover_tolerance, random_state=0
+    )
+    assert sorted(indices.tolist()) == [0, 1, 2, 3]
+    assert gains.tolist() == [1, 1, 1, 1]
+
+
+def test_a_new_cover_begins_when_less_than_the_tolerance_is_left():
+    proba, edges = graded_pool()
+    _, to_the_end = balance_batch(proba, edges, None, 20, cover_tolerance=0, ties="first")
+    indices, gains = balance_batch(proba, edges, None, 20, cover_tolerance=1e-4, ties="first")
+    # sum of all gains so far = weight cut; the rest is what is left of 1
+    left = 1 - np.cumsum(to_the_end.numpy())
+    spent = int(np.argmax(left <= 1e-4)) + 1  # picks of the first cover
+    assert gains[:spent].tolist() == to_the_end[:spent].tolist()
+    single = balance_scores(proba, edges)
+    single[indices[:spent]] = -1
+    assert indices[spent] == single.argmax()
+    assert gains[spent].item() == pytest.approx(single.max().item())
+
+
+def test_gains_of_a_cover_sum_to_delta_of_its_points():
+    proba, edges = graded_pool(n_points=8, n_pairs=3, n_classes=3, dtype=torch.float64)
+    indices, gains = balance_batch(proba, edges, None, 3, cover_tolerance=0, random_state=0)
+    weights = torch.full((3,), 1 / 3, dtype=torch.float64)
+    expected = delta_by_enumeration(proba, edges, weights, indices.tolist())
+    assert gains.sum().item() == pytest.approx(expected, abs=1e-12)
+
+
+# --- pending points -------------------------------------------------------------------------------
+
+
+def test_pending_points_count_as_chosen():
+    proba, edges = graded_pool()
+    indices, gains = balance_batch(proba, edges, None, 6, cover_tolerance=0, ties="first")
+    rest, rest_gains = balance_batch(
+        proba,
+        edges,
+        None,
+        3,
+        pending=proba[:, indices[:3]],
+        cover_tolerance=0,
+        ties="first",
+    )
+    assert rest.tolist() == indices[3:].tolist()
+    assert torch.allclose(rest_gains, gains[3:], rtol=1e-4)
+
+
+def test_a_twin_of_a_pending_point_loses_its_gain():
+    proba, edges = contradiction(1)
+    unsure = torch.tensor([[[0.6, 0.4]], [[0.4, 0.6]]])
+    pool = torch.cat([proba * 0.999 + 0.0005, unsure], dim=1)
+    alone, _ = balance_batch(pool, edges, ties="first", cover_tolerance=0)
+    _, gain = balance_batch(pool, edges, pending=pool[:, :1], ties="first", cover_tolerance=0)
+    assert alone.item() == 0
+    assert gain.item() < 0.01 * balance_scores(pool, edges)[1].item()
+
+
+def test_more_pending_points_than_one_cover_still_leave_something_to_choose():
+    proba, edges = graded_pool()
+    _, gains = balance_batch(proba, edges, None, 3, pending=proba[:, :100], random_state=0)
+    assert gains[0] > 1e-5
+
+
+# --- nothing to tell apart ------------------------------------------------------------------------
+
+
+def test_without_edges_the_batch_is_random_seeded_and_announced():
+    proba, _ = graded_pool()
+    none = torch.zeros((0, 2), dtype=torch.int64)
+    batches = []
+    for seed in (0, 0, 1):
+        with pytest.warns(RandomSelectionWarning, match="no edges"):
+            indices, gains = balance_batch(proba, none, None, 10, random_state=seed)
+        assert gains.tolist() == [0] * 10
+        assert len(set(indices.tolist())) == 10
+        batches.append(indices.tolist())
+    assert batches[0] == batches[1] != batches[2]
+    assert batches[0] != sorted(batches[0])
+    assert balance_scores(proba, none).tolist() == [0] * 400
+
+
+def test_points_without_any_gain_are_chosen_at_random_and_announced():
+    proba, edges = contradiction(10)
+    proba[:, 2:] = torch.tensor([1.0, 0.0])  # both hypotheses agree, and are sure
+    tails = set()
+    for seed in range(5):
+        with pytest.warns(RandomSelectionWarning, match="2 points were chosen at random"):
+            indices, gains = balance_batch(proba, edges, None, 4, random_state=seed)
+        assert set(indices[:2].tolist()) == {0, 1}
+        assert gains.tolist() == [1, 1, 0, 0]
+        tails.add(tuple(indices[2:].tolist()))
+    assert len(tails) > 1
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n_instances": 0}, ValueError, "n_instances=0"),
+        ({"n_instances": 401}, ValueError, "400 points but n_instances=401"),
+        ({"cover_tolerance": 1.0}, ValueError, "cover_tolerance"),
+        ({"chunk_size": 0}, ValueError, "chunk_size"),
+        ({"ties": "last"}, ValueError, "ties='last'"),
+        ({"edges": torch.tensor([[0, 40]])}, ValueError, "edges names hypotheses 0 to 40"),
+        ({"edges": torch.tensor([[-1, 4]])}, ValueError, "edges names"),
+        ({"edges": torch.tensor([0, 1])}, ValueError, "shape"),
+        ({"edges": [[0, 1]]}, TypeError, "edges must be an int64"),
+        ({"edges": torch.tensor([[0.0, 1.0]])}, TypeError, "edges must be an int64"),
+        ({"weights": torch.ones(3)}, ValueError, "weights must be a tensor of shape"),
+        ({"weights": -torch.ones(20)}, ValueError, "non-negative"),
+        ({"weights": torch.zeros(20)}, ValueError, "not all 0"),
+        ({"weights": torch.full((20,), torch.nan)}, ValueError, "finite"),
+        ({"pending": torch.full((40, 2, 3), 1 / 3)}, ValueError, "pending has 40 hypotheses and 3"),
+        ({"pending": torch.ones((40, 2, 5))}, ValueError, "pending has a row that sums to 5"),
+        ({"proba": torch.ones((40, 2, 5))}, ValueError, "proba has a row that sums to 5"),
+    ],
+)
+def test_bad_input_is_refused_by_name(change, error, message):
+    proba, edges = graded_pool()
+    arguments = {"proba": proba, "edges": edges, "n_instances": 2, "random_state": 0} | change
+    with pytest.raises(error, match=message):
+        balance_batch(**arguments)
