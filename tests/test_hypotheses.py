@@ -1,0 +1,350 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.dataset import Dataset
+from torch import nn
+from toy import digits, fast_classifier, fitted_classifier, fitted_net, skorch_net
+
+from modal_balance import DropoutHypotheses, UnseenDropoutWarning, draw_hypotheses
+from modal_balance.hypotheses import validation_error, validation_error_on
+
+S = 6
+
+
+def samples(estimator, X, n_samples=S, random_state=0):
+    return draw_hypotheses(estimator, n_samples, random_state=random_state).predict_proba_samples(X)
+
+
+# --- skorch nets ----------------------------------------------------------------------------------
+
+
+def test_samples_equal_passes_with_the_masks_applied_by_hand():
+    X, _ = digits()
+    net = fitted_net()
+    proba = DropoutHypotheses(net, S, seed=3).predict_proba_samples(X)
+    assert proba.shape == (S, len(X), 4)
+    assert proba.dtype == torch.float32
+    linear, relu, _, out = net.module_
+    for draw in range(S):
+        uniform = np.random.default_rng([3, 0, 0, draw]).random(32, dtype=np.float32)
+        mask = torch.from_numpy(uniform >= 0.5).float() / 0.5
+        with torch.no_grad():
+            expected = torch.softmax(out(relu(linear(torch.from_numpy(X))) * mask), -1)
+        assert torch.allclose(proba[draw], expected, atol=1e-6)
+
+
+def test_the_mean_approaches_that_of_ordinary_dropout():
+    X, _ = digits()
+    net = fitted_net()
+    mean = samples(net, X[:20], n_samples=2000).mean(0)
+    with torch.no_grad():
+        net.module_.train()
+        passes = [torch.softmax(net.module_(torch.from_numpy(X[:20])), -1) for _ in range(2000)]
+    assert torch.allclose(mean, torch.stack(passes).mean(0), atol=0.02)
+
+
+def test_a_row_is_predicted_alike_alone_shuffled_and_split():
+    X, _ = digits()
+    hypotheses = draw_hypotheses(fitted_net(), S, random_state=0)
+    whole = hypotheses.predict_proba_samples(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    assert torch.allclose(hypotheses.predict_proba_samples(X[order]), whole[:, order], atol=1e-6)
+    for part in (slice(5, 6), slice(100, 350)):
+        assert torch.allclose(hypotheses.predict_proba_samples(X[part]), whole[:, part], atol=1e-6)
+
+
+def test_the_seed_decides_the_draw():
+    X, _ = digits()
+    net = fitted_net()
+    assert torch.equal(samples(net, X[:5]), samples(net, X[:5]))
+    assert not torch.equal(samples(net, X[:5], random_state=1), samples(net, X[:5]))
+    state = np.random.RandomState(0)
+    assert not torch.equal(
+        samples(net, X[:5], random_state=state), samples(net, X[:5], random_state=state)
+    )
+
+
+def test_float64_evaluates_a_copy_with_the_same_masks():
+    X, _ = digits()
+    net = fitted_net()
+    single = DropoutHypotheses(net, S, seed=0).predict_proba_samples(X)
+    double = DropoutHypotheses(net, S, seed=0, dtype=torch.float64).predict_proba_samples(X)
+    assert double.dtype == torch.float64
+    assert torch.allclose(single.double(), double, atol=1e-6)
+    assert next(net.module_.parameters()).dtype == torch.float32
+
+
+def test_pickled_hypotheses_are_the_same():
+    X, _ = digits()
+    hypotheses = draw_hypotheses(fitted_net(), S, random_state=0)
+    copy = pickle.loads(pickle.dumps(hypotheses))
+    assert torch.equal(copy.predict_proba_samples(X), hypotheses.predict_proba_samples(X))
+
+
+class Named(nn.Module):
+    """Takes its input by name, as dicts and DataFrames are passed."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.drop, self.out = nn.Linear(64, 16), nn.Dropout(0.5), nn.Linear(16, 4)
+
+    def forward(self, left, right):
+        return self.out(self.drop(torch.relu(self.hidden(torch.cat([left, right], 1)))))
+
+
+class Columns(nn.Module):
+    """One argument for each column of a DataFrame."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.out = nn.Dropout(0.5), nn.Linear(2, 4)
+
+    def forward(self, a, b):
+        return self.out(self.drop(torch.cat([a, b], 1)))
+
+
+def test_every_kind_of_skorch_input_gives_the_same_samples():
+    X, y = digits()
+    net = fitted_net()
+    expected = samples(net, X)
+    for same in (torch.from_numpy(X), X.astype(np.float64), sparse.csr_matrix(X), Dataset(X)):
+        assert torch.allclose(samples(net, same), expected, atol=1e-6)
+
+
+def test_dicts_of_arrays_reach_the_module_by_name():
+    X, y = digits()
+    torch.manual_seed(0)
+    parts = {"left": X[:, :30], "right": torch.from_numpy(X[:, 30:])}
+    net = skorch_net(Named()).fit({"left": X[:40, :30], "right": X[:40, 30:]}, y[:40])
+    proba = samples(net, parts)
+    assert proba.shape == (S, len(X), 4)
+    one = {"left": X[7:8, :30], "right": X[7:8, 30:]}
+    assert torch.allclose(samples(net, one), proba[:, 7:8], atol=1e-6)
+
+
+def test_data_frames_reach_the_module_by_column():
+    X, y = digits()
+    frame = pd.DataFrame(X[:, 18:20], columns=["a", "b"], index=np.arange(len(X)) * 3 + 7)
+    net = skorch_net(Columns()).fit(frame[:40], y[:40])
+    proba = samples(net, frame)
+    as_dict = {"a": X[:, 18:19], "b": X[:, 19:20]}
+    assert torch.allclose(proba, samples(net, as_dict), atol=1e-6)
+
+
+def test_images_pass_through_a_convolutional_net():
+    X, y = digits()
+    images = X.reshape(-1, 1, 8, 8)
+    module = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Dropout2d(0.5), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(216, 4),
+    )  # fmt: skip
+    net = skorch_net(module).fit(images[:40], y[:40])
+    proba = samples(net, images)
+    assert proba.shape == (S, len(X), 4)
+    assert torch.allclose(samples(net, images[300:310]), proba[:, 300:310], atol=1e-6)
+
+
+def test_a_dataset_of_ones_own_is_read_through_the_nets_iterator():
+    class Halved(Dataset):
+        def transform(self, X, y):
+            return super().transform(X / 2, y)
+
+    X, _ = digits()
+    net = fitted_net()
+    assert torch.allclose(samples(net, Halved(X)), samples(net, X / 2), atol=1e-6)
+
+
+def test_binary_nets_have_two_columns():
+    X, y = digits()
+    module = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+    net = NeuralNetBinaryClassifier(module, train_split=None, max_epochs=1, verbose=0)
+    net.fit(X[:60], (y[:60] > 1).astype(np.float32))
+    proba = samples(net, X)
+    assert proba.shape == (S, len(X), 2)
+    assert torch.allclose(proba.sum(-1), torch.ones(S, len(X)))
+
+
+def test_modules_that_return_probabilities_or_tuples_are_understood():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.out = nn.Dropout(0.5), nn.Linear(64, 4)
+
+        def forward(self, x):
+            return torch.softmax(self.out(self.drop(x)), -1), x
+
+    X, _ = digits()
+    net = NeuralNetClassifier(Pair(), verbose=0).initialize()  # NLLLoss: no nonlinearity
+    proba = samples(net, X)
+    assert torch.allclose(proba.sum(-1), torch.ones(S, len(X)))
+
+
+def test_a_nonlinearity_of_ones_own_is_used():
+    X, _ = digits()
+    net = fitted_net(predict_nonlinearity=lambda z: torch.softmax(z / 10, -1))
+    logits = samples(fitted_net(), X[:9]).log()
+    assert torch.allclose(samples(net, X[:9]), torch.softmax(logits / 10, -1), atol=1e-6)
+
+
+def test_logits_without_a_nonlinearity_are_refused_with_the_cause():
+    X, _ = digits()
+    net = fitted_net(predict_nonlinearity=None)
+    with pytest.raises(ValueError, match="prediction has a row that sums to .*CrossEntropyLoss"):
+        samples(net, X)
+
+
+def test_a_regression_net_is_no_distribution():
+    X, _ = digits()
+    net = NeuralNet(nn.Sequential(nn.Dropout(), nn.Linear(64, 1)), criterion=nn.MSELoss)
+    with pytest.raises(ValueError, match="1 class"):
+        samples(net.initialize(), X)
+
+
+def test_rows_that_do_not_fit_are_refused():
+    X, _ = digits()
+    net = fitted_net()
+    with pytest.raises(ValueError, match=r"cannot be run on a row of X, shape \(1, 5\)"):
+        samples(net, X[:, :5])
+    with pytest.raises(ValueError, match="no rows"):
+        samples(net, X[:0])
+    spoilt = X.copy()
+    spoilt[600, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        samples(net, spoilt)
+
+
+def test_hidden_dropout_is_announced():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(8, 6, num_layers=2, dropout=0.5, batch_first=True)
+            self.drop, self.out = nn.Dropout(0.5), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.out(self.drop(self.rnn(x.view(-1, 8, 8))[0][:, -1]))
+
+    X, _ = digits()
+    net = skorch_net(Recurrent()).initialize()
+    with pytest.warns(UnseenDropoutWarning, match=r"rnn \(GRU\)"):
+        hypotheses = draw_hypotheses(net, S, random_state=0)
+    proba = hypotheses.predict_proba_samples(X)
+    assert torch.allclose(hypotheses.predict_proba_samples(X[9:10]), proba[:, 9:10], atol=1e-5)
+
+
+def test_nothing_is_disturbed():
+    X, _ = digits()
+    net = fitted_net(
+        nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4))
+    )
+    net.module_.train()
+    state = {name: value.clone() for name, value in net.module_.state_dict().items()}
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    samples(net, X)
+
+    class Mine(Dataset):
+        """Read through a data loader, which draws a seed from torch's global state."""
+
+    samples(net, Mine(X))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert all(module.training for module in net.module_.modules())
+    assert all(torch.equal(state[k], v) for k, v in net.module_.state_dict().items())
+
+
+def test_progress_is_shown_only_when_asked_for(capsys):
+    X, _ = digits()
+    draw_hypotheses(fitted_net(), S, random_state=0).predict_proba_samples(X)
+    assert capsys.readouterr() == ("", "")
+    draw_hypotheses(fitted_net(), S, random_state=0, verbose=1).predict_proba_samples(X)
+    assert "720/720" in capsys.readouterr().err
+
+
+# --- pipelines, classifiers and what else there is ------------------------------------------------
+
+
+def test_a_pipeline_transforms_first():
+    X, y = digits()
+    net = skorch_net()
+    pipeline = make_pipeline(StandardScaler(), FunctionTransformer(np.float32), net).fit(
+        X[:40].astype(np.float64), y[:40]
+    )
+    transformed = pipeline[:-1].transform(X.astype(np.float64)).astype(np.float32)
+    assert torch.allclose(
+        samples(pipeline, X.astype(np.float64)), samples(pipeline[-1], transformed), atol=1e-6
+    )
+    alone = Pipeline([("net", net)])
+    assert torch.equal(samples(alone, X), samples(net, X))
+
+
+def test_a_classifier_draws_its_own():
+    X, _ = digits()
+    classifier = fitted_classifier()
+    proba = samples(classifier, X.astype(np.float64))
+    assert proba.shape == (S, len(X), 4)
+    assert draw_hypotheses(classifier, S).classes_.tolist() == [0, 1, 2, 3]
+
+
+def test_an_estimator_without_a_posterior_is_refused():
+    X, y = digits()
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        draw_hypotheses(LogisticRegression().fit(X, y), S)
+
+
+def test_at_least_one_hypothesis():
+    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
+        draw_hypotheses(fitted_net(), 0)
+
+
+# --- validation error -----------------------------------------------------------------------------
+
+
+def test_validation_error_is_the_estimators_own():
+    X, y = digits()
+    classifier = fast_classifier().fit(X[:80], y[:80])
+    assert validation_error(classifier) == classifier.validation_error_
+    assert validation_error(make_pipeline(StandardScaler(), classifier)) == (
+        classifier.validation_error_
+    )
+    assert validation_error(fitted_net()) is None
+    assert validation_error(LogisticRegression().fit(X, y)) is None
+
+
+def test_validation_error_of_a_net_is_that_of_its_best_epoch():
+    from skorch.dataset import ValidSplit
+
+    X, y = digits()
+    net = skorch_net(max_epochs=6, train_split=ValidSplit(3)).fit(X[:90], y[:90])
+    best = max(net.history[:, "valid_acc"])
+    assert 0 < best < 1
+    assert validation_error(net) == pytest.approx(1 - best)
+
+
+def test_validation_error_on_data_is_that_of_the_mean_prediction():
+    X, y = digits()
+    words = np.array(["zero", "one", "two", "three"])
+    classifier = fast_classifier().fit(X[:40], words[y[:40]])
+    hypotheses = draw_hypotheses(classifier, 30, random_state=0)
+    mean = hypotheses.predict_proba_samples(X).mean(0).numpy()
+    expected = np.mean(np.array(sorted(words))[mean.argmax(1)] != words[y])
+    assert validation_error_on(hypotheses, X, words[y]) == pytest.approx(expected)
+    assert 0 < expected < 0.5
+    net_hypotheses = draw_hypotheses(fitted_net(), 30, random_state=0)
+    mean = net_hypotheses.predict_proba_samples(X).mean(0).numpy()
+    assert validation_error_on(net_hypotheses, X, y) == pytest.approx(np.mean(mean.argmax(1) != y))
+
+
+def test_validation_labels_that_do_not_fit_are_refused():
+    X, y = digits()
+    hypotheses = draw_hypotheses(fitted_net(), 5, random_state=0)
+    with pytest.raises(ValueError, match="X_val has 10 rows but y_val has 9"):
+        validation_error_on(hypotheses, X[:10], y[:9])
+    with pytest.raises(ValueError, match="No label of y_val is a class"):
+        validation_error_on(hypotheses, X[:10], y[:10] + 100)

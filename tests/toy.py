@@ -1,0 +1,55 @@
+"""Small real nets and learners, on data that ship with scikit-learn."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from modal_balance import MCDropoutClassifier
+
+
+@lru_cache(maxsize=1)
+def digits():
+    """Digits 0-3, scaled to [0, 1] and shuffled: X (720, 64) float32, y int64."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[y < 4], y[y < 4]
+    order = np.random.default_rng(0).permutation(len(X))
+    return (X[order] / 16).astype(np.float32), y[order]
+
+
+def fast_classifier(**parameters):
+    """A classifier that trains in a tenth of a second."""
+    defaults = {"samples_per_epoch": 512, "max_epochs": 8, "n_samples": 20, "random_state": 0}
+    return MCDropoutClassifier(**(defaults | parameters))
+
+
+@lru_cache(maxsize=1)
+def fitted_classifier():
+    """A classifier fitted on 40 digits. Shared: do not fit it again."""
+    X, y = digits()
+    return fast_classifier().fit(X[:40], y[:40])
+
+
+def skorch_net(module=None, **parameters):
+    """A skorch classifier of digits with dropout."""
+    if module is None:
+        module = nn.Sequential(
+            nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 4)
+        )  # fmt: skip
+    defaults = {
+        "criterion": nn.CrossEntropyLoss, "max_epochs": 3, "lr": 0.1, "verbose": 0,
+        "train_split": None,
+    }  # fmt: skip
+    return NeuralNetClassifier(module, **(defaults | parameters))
+
+
+def fitted_net(module=None, **parameters):
+    """A skorch classifier fitted on 40 digits."""
+    X, y = digits()
+    torch.manual_seed(0)
+    return skorch_net(module, **parameters).fit(X[:40], y[:40])
