@@ -8,8 +8,7 @@ With the likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper
     Delta(x_1..x_b) = sum over y_1..y_b of pbar(y_1..y_b) sum_e w_e (1 - lambda_k lambda_l)(y)
 
 y stands for y_1..y_b. pbar is a mean over hypotheses j, and given a hypothesis the labels are
-independent. The sum over
-the C^b configurations therefore factorises:
+independent. The sum over the C^b configurations therefore factorises:
 
     G_x[j, e]       = sum_c p_j(c|x) lambda_k(c|x) lambda_l(c|x)
     Delta(x_1..x_b) = sum_e w_e (1 - (1/S) sum_j prod_i G_{x_i}[j, e])

@@ -1,0 +1,217 @@
+"""Checks of what a user hands to a query strategy, before any expensive work."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+
+
+def check_integer(value: Any, name: str, minimum: int) -> int:
+    """Return ``value`` as an int, or raise unless it is an integer of at least ``minimum``.
+
+    Parameters
+    ----------
+    value : int
+        The value.
+    name : str
+        What the error message calls it.
+    minimum : int
+        Smallest value allowed.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it is smaller than ``minimum``.
+
+    Examples
+    --------
+    >>> from modal_balance.validation import check_integer
+    >>> check_integer(3, "n_pairs", 1)
+    3
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return int(value)
+
+
+def check_estimator_is_ready(estimator: Any) -> None:
+    """Raise unless ``estimator`` is a fitted classifier of at least two classes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator.
+
+    Raises
+    ------
+    TypeError
+        If it is a regressor, or no estimator at all.
+    NotFittedError
+        If it has not been fitted; also a ValueError.
+    ValueError
+        If it knows a single class.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.validation import check_estimator_is_ready
+    >>> check_estimator_is_ready(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    """
+    name = type(estimator).__name__
+    if not hasattr(estimator, "fit"):
+        raise TypeError(f"learner must be a modAL learner or a fitted estimator, got a {name}.")
+    if is_regressor(estimator):
+        raise TypeError(f"{name} is a regressor. BALanCe compares class votes: pass a classifier.")
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise NotFittedError(
+            f"This {name} has not been fitted, so it has no posterior to query with. Fit it on "
+            "the labels at hand, or give the learner X_training and y_training."
+        ) from error
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    # The classes_ of a skorch net are the labels it was last shown, not the columns it predicts.
+    classes = None if isinstance(last, NeuralNet) else getattr(last, "classes_", None)
+    if classes is not None and len(classes) < 2:
+        raise ValueError(
+            f"This {name} knows a single class, {classes[0]!r}: there is nothing to tell apart. "
+            "Label points of another class first, or declare the classes."
+        )
+
+
+def check_rows(X: Any, name: str, estimator: Any) -> Any:
+    """Return X, lists as an array, or raise unless the estimator can take its rows.
+
+    Parameters
+    ----------
+    X : array-like, tensor, dict of arrays, DataFrame or CSR matrix
+        Rows for the estimator.
+    name : str
+        What error messages call X.
+    estimator : estimator
+        The fitted estimator.
+
+    Returns
+    -------
+    X : same type, a list as ndarray
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, the number of features is not the estimator's, or floating-point
+        data holds NaN or infinity. What a pipeline does with its input is left to the pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.validation import check_rows
+    >>> clf = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    >>> check_rows([[3.0], [4.0]], "X_pool", clf).shape
+    (2, 1)
+    """
+    if isinstance(X, list):
+        X = np.asarray(X)
+    if X is None or n_rows(X) == 0:
+        raise ValueError(f"{name} is empty. Pass at least one row.")
+    expected = getattr(estimator, "n_features_in_", None)
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if expected is not None and len(shape) > 1 and shape[1] != expected:
+        raise ValueError(
+            f"{name} has {shape[1]} features but {type(estimator).__name__} was fitted with "
+            f"{expected}. Pass the same columns as in fit."
+        )
+    if not isinstance(estimator, Pipeline):
+        for part in X.values() if isinstance(X, Mapping) else [X]:
+            _check_finite(part, name)
+    return X
+
+
+def check_same_width(X: Any, name: str, X_pool: Any) -> None:
+    """Raise unless the rows of X have the form of the pool's rows.
+
+    Parameters
+    ----------
+    X : array-like
+        Other rows.
+    name : str
+        What the error message calls X.
+    X_pool : array-like
+        The pool.
+
+    Raises
+    ------
+    ValueError
+        If the widths differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.validation import check_same_width
+    >>> check_same_width(np.ones((2, 5)), "X_pending", np.ones((9, 5)))
+    """
+    width, expected = _width(X), _width(X_pool)
+    if width != expected:
+        raise ValueError(f"{name} has rows of {width} but X_pool has rows of {expected}.")
+
+
+def n_rows(X: Any) -> int:
+    """Return the number of rows of X.
+
+    Parameters
+    ----------
+    X : array-like, tensor, dict of arrays, DataFrame or sparse matrix
+        Data.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If the parts of a dict differ in length.
+
+    Examples
+    --------
+    >>> from modal_balance.validation import n_rows
+    >>> n_rows({"a": [1, 2, 3], "b": [4, 5, 6]})
+    3
+    """
+    if isinstance(X, Mapping):
+        lengths = {key: n_rows(part) for key, part in X.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"The parts of X differ in their number of rows: {lengths}.")
+        return next(iter(lengths.values()))
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def _width(X: Any) -> str:
+    if isinstance(X, Mapping):
+        return ", ".join(f"{key}: {_width(part)}" for key, part in sorted(X.items()))
+    shape = tuple(X.shape[1:]) if hasattr(X, "shape") else np.asarray(X[0]).shape
+    return f"shape {shape}"
+
+
+def _check_finite(X: Any, name: str) -> None:
+    if hasattr(X, "iloc"):
+        X = X.select_dtypes("number").to_numpy() if X.ndim == 2 else X.to_numpy()
+    if hasattr(X, "detach"):
+        X = X.detach().cpu().numpy()
+    assert_all_finite(X, input_name=name)

@@ -1,0 +1,210 @@
+"""What every query strategy promises, whoever calls it and with whatever data."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from toy import digits, fast_classifier, fitted_classifier
+
+import modal_balance
+from modal_balance import MCDropoutClassifier, balance_query
+
+try:
+    from modAL.models import ActiveLearner
+except ImportError:
+    ActiveLearner = None
+
+STRATEGIES = [
+    pytest.param(partial(balance_query, n_pairs=10, tau=0.02), id="balance"),
+    pytest.param(partial(balance_query, n_pairs=6, tau=0.02, pairing="all"), id="balance-all"),
+]
+N = 60
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+every_learner = pytest.mark.parametrize(
+    "kind", ["classifier", "pipeline", pytest.param("modAL", marks=pytest.mark.modal)]
+)
+
+
+def pool():
+    return digits()[0][-N:]
+
+
+def data_frame(X):
+    """Columns with names and an index that is neither sorted nor unique."""
+    return pd.DataFrame(
+        X, columns=[f"pixel {i}" for i in range(64)], index=[5, 3, 3] * (len(X) // 3)
+    )
+
+
+POOLS = {
+    "float32": lambda X: X,
+    "float64": lambda X: X.astype(np.float64),
+    "Fortran order": np.asfortranarray,
+    "DataFrame": data_frame,
+    "tensor": torch.from_numpy,
+    "list": lambda X: X.tolist(),
+}
+
+
+def fitted_learner(kind, form=lambda X: X):
+    X, y = digits()
+    X, y = form(X[:42]), y[:42]
+    if kind == "pipeline":
+        return make_pipeline(StandardScaler(), fast_classifier()).fit(X, y)
+    if kind == "modAL":
+        pytest.importorskip("modAL")
+        return ActiveLearner(fast_classifier(), X_training=X, y_training=y)
+    return fast_classifier().fit(X, y)
+
+
+def indices_of(result):
+    return result[0] if isinstance(result, tuple) else result
+
+
+@every_strategy
+@every_learner
+@pytest.mark.parametrize("form", POOLS)
+def test_any_learner_and_any_data_give_the_same_batch(strategy, kind, form):
+    train_form = POOLS[form] if form == "DataFrame" else POOLS["float32"]
+    learner = fitted_learner(kind, train_form)
+    expected = None
+    for n_instances in (1, 2, 3):
+        result = strategy(learner, POOLS[form](pool()), n_instances, random_state=0)
+        indices = indices_of(result)
+        assert indices.dtype == np.int64
+        assert indices.shape == (n_instances,)
+        assert len(set(indices.tolist())) == n_instances
+        assert ((indices >= 0) & (indices < N)).all()
+        # greedy: the smaller batch is the beginning of the larger one
+        if expected is not None:
+            assert indices[:-1].tolist() == expected
+        expected = indices.tolist()
+    reference = strategy(
+        fitted_learner(kind, train_form),
+        POOLS["DataFrame"](pool()) if form == "DataFrame" else pool(),
+        3,
+        random_state=0,
+    )
+    assert indices_of(reference).tolist() == expected
+
+
+@every_strategy
+@every_learner
+def test_the_whole_pool_can_be_asked_for_and_no_more(strategy, kind):
+    learner = fitted_learner(kind)
+    indices = indices_of(strategy(learner, pool(), N, random_state=0))
+    assert sorted(indices.tolist()) == list(range(N))
+    with pytest.raises(ValueError, match=f"X_pool has {N} rows but n_instances={N + 1}"):
+        strategy(learner, pool(), N + 1, random_state=0)
+
+
+@every_strategy
+def test_plain_estimators_get_indices_and_scores(strategy):
+    indices, scores = strategy(fitted_classifier(), pool(), 2, random_state=0)
+    assert scores.shape == indices.shape == (2,)
+    assert scores.dtype == np.float64
+
+
+@every_strategy
+def test_one_instance_is_the_default(strategy):
+    indices, _ = strategy(fitted_classifier(), pool(), random_state=0)
+    assert indices.shape == (1,)
+
+
+@every_strategy
+def test_the_random_state_decides(strategy):
+    learner = fitted_classifier()
+    batches = [
+        strategy(learner, pool(), 5, random_state=seed)[0].tolist() for seed in (0, 0, 1, 2, 3)
+    ]
+    assert batches[0] == batches[1]
+    assert len({tuple(batch) for batch in batches}) > 1
+    states = [np.random.RandomState(7) for _ in range(2)]
+    first, second = (strategy(learner, pool(), 5, random_state=s)[0].tolist() for s in states)
+    assert first == second
+
+
+@every_strategy
+def test_without_a_random_state_numpys_global_one_decides(strategy):
+    batches = []
+    for _ in range(2):
+        np.random.seed(11)
+        batches.append(strategy(fitted_classifier(), pool(), 5)[0].tolist())
+    assert batches[0] == batches[1]
+
+
+@every_strategy
+def test_duplicates_in_the_pool_are_never_chosen_twice(strategy):
+    twins = np.repeat(pool()[:5], 6, axis=0)
+    indices, _ = strategy(fitted_classifier(), twins, 30, random_state=0)
+    assert sorted(indices.tolist()) == list(range(30))
+
+
+@every_strategy
+def test_permuting_the_pool_permutes_the_batch(strategy):
+    order = np.random.default_rng(0).permutation(N)
+    here, _ = strategy(fitted_classifier(), pool(), 4, random_state=0)
+    there, _ = strategy(fitted_classifier(), pool()[order], 4, random_state=0)
+    assert order[there].tolist() == here.tolist()
+
+
+@every_strategy
+def test_nothing_is_changed(strategy):
+    learner = fast_classifier().fit(digits()[0][:42], digits()[1][:42])
+    X = pool().copy()
+    module = learner.net_.module_.train()
+    before = pickle.dumps(learner)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    strategy(learner, X, 5, random_state=0)
+    with pytest.raises(ValueError, match="n_instances"):
+        strategy(learner, X, 0, random_state=0)
+    assert (X == pool()).all()
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert all(m.training for m in module.modules())
+    assert not any(m._forward_hooks for m in module.modules())
+    same = pickle.loads(before)
+    for one, other in zip(same.net_.module_.parameters(), module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@every_strategy
+def test_partials_pickle(strategy):
+    copy = pickle.loads(pickle.dumps(partial(strategy, random_state=3)))
+    expected = strategy(fitted_classifier(), pool(), 4, random_state=3)
+    assert copy(fitted_classifier(), pool(), 4)[0].tolist() == expected[0].tolist()
+
+
+@every_strategy
+@pytest.mark.parametrize(
+    ("X_pool", "n_instances", "error", "message"),
+    [
+        (np.zeros((0, 64), "f4"), 1, ValueError, "X_pool is empty"),
+        (np.zeros((5, 63), "f4"), 1, ValueError, "X_pool has 63 features"),
+        (np.full((5, 64), np.nan), 1, ValueError, "X_pool contains NaN"),
+        (np.full((5, 64), np.inf), 1, ValueError, "X_pool contains infinity"),
+        (np.zeros((5, 64), "f4"), 0, ValueError, "n_instances must be at least 1, got 0"),
+        (np.zeros((5, 64), "f4"), 6, ValueError, "X_pool has 5 rows but n_instances=6"),
+        (np.zeros((5, 64), "f4"), 1.5, TypeError, "n_instances must be an integer, got 1.5"),
+    ],
+)
+def test_bad_pools_are_refused_by_name(strategy, X_pool, n_instances, error, message):
+    with pytest.raises(error, match=message):
+        strategy(fitted_classifier(), X_pool, n_instances, random_state=0)
+
+
+@every_strategy
+def test_estimators_that_are_not_ready_are_refused(strategy):
+    with pytest.raises(ValueError, match="has not been fitted"):
+        strategy(MCDropoutClassifier(), pool(), 1)
+
+
+def test_every_strategy_is_in_this_suite():
+    public = {name for name in modal_balance.__all__ if name.endswith("_query")}
+    tested = {parameter.values[0].func.__name__ for parameter in STRATEGIES}
+    assert tested == public
