@@ -1,0 +1,336 @@
+import pickle
+import random
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from skorch import NeuralNetClassifier
+from skorch.dataset import Dataset
+from torch import nn
+
+from modal_balance.networks import MLP
+from modal_balance.training import (
+    EPOCHS_WITHOUT_VALIDATION,
+    DrawnBatches,
+    check_parameters,
+    class_weights,
+    encode,
+    find_classes,
+    seeded,
+    stratified_holdout,
+    train,
+)
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def drawn(seed=0, n=50, batch_size=32, samples_per_epoch=1000):
+    X = torch.arange(float(n))[:, None]
+    return DrawnBatches(Dataset(X, torch.arange(n)), batch_size, samples_per_epoch, seed)
+
+
+def test_an_epoch_has_the_number_of_samples_asked_for_in_batches():
+    sizes = [len(y) for _, y in drawn()]
+    assert sizes == [32] * 31 + [8]
+
+
+def test_rows_keep_their_labels():
+    for X, y in drawn():
+        assert torch.equal(X[:, 0].long(), y)
+
+
+def test_draws_are_uniform_and_with_replacement():
+    y = torch.cat([y for _, y in drawn(samples_per_epoch=50_000)])
+    counts = torch.bincount(y, minlength=50).double()
+    # 49 degrees of freedom: a value of 100 has a probability of about 2e-5.
+    assert ((counts - 1000) ** 2 / 1000).sum() < 100
+    few = torch.cat([y for _, y in drawn(samples_per_epoch=50)])
+    assert len(few.unique()) < 50  # a permutation would have all
+
+
+def test_epochs_differ_and_a_seed_repeats_them():
+    first, second = drawn(seed=3), drawn(seed=3)
+    epochs = [[torch.cat([y for _, y in batches]) for _ in range(2)] for batches in (first, second)]
+    assert not torch.equal(epochs[0][0], epochs[0][1])
+    assert torch.equal(torch.stack(epochs[0]), torch.stack(epochs[1]))
+    assert not torch.equal(epochs[0][0], torch.cat([y for _, y in drawn(seed=4)]))
+
+
+def test_drawing_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    list(drawn())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- random state ---------------------------------------------------------------------------------
+
+
+def test_seeded_repeats_inside_and_restores_outside():
+    before = torch.get_rng_state()
+    values = []
+    for _ in range(2):
+        with seeded(5, "cpu"):
+            values.append(torch.rand(4))
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_seeded_restores_after_an_exception(error):
+    before = torch.get_rng_state()
+    with pytest.raises(error), seeded(5, "cpu"):
+        torch.rand(4)
+        raise error
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- hold-out -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 1000),
+)
+def test_holdout_keeps_every_class_in_training_and_has_the_right_size(counts, fraction, seed):
+    codes = np.random.RandomState(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    kept, held_out = stratified_holdout(codes, fraction, np.random.RandomState(seed))
+    assert sorted([*kept, *held_out]) == list(range(len(codes)))
+    assert set(codes[kept]) == set(codes)
+    n_wanted = max(1, round(fraction * len(codes)))
+    assert len(held_out) == min(n_wanted, sum(counts) - len(counts))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    counts=st.lists(st.integers(2, 200), min_size=1, max_size=8),
+    fraction=st.floats(0.01, 0.5),
+)
+def test_holdout_is_stratified_to_within_a_row(counts, fraction):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    _, held_out = stratified_holdout(codes, fraction, np.random.RandomState(0))
+    taken = np.bincount(codes[held_out], minlength=len(counts))
+    assert np.all(np.abs(taken - fraction * np.array(counts)) < 1 + 1e-9)
+
+
+def test_holdout_takes_nothing_where_every_class_is_alone():
+    kept, held_out = stratified_holdout(np.arange(6), 0.5, np.random.RandomState(0))
+    assert list(kept) == list(range(6))
+    assert len(held_out) == 0
+
+
+def test_holdout_is_random_within_and_between_classes():
+    codes = np.repeat(np.arange(5), 2)
+    splits = {
+        tuple(stratified_holdout(codes, 0.2, np.random.RandomState(seed))[1]) for seed in range(400)
+    }
+    # One of two rows in two of five classes: 10 * 2 * 2 ways, all of them likely by now.
+    assert len(splits) == 40
+
+
+# --- labels and weights ---------------------------------------------------------------------------
+
+
+def test_classes_are_those_of_y_or_those_declared():
+    y = np.array(["b", "a", "b"])
+    assert find_classes(y, None).tolist() == ["a", "b"]
+    assert find_classes(y, ["c", "b", "a"]).tolist() == ["a", "b", "c"]
+
+
+def test_a_single_class_is_refused_and_so_are_malformed_declarations():
+    with pytest.raises(ValueError, match=r"one class only, \[4\].*classes="):
+        find_classes(np.array([4, 4]), None)
+    for declared in ([0, 1, 1], [[0, 1], [2, 3]]):
+        with pytest.raises(ValueError, match=r"^classes=.* without duplicates"):
+            find_classes(np.array([0, 1]), declared)
+
+
+def test_labels_become_positions_and_unknown_ones_are_named():
+    classes = np.array([3, 5, 9])
+    assert encode(np.array([9, 3, 9]), classes, "y").tolist() == [2, 0, 2]
+    assert encode(np.array([9.0, 3.0], dtype=object), classes, "y").tolist() == [2, 0]
+    with pytest.raises(ValueError, match=r"y_val has the labels \[4, 7\].*\[3, 5, 9\]"):
+        encode(np.array([4, 3, 7]), classes, "y_val")
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    y = np.array([0, 0, 0, 0, 1, 2, 2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=y)
+    np.testing.assert_allclose(class_weights(y, np.arange(3), "balanced"), expected, rtol=1e-6)
+
+
+def test_a_class_without_rows_does_not_change_the_other_weights():
+    y = np.array([0, 0, 0, 2])
+    without = class_weights(np.array([0, 0, 0, 1]), np.arange(2), "balanced")
+    with_absent = class_weights(y, np.arange(3), "balanced")
+    assert torch.equal(with_absent[[0, 2]], without)
+    assert with_absent[1] == 1
+
+
+def test_weights_of_a_dict_and_no_weights():
+    y, classes = np.array([0, 1, 2]), np.array(["a", "b", "c"])
+    assert class_weights(y, classes, {"c": 5.0}).tolist() == [1, 1, 5]
+    assert class_weights(y, classes, {"a": 1, "b": 2, "c": 3, "unseen": 4}).tolist() == [1, 2, 3]
+    assert class_weights(y, classes, None).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "weight", ["Balanced", {"c": 0}, {"c": -1.0}, {"c": np.inf}, {"C": 2.0}, np.ones(3), 2.0]
+)
+def test_bad_weights_are_refused(weight):
+    with pytest.raises(ValueError, match=r"^class_weight=.*Expected 'balanced', None, or a dict"):
+        class_weights(np.array([0, 1, 2]), np.array(["a", "b", "c"]), weight)
+
+
+def test_a_bad_parameter_is_named_with_what_was_expected():
+    check_parameters({"dropout": 0, "batch_size": np.int64(3), "learning_rate": np.float32(0.1)})
+    with pytest.raises(ValueError, match=r"^dropout=1\.0\. Expected a number in \[0, 1\)\.$"):
+        check_parameters({"batch_size": 1, "dropout": 1.0})
+
+
+# --- training -------------------------------------------------------------------------------------
+
+LR, BATCH, SAMPLES, SEED = 1e-2, 16, 64, 11
+
+
+def iris():
+    X, y = load_iris(return_X_y=True)
+    X = torch.tensor(StandardScaler().fit_transform(X), dtype=torch.float32)
+    order = torch.randperm(len(X), generator=torch.Generator().manual_seed(0))
+    X, y = X[order], torch.tensor(y)[order]
+    return (X[:30], y[:30]), (X[30:80], y[30:80])
+
+
+def new_net(**params):
+    build = partial(MLP, 4, 3, hidden_layer_sizes=(8,), dropout=0.3)
+    return NeuralNetClassifier(
+        params.pop("module", build),
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=params.pop("lr", LR),
+        batch_size=BATCH,
+        iterator_train=DrawnBatches,
+        iterator_train__samples_per_epoch=SAMPLES,
+        iterator_train__seed=SEED,
+        train_split=None,
+        callbacks="disable",
+        verbose=0,
+        **params,
+    ).initialize()
+
+
+def bare_training(module, weight, training, validation, max_epochs, patience, lr=LR):
+    """Train in plain PyTorch, by the words of the protocol; return epochs run and accuracies."""
+    (X, y), (X_val, y_val) = training, validation
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    generator = torch.Generator().manual_seed(SEED)
+    accuracies, states = [], []
+    for _ in range(max_epochs):
+        module.train()
+        rows = torch.randint(len(X), (SAMPLES,), generator=generator)
+        for start in range(0, SAMPLES, BATCH):
+            batch = rows[start : start + BATCH]
+            log_p = torch.log_softmax(module(X[batch]), 1)[torch.arange(len(batch)), y[batch]]
+            loss = -(weight[y[batch]] * log_p).sum() / weight[y[batch]].sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        module.eval()
+        with torch.no_grad():
+            accuracies.append((module(X_val).argmax(1) == y_val).double().mean().item())
+        states.append({name: value.clone() for name, value in module.state_dict().items()})
+        best = int(np.argmax(accuracies))
+        if len(accuracies) - 1 - best >= patience:
+            break
+    module.load_state_dict(states[int(np.argmax(accuracies))])
+    return accuracies
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+@pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 1.0, 4.0]])
+def test_train_does_what_a_bare_loop_does(patience, weight):
+    training, validation = iris()
+    weight = torch.tensor(weight)
+    with seeded(0, "cpu"):
+        module = MLP(4, 3, hidden_layer_sizes=(8,), dropout=0.3)
+        accuracies = bare_training(module, weight, training, validation, 30, patience)
+    with seeded(0, "cpu"):
+        net = new_net(criterion__weight=weight)
+        n_epochs = train(net, training, validation, max_epochs=30, patience=patience)
+    assert n_epochs == len(accuracies) < 30  # stopped early
+    assert net.history[:, "valid_acc"] == pytest.approx(accuracies)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(net.module_.state_dict()[name], value)
+
+
+def test_the_best_epoch_is_restored_the_first_of_equals():
+    training, (X_val, y_val) = iris()
+    with seeded(2, "cpu"):
+        net = new_net(lr=0.1)
+        train(net, training, (X_val, y_val), max_epochs=50, patience=3)
+    accuracies = net.history[:, "valid_acc"]
+    best = int(np.argmax(accuracies))
+    assert len(accuracies) == best + 1 + 3
+    # Else the test would show nothing: neither the last epoch nor the last of the equally good.
+    assert accuracies[-1] < accuracies[best] == max(accuracies[best + 1 :])
+    with torch.no_grad():
+        predicted = net.module_.eval()(X_val).argmax(1)
+    assert (predicted == y_val).double().mean().item() == pytest.approx(accuracies[best])
+    with seeded(2, "cpu"):
+        shorter = new_net(lr=0.1)
+        train(shorter, training, (X_val, y_val), max_epochs=best + 1, patience=3)
+    for name, value in shorter.module_.state_dict().items():
+        assert torch.equal(net.module_.state_dict()[name], value)
+
+
+def test_without_validation_data_the_number_of_epochs_is_fixed():
+    training, (X_val, y_val) = iris()
+    nothing = X_val[:0], y_val[:0]
+    for max_epochs in (3, 100):
+        with seeded(1, "cpu"):
+            net = new_net()
+            n_epochs = train(net, training, nothing, max_epochs=max_epochs, patience=1)
+        assert n_epochs == min(max_epochs, EPOCHS_WITHOUT_VALIDATION) == len(net.history)
+        assert "valid_acc" not in net.history[-1]
+
+
+def test_recorded_loss_is_the_mean_over_the_batches():
+    training, validation = iris()
+    constant = nn.Linear(4, 3)
+    nn.init.zeros_(constant.weight)
+    nn.init.zeros_(constant.bias)
+    net = new_net(module=constant, lr=1e-12)
+    train(net, training, validation, max_epochs=2, patience=5)
+    assert net.history[:, "train_loss"] == pytest.approx([np.log(3)] * 2, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    training, validation = iris()
+    with pytest.raises(ValueError, match=r"loss became nan in epoch 1\..*lower learning_rate"):
+        train(new_net(lr=1e30), training, validation, max_epochs=3, patience=3)
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_progress_shows_only_when_asked_for(verbose, capsys):
+    training, validation = iris()
+    train(new_net(), training, validation, max_epochs=2, patience=3, verbose=verbose)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("epochs" in err) == bool(verbose)
+    assert bool(err) == bool(verbose)
+
+
+def test_training_leaves_numpy_and_python_generators_alone():
+    training, validation = iris()
+    numpy_global = check_random_state(None)
+    before = random.getstate(), pickle.dumps(numpy_global.get_state())
+    train(new_net(), training, validation, max_epochs=2, patience=3)
+    assert (random.getstate(), pickle.dumps(numpy_global.get_state())) == before
