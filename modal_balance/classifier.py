@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
-from .acquisition.greedy import RandomState
-from .hypotheses import DropoutHypotheses, Hypotheses, TransformedHypotheses
+from .acquisition.arguments import RandomState
+from .dropout_hypotheses import DropoutHypotheses
+from .hypotheses import Hypotheses, TransformedHypotheses
 from .networks import MLP, check_logits, has_dropout
 from .training import (
     DrawnBatches,
@@ -214,7 +215,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             inputs_val, labels_val = inputs[held_out], labels[held_out]
             inputs, labels, codes = inputs[kept], labels[kept], codes[kept]
         else:
-            inputs_val = self._to_inputs(X_val)
+            inputs_val = self.to_inputs(X_val)
             labels_val = torch.from_numpy(encode(column_or_1d(y_val), self.classes_, "y_val"))
             check_consistent_length(inputs_val, labels_val)
         if not len(labels_val):
@@ -263,7 +264,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             Columns in the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return _mean_proba(self.net_, self._to_inputs(X), self.n_samples, self._mask_seed)
+        return _mean_proba(self.net_, self.to_inputs(X), self.n_samples, self._mask_seed)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -315,7 +316,26 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             self.net_, n_samples, seed, classes=self.classes_, verbose=verbose
         )
         # The copy keeps what was learnt about the inputs, whatever a later fit learns.
-        return TransformedHypotheses(copy.copy(self)._to_inputs, drawn)
+        return TransformedHypotheses(copy.copy(self).to_inputs, drawn)
+
+    def to_inputs(self, X: ArrayLike) -> Tensor:
+        """Return what the network is given for X.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame, shape (n, n_features)
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        Tensor of float32, shape (n, n_features)
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of ``fit``, or X holds NaN or infinity.
+        """
+        return _to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell scikit-learn whether the last fit came to its end."""
@@ -324,9 +344,6 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
     def _input_rules(self) -> dict[str, Any]:
         # Only a network of one's own can know what further axes mean.
         return {"dtype": np.float32, "order": "C", "allow_nd": self.module is not None}
-
-    def _to_inputs(self, X: ArrayLike) -> Tensor:
-        return _to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def _build_net(self, weights: Tensor, seed: int) -> NeuralNetClassifier:
         build = self.module or partial(

@@ -9,36 +9,17 @@ S: hypotheses    n: rows    C: classes
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
-from skorch.dataset import Dataset, unpack_data
-from skorch.utils import multi_indexing, to_tensor
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
-from .acquisition.greedy import RandomState
-from .acquisition.probabilities import check_probabilities
-from .dropout import DropoutEnsemble, hidden_dropout_layers, undisturbed
-from .exceptions import UnseenDropoutWarning
-
-# Values of a layer's output for all draws of one chunk: 16 MiB in float32.
-CHUNK_VALUES = 2**22
-
-PROBABILITY_CAUSE = (
-    "The module must return probabilities, or logits with criterion=CrossEntropyLoss, or the net "
-    "needs a predict_nonlinearity that turns its output into probabilities (for logits: "
-    "functools.partial(torch.softmax, dim=-1))."
-)
+from .acquisition.arguments import RandomState
+from .dropout_hypotheses import DropoutHypotheses
 
 
 class Hypotheses(Protocol):
@@ -167,159 +148,6 @@ class TransformedHypotheses:
         return self.hypotheses.predict_proba_samples(self.transform(X))
 
 
-class DropoutHypotheses:
-    """MC-dropout hypotheses of a fitted skorch classifier: one network for each set of masks.
-
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net whose module has ``nn.Dropout*`` layers.
-    n_samples : int
-        Number of hypotheses S.
-    seed : int
-        Seed of the masks.
-    classes : ndarray of shape (C,) or None, default=None
-        Labels of the columns. None: the labels are 0..C-1, as skorch reads them.
-    dtype : torch.dtype or None, default=None
-        Evaluate a copy of the module in this precision. None: the module's own.
-    verbose : int, default=0
-        1 or more: predictions show a progress bar.
-
-    Raises
-    ------
-    ValueError
-        If the module has no active dropout layer.
-
-    Warns
-    -----
-    UnseenDropoutWarning
-        If a layer drops activations inside itself, out of reach.
-
-    References
-    ----------
-    Gal & Ghahramani, *Dropout as a Bayesian Approximation*, ICML 2016.
-
-    Examples
-    --------
-    >>> import numpy as np, torch
-    >>> from skorch import NeuralNetClassifier
-    >>> from modal_balance.hypotheses import DropoutHypotheses
-    >>> module = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
-    >>> net = NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss).initialize()
-    >>> hypotheses = DropoutHypotheses(net, n_samples=10, seed=0)
-    >>> X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    >>> hypotheses.predict_proba_samples(X).shape
-    torch.Size([10, 3, 2])
-    """
-
-    def __init__(
-        self,
-        net: NeuralNet,
-        n_samples: int,
-        seed: int,
-        *,
-        classes: np.ndarray | None = None,
-        dtype: torch.dtype | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.net = net if dtype is None else _with_module_of(net, dtype)
-        self.n_samples = n_samples
-        self.seed = seed
-        self.classes_ = classes
-        self.verbose = verbose
-        self._ensemble()
-        hidden = hidden_dropout_layers(self.net.module_)
-        if hidden:
-            warnings.warn(
-                f"The dropout inside {', '.join(hidden)} cannot be fixed from outside and is off "
-                "in the hypotheses, which therefore differ less than in training. Use nn.Dropout "
-                "layers around these layers.",
-                UnseenDropoutWarning,
-                stacklevel=2,
-            )
-
-    def predict_proba_samples(self, X: Any) -> Tensor:
-        """Return the predictions of all hypotheses.
-
-        Parameters
-        ----------
-        X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
-            n rows of whatever the net takes. Floating-point input is cast to the precision of
-            the module.
-
-        Returns
-        -------
-        Tensor of shape (S, n, C), on the device of the net
-
-        Raises
-        ------
-        ValueError
-            If the rows do not fit the module, hold NaN or infinity, or the net's output is not a
-            distribution over at least two classes.
-        """
-        dataset = self.net.get_dataset(X)
-        if len(dataset) == 0:
-            raise ValueError("X has no rows: there is nothing to predict.")
-        # Data loaders, too, draw from torch's global random state.
-        with undisturbed(self.net.module_):
-            return self._predict(dataset)
-
-    def _ensemble(self) -> DropoutEnsemble:
-        # Made anew for every prediction: the seed fixes the masks, and nothing has to be kept.
-        return DropoutEnsemble(self.net.module_, self.n_samples, self.seed)
-
-    def _predict(self, dataset: Any) -> Tensor:
-        n_rows = len(dataset)
-        ensemble = self._ensemble()
-        nonlinearity = self.net._get_predict_nonlinearity()
-
-        def forward(batch: Any) -> Tensor:
-            output = self.net.infer(batch)
-            proba: Tensor = nonlinearity(output[0] if isinstance(output, tuple) else output)
-            return proba
-
-        row = self._to_module(next(_batches(self.net, dataset, 1)))
-        row = multi_indexing(row, slice(0, 1))
-        try:
-            ensemble.trace(partial(forward, row), partial(forward, _twice(row)))
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(
-                f"{type(self.net.module_).__name__} cannot be run on a row of X, "
-                f"{_shapes(row)}: {error} X must be what the net was trained on."
-            ) from error
-        n_batch = max(1, CHUNK_VALUES // (self.n_samples * ensemble.row_size))
-        proba: Tensor | None = None  # (S, n, C)
-        start = 0
-        with tqdm(total=n_rows, desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar:
-            for batch in _batches(self.net, dataset, n_batch):
-                batch = self._to_module(batch)
-                chunk = ensemble(partial(forward, batch))  # (S, n_batch, C)
-                if chunk.dtype not in (torch.float32, torch.float64):
-                    chunk = chunk.float()
-                check_probabilities(chunk, name="The net's prediction", cause=PROBABILITY_CAUSE)
-                if proba is None:
-                    proba = chunk.new_empty(self.n_samples, n_rows, chunk.shape[2])
-                proba[:, start : start + chunk.shape[1]] = chunk
-                start += chunk.shape[1]
-                bar.update(chunk.shape[1])
-        assert proba is not None
-        return proba
-
-    def _to_module(self, batch: Any) -> Any:
-        """Return a batch as tensors on the module's device, floats in its precision, all finite."""
-        parameter = next((p for p in self.net.module_.parameters() if p.is_floating_point()), None)
-        dtype = torch.float32 if parameter is None else parameter.dtype
-
-        def convert(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor
-            if not bool(tensor.isfinite().all()):
-                raise ValueError("X contains NaN or infinity. Impute or drop these rows first.")
-            return tensor.to(dtype)
-
-        return _map_tensors(convert, to_tensor(batch, device=self.net.device))
-
-
 def validation_error(estimator: Any) -> float | None:
     """Return the estimator's own validation error from its last fit.
 
@@ -397,51 +225,3 @@ def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float
             f"the classes are {classes[:3].tolist()}..."
         )
     return float(np.mean(classes[mean.argmax(1)] != labels))
-
-
-def _batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
-    """Yield the inputs of a dataset in order, in batches."""
-    if type(dataset) is Dataset and net.iterator_valid is DataLoader and _sliceable(dataset.X):
-        # skorch's own data set is sliced; a data loader would fetch and collate row by row.
-        for start in range(0, len(dataset), n_batch):
-            yield dataset[start : start + n_batch][0]
-    else:
-        for batch in net.get_iterator(dataset, training=False):
-            yield unpack_data(batch)[0]
-
-
-def _sliceable(X: Any) -> bool:
-    if isinstance(X, Mapping):
-        return all(_sliceable(value) for value in X.values())
-    return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc")
-
-
-def _map_tensors(function: Callable[[Tensor], Tensor], data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _map_tensors(function, value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return type(data)(_map_tensors(function, value) for value in data)
-    return function(data)
-
-
-def _twice(row: Any) -> Any:
-    return _map_tensors(lambda tensor: torch.cat([tensor, tensor]), row)
-
-
-def _shapes(row: Any) -> str:
-    shapes: list[str] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        shapes.append(f"shape {tuple(tensor.shape)} of {tensor.dtype}")
-        return tensor
-
-    _map_tensors(note, row)
-    return " and ".join(shapes)
-
-
-def _with_module_of(net: NeuralNet, dtype: torch.dtype) -> NeuralNet:
-    """Return a net that shares everything with ``net`` but its module, a copy in ``dtype``."""
-    twin = object.__new__(type(net))
-    twin.__dict__.update(net.__dict__)
-    twin.__dict__["module_"] = copy.deepcopy(net.module_).to(dtype)
-    return twin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,42 +12,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
-
-
-def check_integer(value: Any, name: str, minimum: int) -> int:
-    """Return ``value`` as an int, or raise unless it is an integer of at least ``minimum``.
-
-    Parameters
-    ----------
-    value : int
-        The value.
-    name : str
-        What the error message calls it.
-    minimum : int
-        Smallest value allowed.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it is smaller than ``minimum``.
-
-    Examples
-    --------
-    >>> from modal_balance.validation import check_integer
-    >>> check_integer(3, "n_pairs", 1)
-    3
-    """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-    return int(value)
 
 
 def check_estimator_is_ready(estimator: Any) -> None:

@@ -324,7 +324,7 @@ def test_points_without_any_gain_are_chosen_at_random_and_announced():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"n_instances": 0}, ValueError, "n_instances=0"),
+        ({"n_instances": 0}, ValueError, "n_instances must be at least 1, got 0"),
         ({"n_instances": 401}, ValueError, "400 points but n_instances=401"),
         ({"cover_tolerance": 1.0}, ValueError, "cover_tolerance"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),

@@ -10,9 +10,9 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
+from modal_balance.acquisition.arguments import check_integer
 from modal_balance.validation import (
     check_estimator_is_ready,
-    check_integer,
     check_rows,
     check_same_width,
     n_rows,

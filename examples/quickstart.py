@@ -1,0 +1,161 @@
+"""Active learning of imbalanced digits: Batch-BALanCe against margin and random selection.
+
+The digits that come with scikit-learn are made imbalanced: of the digits 5 to 9, only 8 % stay in
+the pool. The test set keeps all digits alike. Every strategy starts from the same 20 labels, asks
+for 10 more in every round, and trains the same network anew each time.
+
+    python examples/quickstart.py              about a minute on two cores
+    python examples/quickstart.py --quick      a few seconds, to see that everything runs
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+from modAL.models import ActiveLearner
+from modAL.uncertainty import margin_sampling
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from modal_balance import MCDropoutClassifier, balance_query
+
+RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08
+N_INITIAL, N_INSTANCES = 20, 10
+
+
+def random_sampling(learner, X_pool, n_instances, *, random_state):
+    """Select at random: what active learning has to beat."""
+    return random_state.permutation(len(X_pool))[:n_instances]
+
+
+def strategies(seed):
+    """Return the query strategies compared, by name."""
+    random_state = np.random.RandomState(seed)
+    return {
+        "Batch-BALanCe": partial(balance_query, random_state=random_state),
+        "margin": margin_sampling,
+        "random": partial(random_sampling, random_state=random_state),
+    }
+
+
+def imbalanced_digits(seed):
+    """Return X_pool, X_test, y_pool, y_test, the pool with few of the rare digits."""
+    X, y = load_digits(return_X_y=True)
+    X_pool, X_test, y_pool, y_test = train_test_split(
+        (X / 16).astype(np.float32), y, test_size=0.4, stratify=y, random_state=seed
+    )
+    random = np.random.RandomState(seed)
+    kept = ~np.isin(y_pool, RARE_DIGITS) | (random.random_sample(len(y_pool)) < SHARE_KEPT)
+    return X_pool[kept], X_test, y_pool[kept], y_test
+
+
+def run(name, seed, n_rounds):
+    """Run one active-learning loop and return a record for every number of labels."""
+    torch.set_num_threads(1)  # the loops run side by side
+    X_pool, X_test, y_pool, y_test = imbalanced_digits(seed)
+    first = np.random.RandomState(seed).permutation(len(X_pool))[:N_INITIAL]
+    learner = ActiveLearner(
+        # A fifth of the few labels is held out; patience steadies early stopping on so few.
+        estimator=MCDropoutClassifier(
+            samples_per_epoch=2048, patience=10, classes=range(10), random_state=seed
+        ),
+        query_strategy=strategies(seed)[name],
+        X_training=X_pool[first],
+        y_training=y_pool[first],
+    )
+    X_pool, y_pool = np.delete(X_pool, first, axis=0), np.delete(y_pool, first)
+    records = []
+    for round_ in range(n_rounds + 1):
+        predicted = learner.predict(X_test)
+        record = {
+            "strategy": name,
+            "labels": len(learner.X_training),
+            "accuracy": accuracy_score(y_test, predicted),
+            "macro F1": f1_score(y_test, predicted, average="macro"),
+            "seconds per query": np.nan,
+        }
+        records.append(record)
+        if round_ == n_rounds:
+            return records
+        started = perf_counter()
+        indices, instances = learner.query(X_pool, n_instances=N_INSTANCES)
+        record["seconds per query"] = perf_counter() - started
+        learner.teach(instances, y_pool[indices])
+        X_pool, y_pool = np.delete(X_pool, indices, axis=0), np.delete(y_pool, indices)
+
+
+def print_table(results):
+    """Print mean and standard deviation over seeds at some numbers of labels."""
+    labels = sorted(results["labels"].unique())
+    shown = results[results["labels"].isin(labels[:: max(1, (len(labels) - 1) // 3)])]
+    grouped = shown.groupby(["labels", "strategy"], sort=True)
+    table = pd.DataFrame(
+        {
+            column: grouped[column].mean().map("{:.3f}".format)
+            + " ± "
+            + grouped[column].std().map("{:.3f}".format)
+            for column in ("accuracy", "macro F1")
+        }
+    )
+    seconds = results.groupby("strategy")["seconds per query"].mean()
+    table["seconds per query"] = [f"{seconds[name]:.3f}" for _, name in table.index]
+    print(table.to_string())
+
+
+def plot(results, path):
+    """Save the learning curves: mean over seeds, and a band of one standard error."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharex=True, layout="constrained")
+    for panel, column in zip(panels, ("accuracy", "macro F1"), strict=True):
+        for name, curve in results.groupby("strategy", sort=False):
+            grouped = curve.groupby("labels")[column]
+            mean, error = grouped.mean(), grouped.sem().fillna(0)
+            panel.plot(mean.index, mean, label=name)
+            panel.fill_between(mean.index, mean - error, mean + error, alpha=0.2)
+        panel.set(xlabel="labels", ylabel=f"{column} on balanced test digits")
+        panel.grid(alpha=0.3)
+    panels[0].legend()
+    n_seeds = results["seed"].nunique()
+    figure.suptitle(f"Digits, 5-9 thinned to {SHARE_KEPT:.0%} of the pool ({n_seeds} seeds)")
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    """Compare the strategies, print a table and save the learning curves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--output", default="quickstart.png")
+    parser.add_argument("--quick", action="store_true", help="two seeds and two rounds")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.rounds = 2, 2
+
+    tasks = [(name, seed) for seed in range(options.seeds) for name in strategies(0)]
+    runs = Parallel(n_jobs=options.jobs, return_as="generator")(
+        delayed(run)(name, seed, options.rounds) for name, seed in tasks
+    )
+    results = pd.concat(
+        pd.DataFrame(records).assign(seed=seed)
+        for (_, seed), records in zip(tasks, tqdm(runs, total=len(tasks), unit="run"), strict=True)
+    )
+    print_table(results)
+    plot(results, options.output)
+    print(f"Learning curves: {options.output}")
+
+
+if __name__ == "__main__":
+    main()

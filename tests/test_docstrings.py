@@ -1,0 +1,66 @@
+"""Public docstrings are complete, and say what the signatures say."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from numpydoc.docscrape import FunctionDoc
+
+import modal_balance
+
+
+def public_callables():
+    """Yield every public function and class of every module, with its full name."""
+    modules = [modal_balance] + [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(modal_balance.__path__, "modal_balance.")
+    ]
+    seen = set()
+    for module in modules:
+        for name, thing in vars(module).items():
+            ours = getattr(thing, "__module__", "").startswith("modal_balance")
+            if name.startswith("_") or not ours or not callable(thing) or thing in seen:
+                continue
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                seen.add(thing)
+                yield pytest.param(thing, id=f"{thing.__module__}.{thing.__qualname__}")
+
+
+def parameters_of(thing):
+    signature = inspect.signature(thing)
+    return [name for name in signature.parameters if name not in ("self", "args", "kwargs")]
+
+
+def is_protocol_or_named_tuple(thing):
+    return inspect.isclass(thing) and (
+        getattr(thing, "_is_protocol", False) or issubclass(thing, (tuple, Warning))
+    )
+
+
+@pytest.mark.parametrize("thing", list(public_callables()))
+def test_documented_parameters_are_those_of_the_signature(thing):
+    documentation = FunctionDoc(thing)
+    assert documentation["Summary"], "no summary"
+    if is_protocol_or_named_tuple(thing):
+        return
+    documented = [
+        name.strip()
+        for parameter in documentation["Parameters"]
+        for name in parameter.name.split(",")
+    ]
+    if documented or thing.__qualname__ in modal_balance.__all__:
+        assert documented == parameters_of(thing)
+
+
+@pytest.mark.parametrize("name", modal_balance.__all__)
+def test_public_names_have_a_runnable_example(name):
+    thing = getattr(modal_balance, name)
+    if getattr(thing, "_is_protocol", False):
+        pytest.skip("a protocol")
+    assert FunctionDoc(thing)["Examples"]
+
+
+def test_public_names_are_sorted_and_exist():
+    assert sorted(modal_balance.__all__) == modal_balance.__all__
+    assert all(hasattr(modal_balance, name) for name in modal_balance.__all__)
