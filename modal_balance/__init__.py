@@ -6,10 +6,27 @@ The names below are the public interface.
 from . import compat as _compat
 from .acquisition import balance_batch, balance_scores
 from .classifier import MCDropoutClassifier
+from .dropout_hypotheses import DropoutHypotheses
 from .equivalence import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
 from .exceptions import RandomSelectionWarning, UnseenDropoutWarning
-from .hypotheses import DropoutHypotheses, Hypotheses, draw_hypotheses
-from .strategies import QueryReport, balance_query
+from .hypotheses import Hypotheses, draw_hypotheses
+from .strategies import (
+    QueryReport,
+    badge_query,
+    balance_partition_query,
+    balance_query,
+    bald_query,
+    batchbald_query,
+    coreset_query,
+    entropy_query,
+    epig_query,
+    margin_query,
+    mean_std_query,
+    power_balance_query,
+    power_bald_query,
+    random_query,
+    variation_ratio_query,
+)
 
 __version__ = "0.1.0"
 
@@ -24,11 +41,24 @@ __all__ = [
     "UnseenDropoutWarning",
     "all_pairs",
     "annealed_tau",
+    "badge_query",
     "balance_batch",
+    "balance_partition_query",
     "balance_query",
     "balance_scores",
+    "bald_query",
+    "batchbald_query",
+    "coreset_query",
     "disjoint_pairs",
     "draw_hypotheses",
     "edges_beyond",
+    "entropy_query",
+    "epig_query",
+    "margin_query",
+    "mean_std_query",
+    "power_balance_query",
+    "power_bald_query",
+    "random_query",
+    "variation_ratio_query",
     "votes",
 ]

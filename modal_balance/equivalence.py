@@ -6,7 +6,10 @@ S: hypotheses    N: points of the reference pool    C: classes    K, P: pairs   
 from __future__ import annotations
 
 import torch
+from sklearn.utils import check_random_state
 from torch import Tensor
+
+from .acquisition.arguments import RandomState
 
 
 def votes(proba: Tensor) -> Tensor:
@@ -183,6 +186,52 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     check_tau(tau)
     edges = pairs[hamming_distances(reference_votes, pairs) > tau]
     return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
+
+
+def random_edges(
+    edges: Tensor, weights: Tensor, max_edges: int, random_state: RandomState = None
+) -> tuple[Tensor, Tensor]:
+    """Return a random subset of edges that stands for all of them.
+
+    The weights grow by the number of edges over the number kept, so that the objective over the
+    subset is an unbiased estimate of the objective over all edges of equal weight.
+
+    Parameters
+    ----------
+    edges : Tensor of shape (E, 2), int64
+        Edges.
+    weights : Tensor of shape (E,)
+        Their weights.
+    max_edges : int
+        How many to keep at most, at least 1. Fewer edges are returned as they are.
+    random_state : int, RandomState instance or None, default=None
+        Decides the subset.
+
+    Returns
+    -------
+    edges : Tensor of shape (min(E, max_edges), 2), int64
+    weights : Tensor of shape (min(E, max_edges),)
+
+    Raises
+    ------
+    ValueError
+        If ``max_edges`` is smaller than 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence import all_pairs, random_edges
+    >>> edges, weights = random_edges(all_pairs(4), torch.full((6,), 0.5), 3, random_state=0)
+    >>> weights
+    tensor([1., 1., 1.])
+    """
+    if max_edges < 1:
+        raise ValueError(f"max_edges must be at least 1, got {max_edges}.")
+    if len(edges) <= max_edges:
+        return edges, weights
+    kept = check_random_state(random_state).permutation(len(edges))[:max_edges]
+    index = torch.from_numpy(kept).sort().values
+    return edges[index], weights[index] * (len(edges) / max_edges)
 
 
 def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:

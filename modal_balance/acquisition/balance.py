@@ -31,7 +31,16 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ..exceptions import RandomSelectionWarning
-from .greedy import RandomState, Ties, greedy
+from .arguments import (
+    RandomState,
+    Ties,
+    check_edges,
+    check_integer,
+    check_n_instances,
+    check_weights,
+    working_precision,
+)
+from .greedy import as_tensors, greedy
 from .probabilities import check_probabilities, likelihood_deficit
 
 # Edges are taken in blocks of this size, so that the intermediate products stay in cache.
@@ -157,7 +166,7 @@ def balance_batch(
     >>> indices, gains
     (tensor([1]), tensor([1.], dtype=torch.float64))
     """
-    picks = list(
+    return as_tensors(
         iter_balance_batch(
             proba,
             edges,
@@ -170,8 +179,6 @@ def balance_batch(
             chunk_size=chunk_size,
         )
     )
-    indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
-    return indices, torch.tensor([gain for _, gain in picks], dtype=torch.float64)
 
 
 def iter_balance_batch(
@@ -194,20 +201,10 @@ def iter_balance_batch(
     objective = PairCoverage(
         proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
     )
-    if not 1 <= n_instances <= objective.n_points:
-        raise ValueError(
-            f"proba has {objective.n_points} points but n_instances={n_instances}. "
-            f"Ask for 1 to {objective.n_points}."
-        )
+    n_instances = check_n_instances(n_instances, objective.n_points)
     objective.add_pending(pending)
     if len(edges) == 0:
-        warnings.warn(
-            "There are no edges: no two hypotheses compared lie further apart than tau, so every "
-            "point scores 0 and the batch is chosen at random. Use more hypotheses or a smaller "
-            "tau (a smaller annealing ratio), or stop labelling: the model has settled.",
-            RandomSelectionWarning,
-            stacklevel=2,
-        )
+        warn_of_random_picks(0, n_instances)
         chosen = check_random_state(random_state).permutation(objective.n_points)[:n_instances]
         return iter([(int(index), 0.0) for index in chosen])
     return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))
@@ -219,14 +216,39 @@ def _warn_where_random(picks: Iterator[tuple[int, float]]) -> Iterator[tuple[int
     for index, gain in picks:
         n_random += gain == 0
         yield index, gain
-    if n_random:
-        warnings.warn(
+    warn_of_random_picks(None, n_random)
+
+
+def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
+    """Warn where points had to be chosen at random.
+
+    Parameters
+    ----------
+    n_edges : int or None
+        Number of edges, if that may be why.
+    n_random : int
+        How many of the points chosen were random.
+
+    Warns
+    -----
+    RandomSelectionWarning
+        If there were no edges, or some points were random.
+    """
+    if n_edges == 0:
+        message = (
+            "There are no edges: no two hypotheses compared lie further apart than tau, so every "
+            "point scores 0 and the batch is chosen at random. Use more hypotheses or a smaller "
+            "tau (a smaller annealing ratio), or stop labelling: the model has settled."
+        )
+    elif n_random:
+        message = (
             f"{n_random} points were chosen at random: no point left in the pool tells the two "
             "hypotheses of any edge apart. Ask for fewer points, or pass a pool that resembles "
-            "the reference pool.",
-            RandomSelectionWarning,
-            stacklevel=2,
+            "the reference pool."
         )
+    else:
+        return
+    warnings.warn(message, RandomSelectionWarning, stacklevel=3)
 
 
 class PairCoverage:
@@ -262,20 +284,16 @@ class PairCoverage:
         cover_tolerance: float = 0.0,
         chunk_size: int = 512,
     ) -> None:
-        check_probabilities(proba)
-        if proba.dtype not in (torch.float32, torch.float64):
-            proba = proba.float()
+        proba = working_precision(proba)
         n_hypotheses, self.n_points, self.n_classes = proba.shape
         if not 0 <= cover_tolerance < 1:
             raise ValueError(f"cover_tolerance must lie in [0, 1), got {cover_tolerance}.")
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}.")
-        self.first, self.second = _check_edges(edges, n_hypotheses).to(proba.device).unbind(1)
-        self.weights = _check_weights(weights, len(edges)).to(proba.device).double()  # (E,)
+        self.first, self.second = check_edges(edges, n_hypotheses).to(proba.device).unbind(1)
+        self.weights = check_weights(weights, len(edges)).to(proba.device).double()  # (E,)
         self.proba = proba.contiguous()
         self.deficit = likelihood_deficit(self.proba)  # (S, N, C)
         self.cover_tolerance = cover_tolerance
-        self.chunk_size = chunk_size
+        self.chunk_size = check_integer(chunk_size, "chunk_size")
         self.tie_tolerance = 1e-5 if proba.dtype == torch.float32 else 1e-12
         self._begin_cover()
 
@@ -289,7 +307,8 @@ class PairCoverage:
         self.full_weight = self._weight_left()
 
     def _weight_left(self) -> float:
-        return self.scale * self.remaining.sum().item()
+        left: float = self.scale * self.remaining.sum().item()
+        return left
 
     def gains(self) -> Tensor:
         """Return what each point of the pool would add to the objective.
@@ -364,28 +383,3 @@ class PairCoverage:
         else:
             self.remaining /= largest
             self.scale = scale
-
-
-def _check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
-    if not isinstance(edges, Tensor) or edges.dtype != torch.int64:
-        kind = f"a tensor of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
-        raise TypeError(f"edges must be an int64 torch tensor, got {kind}.")
-    if edges.ndim != 2 or edges.shape[1] != 2:
-        raise ValueError(f"edges must have the shape (edges, 2), got {tuple(edges.shape)}.")
-    if len(edges) and not (0 <= edges.min() and edges.max() < n_hypotheses):
-        raise ValueError(
-            f"edges names hypotheses {int(edges.min())} to {int(edges.max())}, but proba has "
-            f"{n_hypotheses}: indices must lie in 0..{n_hypotheses - 1}."
-        )
-    return edges
-
-
-def _check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
-    if weights is None:
-        return torch.full((n_edges,), 1 / max(n_edges, 1), dtype=torch.float64)
-    if not isinstance(weights, Tensor) or weights.shape != (n_edges,):
-        shape = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-        raise ValueError(f"weights must be a tensor of shape ({n_edges},), got {shape}.")
-    if not bool((weights >= 0).all()) or (n_edges and not 0 < weights.sum().item() < torch.inf):
-        raise ValueError("weights must be finite, non-negative and not all 0.")
-    return weights

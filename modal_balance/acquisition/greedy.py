@@ -5,16 +5,13 @@ N: points of the pool
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-RandomState = int | np.random.RandomState | None
-Ties = Literal["random", "first"]
+from .arguments import RandomState, Ties, tie_rank
 
 
 class Objective(Protocol):
@@ -78,12 +75,7 @@ def greedy(
     >>> list(greedy(Sum(), 2))
     [(1, 5.0), (2, 3.0)]
     """
-    if ties == "random":
-        rank = torch.from_numpy(check_random_state(random_state).permutation(objective.n_points))
-    elif ties == "first":
-        rank = torch.arange(objective.n_points)
-    else:
-        raise ValueError(f"ties={ties!r} is unknown. Choose 'random' or 'first'.")
+    rank = tie_rank(objective.n_points, ties, random_state)
     return _picks(objective, n_instances, rank)
 
 
@@ -98,3 +90,26 @@ def _picks(objective: Objective, n_instances: int, rank: Tensor) -> Iterator[tup
         tied = (gains >= best * (1 - objective.tie_tolerance)).nonzero().flatten()
         chosen.append(int(tied[rank[tied].argmin()]))
         yield chosen[-1], gains[chosen[-1]].item()
+
+
+def as_tensors(picks: Iterable[tuple[int, float]]) -> tuple[Tensor, Tensor]:
+    """Return picks as a tensor of indices and a tensor of gains.
+
+    Parameters
+    ----------
+    picks : iterable of (int, float)
+        What :func:`greedy` yields.
+
+    Returns
+    -------
+    indices : Tensor of shape (n_instances,), int64
+    gains : Tensor of shape (n_instances,), float64
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.greedy import as_tensors
+    >>> as_tensors([(1, 5.0), (2, 3.0)])
+    (tensor([1, 2]), tensor([5., 3.], dtype=torch.float64))
+    """
+    indices, gains = zip(*picks, strict=True)
+    return torch.tensor(indices, dtype=torch.int64), torch.tensor(gains, dtype=torch.float64)

@@ -1,0 +1,232 @@
+"""Checks of arguments that several acquisition functions share.
+
+S: hypotheses    N: points of the pool    C: classes
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from .probabilities import check_probabilities
+
+RandomState = int | np.random.RandomState | None
+Ties = Literal["random", "first"]
+
+
+def working_precision(proba: Tensor, *, name: str = "proba") -> Tensor:
+    """Return the predictions in float32 or float64, or raise unless they are probabilities.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+    name : str, default="proba"
+        What the error message calls the tensor.
+
+    Returns
+    -------
+    Tensor of shape (S, N, C)
+        The same tensor; in float32 if it came in half precision.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``proba`` does not hold probabilities.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.arguments import working_precision
+    >>> working_precision(torch.full((2, 3, 4), 0.25, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    check_probabilities(proba, name=name)
+    return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()
+
+
+def check_integer(value: int, name: str, minimum: int = 1) -> int:
+    """Return ``value`` as an int, or raise unless it is an integer of at least ``minimum``.
+
+    Parameters
+    ----------
+    value : int
+        The value.
+    name : str
+        What the error message calls it.
+    minimum : int, default=1
+        Smallest value allowed.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it is smaller than ``minimum``.
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.arguments import check_integer
+    >>> check_integer(3, "n_pairs")
+    3
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return int(value)
+
+
+def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -> int:
+    """Return ``n_instances`` as an int, or raise unless so many points can be chosen.
+
+    Parameters
+    ----------
+    n_instances : int
+        Size of the batch.
+    n_points : int
+        Size of the pool.
+    name : str, default="proba"
+        What the error message calls the argument that holds the points.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it lies outside 1..n_points.
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.arguments import check_n_instances
+    >>> check_n_instances(10, 400)
+    10
+    """
+    n_instances = check_integer(n_instances, "n_instances")
+    if n_instances > n_points:
+        raise ValueError(
+            f"{name} has {n_points} points but n_instances={n_instances}. "
+            f"Ask for at most {n_points}, or pass a larger pool."
+        )
+    return n_instances
+
+
+def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
+    """Return the rank of each point among points that score the same; the lowest is chosen.
+
+    Parameters
+    ----------
+    n_points : int
+        N.
+    ties : {"random", "first"}
+        A random order, or that of the indices.
+    random_state : int, RandomState instance or None
+        Draws the random order.
+
+    Returns
+    -------
+    Tensor of shape (N,), int64
+
+    Raises
+    ------
+    ValueError
+        If ``ties`` is unknown.
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.arguments import tie_rank
+    >>> tie_rank(3, "first", None)
+    tensor([0, 1, 2])
+    """
+    if ties == "random":
+        return torch.from_numpy(check_random_state(random_state).permutation(n_points))
+    if ties == "first":
+        return torch.arange(n_points)
+    raise ValueError(f"ties={ties!r} is unknown. Choose 'random' or 'first'.")
+
+
+def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
+    """Return ``edges``, or raise unless they are pairs of hypotheses.
+
+    Parameters
+    ----------
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses.
+    n_hypotheses : int
+        S.
+
+    Returns
+    -------
+    Tensor of shape (E, 2), int64
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.arguments import check_edges
+    >>> check_edges(torch.tensor([[0, 1]]), 2)
+    tensor([[0, 1]])
+    """
+    if not isinstance(edges, Tensor) or edges.dtype != torch.int64:
+        kind = f"a tensor of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
+        raise TypeError(f"edges must be an int64 torch tensor, got {kind}.")
+    if edges.ndim != 2 or edges.shape[1] != 2:
+        raise ValueError(f"edges must have the shape (edges, 2), got {tuple(edges.shape)}.")
+    if len(edges) and not (0 <= edges.min() and edges.max() < n_hypotheses):
+        raise ValueError(
+            f"edges names hypotheses {int(edges.min())} to {int(edges.max())}, but proba has "
+            f"{n_hypotheses}: indices must lie in 0..{n_hypotheses - 1}."
+        )
+    return edges
+
+
+def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
+    """Return the weights of edges, 1 / E each where none are given, or raise unless they fit.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (E,) or None
+        Non-negative numbers, not all 0.
+    n_edges : int
+        E.
+
+    Returns
+    -------
+    Tensor of shape (E,)
+
+    Raises
+    ------
+    ValueError
+        If they do not fit.
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.arguments import check_weights
+    >>> check_weights(None, 4)
+    tensor([0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
+    """
+    if weights is None:
+        return torch.full((n_edges,), 1 / max(n_edges, 1), dtype=torch.float64)
+    if not isinstance(weights, Tensor) or weights.shape != (n_edges,):
+        shape = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise ValueError(f"weights must be a tensor of shape ({n_edges},), got {shape}.")
+    if not bool((weights >= 0).all()) or (n_edges and not 0 < weights.sum().item() < torch.inf):
+        raise ValueError("weights must be finite, non-negative and not all 0.")
+    return weights

@@ -1,0 +1,98 @@
+"""EPIG: the information that the label of a point carries about predictions that matter.
+
+S: hypotheses    N: points of the pool    M: target points    C: classes
+
+    EPIG(x) = (1/M) sum over targets x* of  I(y; y* | x, x*)
+            = (1/M) sum over targets x* of  H(y|x) + H(y*|x*) - H(y, y*|x, x*)
+
+Given a hypothesis, the labels of two points are independent, so their joint distribution
+
+    p(y, y* | x, x*) = (1/S) sum_s p_s(y|x) p_s(y*|x*)
+
+is a matrix product over the hypotheses, for many points and many targets at once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .arguments import check_integer, working_precision
+from .uncertainty import entropy, mean_prediction, plogp
+
+# Joint probabilities computed at once: as many targets as fit, so that they stay in cache.
+BLOCK_ENTRIES = 2**20
+
+
+def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) -> Tensor:
+    """Return the expected predictive information gain of every point.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on the N points of the pool.
+    proba_target : Tensor of shape (S, M, C)
+        Predictions of the same hypotheses on M points from the distribution on which the model
+        will be used.
+    chunk_size : int, default=64
+        Number of points treated at once; does not change the result. Memory grows with
+        ``chunk_size`` x C^2 where that exceeds a million.
+
+    Returns
+    -------
+    Tensor of shape (N,), float64
+        Scores in nats, at least 0 and at most the point's BALD score.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``proba`` or ``proba_target`` does not hold probabilities, they do not fit each other,
+        or there are no targets.
+
+    References
+    ----------
+    Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, *Prediction-oriented Bayesian active
+    learning*, AISTATS 2023, arXiv 2304.08151.
+
+    Examples
+    --------
+    The hypotheses contradict each other on both points. The first goes with the target, the
+    second does not: knowing its label would not change the prediction there.
+
+    >>> import torch
+    >>> from modal_balance.acquisition.epig import epig_scores
+    >>> sure = torch.eye(2)
+    >>> proba = torch.stack([sure[[0, 0]], sure[[0, 1]], sure[[1, 0]], sure[[1, 1]]])
+    >>> epig_scores(proba, proba_target=proba[:, :1])
+    tensor([0.6931, 0.0000], dtype=torch.float64)
+    """
+    chunk_size = check_integer(chunk_size, "chunk_size")
+    proba = working_precision(proba)
+    target = working_precision(proba_target, name="proba_target").to(proba)
+    n_hypotheses, n_points, n_classes = proba.shape
+    n_targets = target.shape[1]
+    if (target.shape[0], target.shape[2]) != (n_hypotheses, n_classes):
+        raise ValueError(
+            f"proba_target has {target.shape[0]} hypotheses and {target.shape[2]} classes, proba "
+            f"has {n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
+        )
+    if n_targets == 0:
+        raise ValueError(
+            "proba_target has no points: there is nothing to gain information about. Pass "
+            "predictions on points like those the model will be used on."
+        )
+    # Three large entropies nearly cancel, so that sums that miss 1 would show in the scores.
+    proba = proba / proba.sum(-1, keepdim=True)
+    target = target / target.sum(-1, keepdim=True)
+    scores = entropy(mean_prediction(proba))  # (N,)
+    scores += entropy(mean_prediction(target)).mean()
+    targets = (target / n_hypotheses).flatten(1)  # (S, M*C)
+    block_size = n_classes * max(1, BLOCK_ENTRIES // (chunk_size * n_classes**2))
+    for start in range(0, n_points, chunk_size):
+        chunk = slice(start, start + chunk_size)
+        points = proba[:, chunk].flatten(1).T  # (n*C, S)
+        negentropy = torch.zeros(len(points), dtype=torch.float64, device=proba.device)  # (n*C,)
+        for block in torch.split(targets, block_size, dim=1):
+            negentropy += plogp(points @ block).sum(1)  # of (n*C, m*C)
+        scores[chunk] += negentropy.view(-1, n_classes).sum(1) / n_targets
+    return scores.clamp_(min=0)

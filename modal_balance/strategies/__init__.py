@@ -1,0 +1,25 @@
+"""Query strategies with modAL's signature. The only layer that knows modAL."""
+
+from .balance import balance_partition_query, balance_query, power_balance_query
+from .coverage import QueryReport
+from .information import bald_query, batchbald_query, epig_query, power_bald_query
+from .representation import badge_query, coreset_query, random_query
+from .uncertainty import entropy_query, margin_query, mean_std_query, variation_ratio_query
+
+__all__ = [
+    "QueryReport",
+    "badge_query",
+    "balance_partition_query",
+    "balance_query",
+    "bald_query",
+    "batchbald_query",
+    "coreset_query",
+    "entropy_query",
+    "epig_query",
+    "margin_query",
+    "mean_std_query",
+    "power_bald_query",
+    "power_balance_query",
+    "random_query",
+    "variation_ratio_query",
+]

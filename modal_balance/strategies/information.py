@@ -1,0 +1,287 @@
+"""Strategies that maximise mutual information.
+
+S: hypotheses    N: points of the pool    C: classes    M: target points
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..acquisition.arguments import RandomState, check_integer
+from ..acquisition.bald import bald_scores
+from ..acquisition.batchbald import batchbald_batch
+from ..acquisition.epig import epig_scores
+from ..acquisition.top import check_coldness, power_batch, top_batch
+from .query import Query
+from .uncertainty import top_query
+
+
+def bald_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    n_samples: int = 100,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Any:
+    """Choose the points whose labels tell most about the hypotheses, one by one.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+        See :func:`~modal_balance.balance_query`.
+    X_pool : array-like with N rows
+        The unlabelled pool.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    n_samples : int, default=100
+        Number of hypotheses drawn, at least 1.
+    random_state : int, RandomState instance or None, default=None
+        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    verbose : int, default=0
+        1 or more: progress bars.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions in the pool, the best first.
+    scores : ndarray of shape (n_instances,), float64
+        Mutual information of label and hypothesis, in nats. Left out for learners of modAL 0.4.1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Houlsby, Huszár, Ghahramani, Lengyel, *Bayesian active learning for classification and
+    preference learning*, 2011, arXiv 1112.5745.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, bald_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, scores = bald_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape
+    (3,)
+    """
+    return top_query(bald_scores, learner, X_pool, n_instances, n_samples, random_state, verbose)
+
+
+def power_bald_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    n_samples: int = 100,
+    coldness: float = 1.0,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Any:
+    """Draw points with probabilities proportional to a power of their BALD scores.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+        See :func:`~modal_balance.balance_query`.
+    X_pool : array-like with N rows
+        The unlabelled pool.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    n_samples : int, default=100
+        Number of hypotheses drawn, at least 1.
+    coldness : float, default=1.0
+        Power of the scores, >= 0. 0: uniform; as it grows, the batch of :func:`bald_query`.
+    random_state : int, RandomState instance or None, default=None
+        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    verbose : int, default=0
+        1 or more: progress bars.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions in the pool, in the order in which they were drawn.
+    scores : ndarray of shape (n_instances,), float64
+        Mutual information of label and hypothesis, in nats. Left out for learners of modAL 0.4.1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Kirsch et al., *Stochastic batch acquisition: a simple baseline for deep active learning*,
+    TMLR 2023, arXiv 2106.12059.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, power_bald_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, scores = power_bald_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape
+    (3,)
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    check_coldness(coldness)
+    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
+    scores = bald_scores(query.sample_proba(n_samples))  # (N,)
+    return query.result(
+        *power_batch(scores, query.n_instances, coldness=coldness, random_state=query.random_state)
+    )
+
+
+def batchbald_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    n_samples: int = 100,
+    max_configurations: int = 10_000,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Any:
+    """Choose the points whose labels together tell most about the hypotheses.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+        See :func:`~modal_balance.balance_query`.
+    X_pool : array-like with N rows
+        The unlabelled pool.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    n_samples : int, default=100
+        Number of hypotheses drawn, at least 1.
+    max_configurations : int, default=10000
+        Number of label configurations of the points chosen so far that are looked at. Up to it
+        the gains are exact, beyond it estimates from sampled configurations.
+    random_state : int, RandomState instance or None, default=None
+        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    verbose : int, default=0
+        1 or more: progress bars.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions in the pool, in the order of choice.
+    gains : ndarray of shape (n_instances,), float64
+        What each adds to the joint mutual information, in nats.
+        Left out for learners of modAL 0.4.1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    Warns
+    -----
+    RandomSelectionWarning
+        If some points were chosen though they add nothing.
+
+    References
+    ----------
+    Kirsch, van Amersfoort, Gal, *BatchBALD*, NeurIPS 2019, arXiv 1906.08158.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, batchbald_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, scores = batchbald_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape
+    (3,)
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    max_configurations = check_integer(max_configurations, "max_configurations", 1)
+    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
+    return query.result(
+        *batchbald_batch(
+            query.sample_proba(n_samples),
+            query.n_instances,
+            max_configurations=max_configurations,
+            random_state=query.random_state,
+        )
+    )
+
+
+def epig_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    n_samples: int = 100,
+    X_target: Any = None,
+    n_targets: int = 100,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Any:
+    """Choose the points whose labels tell most about the predictions at target points.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+        See :func:`~modal_balance.balance_query`.
+    X_pool : array-like with N rows
+        The unlabelled pool.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    n_samples : int, default=100
+        Number of hypotheses drawn, at least 1.
+    X_target : like X_pool, optional
+        Points from the distribution on which the model will be used. Default: a random sample of
+        the pool.
+    n_targets : int, default=100
+        Size M of that sample, at least 1; a smaller pool is taken whole.
+    random_state : int, RandomState instance or None, default=None
+        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    verbose : int, default=0
+        1 or more: progress bars.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions in the pool, the best first.
+    scores : ndarray of shape (n_instances,), float64
+        Expected predictive information gain, in nats. Left out for learners of modAL 0.4.1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Bickford Smith et al., *Prediction-oriented Bayesian active learning*, AISTATS 2023,
+    arXiv 2304.08151.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, epig_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, scores = epig_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape
+    (3,)
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    n_targets = check_integer(n_targets, "n_targets", 1)
+    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
+    X_target = query.other_rows(X_target, "X_target")
+    hypotheses = query.draw(n_samples)
+    proba = hypotheses.predict_proba_samples(query.X_pool)  # (S, N, C)
+    if X_target is None:
+        targets = query.random_state.permutation(proba.shape[1])[:n_targets]
+        proba_target = proba[:, targets]  # (S, M, C)
+    else:
+        proba_target = hypotheses.predict_proba_samples(X_target)
+    scores = epig_scores(proba, proba_target)  # (N,)
+    return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))
