@@ -1,0 +1,99 @@
+"""How many labels does it take? The paper's stylised example (Figure 2), with numbers.
+
+n hypotheses are thresholds at 1, 1/2, 1/4, ..., 2^(1-n) of a uniform pool. Almost all of them crowd
+together near 0, where they hardly differ: those up to sigma form one equivalence class. BALD asks
+for the label that halves the number of hypotheses, and so spends its queries on differences that do
+not matter. EC2 asks for the label that tells equivalence classes apart.
+
+Counted are the queries until all hypotheses left lie in one class, for the truth that takes most
+queries and on average over all n truths. Both policies stop at the same moment: when the class is
+known. With sigma = 0 every hypothesis is a class of its own: that is how long BALD, which knows of
+no classes, would go on by itself.
+
+Run it with ``python examples/figure2_queries.py --output figure2_queries.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from modal_balance.finite import ec2_scores, information_gain_scores
+from modal_balance.finite_policy import count_queries, halving_thresholds
+
+SCORES = {"BALD": information_gain_scores, "EC2": ec2_scores}
+SIGMAS = {"0": 0.0, "1/1024": 1 / 1024, "1/64": 1 / 64, "1/8": 1 / 8}
+SIZES = [2**exponent for exponent in range(4, 11)]
+
+
+def count_all() -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Return (most, mean) queries for each n, by policy and sigma."""
+    results: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for policy, score in SCORES.items():
+        for name, sigma in SIGMAS.items():
+            if (policy, name) == ("EC2", "0"):
+                continue  # without classes EC2 halves the number of hypotheses, too
+            row = results[policy, name] = []
+            for n_hypotheses in SIZES:
+                proba, cells = halving_thresholds(n_hypotheses, sigma)
+                counts = count_queries(proba, cells, score).double()
+                row.append((int(counts.max()), counts.mean().item()))
+    return results
+
+
+def print_table(results: dict[tuple[str, str], list[tuple[int, float]]]) -> None:
+    """Print most and mean queries, a row for each policy and sigma."""
+    print("queries until the class is known: most (mean) over the truths")
+    print(f"{'policy':8}{'sigma':8}" + "".join(f"{f'n={n}':>11}" for n in SIZES))
+    for (policy, sigma), row in results.items():
+        cells = "".join(f"{f'{most} ({mean:.2f})':>11}" for most, mean in row)
+        print(f"{policy:8}{sigma:8}{cells}")
+
+
+def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: Path) -> None:
+    """Draw the number of queries over n."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
+    markers = dict(zip(SIGMAS, "xosD", strict=True))
+    colours = {"BALD": "tab:red", "EC2": "tab:blue"}
+    for column, (axis, title) in enumerate(
+        zip(axes, ("truth that takes most queries", "mean over all truths"), strict=True)
+    ):
+        for (policy, sigma), row in results.items():
+            axis.plot(
+                SIZES,
+                [entry[column] for entry in row],
+                color=colours[policy],
+                linestyle="-" if policy == "EC2" else "--",
+                marker=markers[sigma],
+                markersize=5,
+                alpha=0.8,
+                label=f"{policy}, $\\sigma$ = {sigma}",
+            )
+        axis.set_xscale("log", base=2)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("hypotheses n")
+        axis.set_title(title)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("queries until the class is known")
+    axes[0].legend(frameon=False, fontsize="small")
+    figure.savefig(output, dpi=150)
+    print(f"saved {output}")
+
+
+def main() -> None:
+    """Count, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("figure2_queries.png"))
+    arguments = parser.parse_args()
+    results = count_all()
+    print_table(results)
+    plot(results, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
