@@ -149,7 +149,7 @@ def test_hard_predictions_give_numbers_and_impossible_configurations_are_dropped
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 3.0])
-def test_drawmax_configurations_estimate_the_gains_without_bias(sharpness):
+def test_drawn_configurations_estimate_the_gains_without_bias(sharpness):
     proba = random_proba(1, 8, 12, 3, sharpness=sharpness)
     batch = [0, 3, 5, 7, 8, 9]
     exact = after(proba, batch).gains()  # 3^6 = 729 configurations

@@ -105,6 +105,7 @@ def test_the_tolerance_is_that_of_the_precision():
     nearly = doubles(1, 1 + 1e-8)
     assert top_batch(nearly, 1, ties="first")[0].item() == 1
     assert top_batch((nearly * 4).float(), 1, ties="first")[0].item() == 0
+    assert top_batch(doubles(1e-20, 2e-20), 1, ties="first")[0].item() == 1
 
 
 def test_unknown_ties_are_refused():

@@ -273,6 +273,6 @@ def _thin(weights: Tensor, size: int, random_state: np.random.RandomState) -> tu
     cumulative = weights[light].cumsum(0)
     positions = torch.arange(n_draws) + torch.from_numpy(random_state.uniform(size=n_draws))
     positions *= cumulative[-1] / n_draws
-    drawn = light[torch.searchsorted(cumulative, positions, right=True).clamp_(max=len(light) - 1)]
+    drawn = light[torch.searchsorted(cumulative, positions).clamp_(max=len(light) - 1)]
     factor = torch.cat([torch.ones(len(kept), dtype=weights.dtype), common / weights[drawn]])
     return torch.cat([kept, drawn]), factor
