@@ -44,7 +44,7 @@ from .greedy import as_tensors, greedy
 from .probabilities import check_probabilities, likelihood_deficit
 
 # Edges are taken in blocks of this size, so that the intermediate products stay in cache.
-EDGE_BLOCK = 256
+EDGE_BLOCK = 128
 
 
 def balance_scores(

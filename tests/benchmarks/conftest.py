@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from time import perf_counter
 
 import pytest
@@ -28,5 +29,6 @@ def gemm_rate():
 
 @pytest.fixture(scope="session", autouse=True)
 def machine():
-    """Print on what the figures were taken."""
+    """Use all cores, unlike the tests, and print on what the figures were taken."""
+    torch.set_num_threads(os.cpu_count() or 1)
     print(f"\ntorch {torch.__version__}, {torch.get_num_threads()} threads")
