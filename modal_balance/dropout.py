@@ -11,6 +11,7 @@ S: draws    n: rows
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 ForwardPass = Callable[[], Tensor]
+
+# Held while global state of torch, or the state of a module that threads share, is not as usual.
+TORCH_STATE_LOCK = threading.RLock()
 
 # What AlphaDropout puts in place of a dropped unit: the floor of SELU, -scale * alpha
 # (Klambauer et al., NeurIPS 2017).
@@ -53,7 +57,8 @@ class DropoutEnsemble:
     Attributes
     ----------
     row_size : int
-        Number of values of one row at the widest dropout layer; known after :meth:`trace`.
+        Number of values of one row in the widest layer that runs once for each draw; known after
+        :meth:`trace`.
 
     Raises
     ------
@@ -104,7 +109,8 @@ class DropoutEnsemble:
         """
         with undisturbed(self.module):
             twice = self._run(same_row_twice, self._trace_site)
-            alone = self._run(one_row, self._trace_site)
+            with self._widths_noted():
+                alone = self._run(one_row, self._trace_site)
         if not self._masks:
             raise ValueError(no_dropout_message(self.module))
         name = type(self.module).__name__
@@ -170,8 +176,25 @@ class DropoutEnsemble:
 
     def _trace_site(self, site: Site, layer: _DropoutNd, output: Tensor) -> Tensor:
         self._fitting(self._masks_of(site, layer, output)[0], layer, output)
-        self.row_size = max(self.row_size, output[:1].numel())
         return output
+
+    @contextmanager
+    def _widths_noted(self) -> Iterator[None]:
+        """Note the widest output of any layer from the first dropout layer on."""
+        self.row_size = 0
+
+        def note(layer: nn.Module, args: Any, output: Any) -> None:
+            # What comes before the first dropout layer is computed once, not once for each draw.
+            counts = self.row_size > 0 or layer in self.layers
+            if counts and isinstance(output, Tensor):
+                self.row_size = max(self.row_size, output.numel())
+
+        handles = [layer.register_forward_hook(note) for layer in self.module.modules()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _masks_of(self, site: Site, layer: _DropoutNd, output: Tensor) -> Tensor:
         """Return the masks of a site, (S, *shape of one row's mask); draw them on first sight."""
@@ -288,6 +311,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode without gradients, and leave no trace of it afterwards.
 
     The training flag of every submodule and torch's random states are put back, whatever happens.
+    One thread at a time: hooks, flags and torch's random state belong to all of them.
 
     Parameters
     ----------
@@ -309,9 +333,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     >>> module.training
     True
     """
-    training = [(m, m.training) for m in module.modules()]
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+    with TORCH_STATE_LOCK, torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+        training = [(m, m.training) for m in module.modules()]
         try:
             module.eval()
             yield

@@ -19,7 +19,15 @@ from tqdm.auto import tqdm
 from .acquisition.probabilities import check_probabilities
 from .dropout import DropoutEnsemble, hidden_dropout_layers, undisturbed
 from .exceptions import UnseenDropoutWarning
-from .net_inputs import PROBABILITY_CAUSE, batches, first_row, run_on_row, twice, with_module
+from .net_inputs import (
+    PROBABILITY_CAUSE,
+    batches,
+    check_row_fits,
+    cloned,
+    first_row,
+    twice,
+    with_module,
+)
 
 # Values of a layer's output for all draws of one chunk: 16 MiB in float32.
 CHUNK_VALUES = 2**22
@@ -132,16 +140,13 @@ class DropoutHypotheses:
         nonlinearity = self.net._get_predict_nonlinearity()
 
         def forward(batch: Any) -> Tensor:
-            output = self.net.infer(batch)
+            output = self.net.infer(cloned(batch))
             proba: Tensor = nonlinearity(output[0] if isinstance(output, tuple) else output)
             return proba
 
         row = first_row(self.net, dataset)
-        run_on_row(
-            self.net,
-            row,
-            partial(ensemble.trace, partial(forward, row), partial(forward, twice(row))),
-        )
+        check_row_fits(self.net, row)
+        ensemble.trace(partial(forward, row), partial(forward, twice(row)))
         n_batch = max(1, CHUNK_VALUES // (self.n_samples * ensemble.row_size))
         proba: Tensor | None = None  # (S, n, C)
         start = 0

@@ -102,7 +102,22 @@ def twice(row: Any) -> Any:
     return _map_tensors(lambda tensor: torch.cat([tensor, tensor]), row)
 
 
-def run_on_row(net: NeuralNet, row: Any, run: Callable[[], Any]) -> None:
+def cloned(batch: Any) -> Any:
+    """Return a copy of a batch, which a module may write into.
+
+    Parameters
+    ----------
+    batch : tensor, dict or sequence of tensors
+        A batch.
+
+    Returns
+    -------
+    tensor, dict or sequence of tensors
+    """
+    return _map_tensors(torch.clone, batch)
+
+
+def check_row_fits(net: NeuralNet, row: Any) -> None:
     """Run the module on a row, with an error that shows what the row was where it does not fit.
 
     Parameters
@@ -111,8 +126,6 @@ def run_on_row(net: NeuralNet, row: Any, run: Callable[[], Any]) -> None:
         A fitted net.
     row : tensor, dict or sequence of tensors
         A batch of one.
-    run : callable
-        Runs the module on it.
 
     Raises
     ------
@@ -120,8 +133,8 @@ def run_on_row(net: NeuralNet, row: Any, run: Callable[[], Any]) -> None:
         If the module cannot be run on such rows.
     """
     try:
-        run()
-    except (RuntimeError, TypeError) as error:
+        net.infer(cloned(row))
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: {error} "
             "X must be what the net was trained on."
@@ -149,10 +162,14 @@ def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
 
 
 def _raw_batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
-    if type(dataset) is Dataset and net.iterator_valid is DataLoader and _sliceable(dataset.X):
+    plain = type(dataset) is Dataset and net.iterator_valid is DataLoader
+    if plain and "collate_fn" not in net.get_params_for("iterator_valid") and _sliceable(dataset.X):
         # skorch's own data set is sliced; a data loader would fetch and collate row by row.
         for start in range(0, len(dataset), n_batch):
-            yield dataset[start : start + n_batch][0]
+            batch = dataset[start : start + n_batch][0]
+            # Arrays are copied: torch cannot read all of them in place (negative strides), and a
+            # module that writes into its input must not write into the user's data.
+            yield _map_arrays(np.array, batch)
     else:
         for batch in net.get_iterator(dataset, training=False):
             yield unpack_data(batch)[0]
@@ -162,6 +179,12 @@ def _sliceable(X: Any) -> bool:
     if isinstance(X, Mapping):
         return all(_sliceable(value) for value in X.values())
     return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc")
+
+
+def _map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _map_arrays(function, value) for key, value in data.items()}
+    return function(data) if isinstance(data, np.ndarray) else data
 
 
 def _map_tensors(function: Callable[[Tensor], Tensor], data: Any) -> Any:

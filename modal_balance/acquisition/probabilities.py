@@ -87,4 +87,4 @@ def likelihood_deficit(proba: Tensor) -> Tensor:
     tensor([0.0000, 0.5000, 0.5000])
     """
     largest = proba.amax(-1, keepdim=True)  # (..., 1)
-    return (largest - proba) / largest  # (..., C)
+    return (largest - proba).div_(largest)  # (..., C)

@@ -52,7 +52,7 @@ def margin_query(
     indices : ndarray of shape (n_instances,), int64
         Positions in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        Minus the difference of their two largest probabilities.
+        One minus the difference of their two largest probabilities.
         Left out for learners of modAL 0.4.1.
 
     Raises
