@@ -19,12 +19,13 @@ from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
 from .acquisition.arguments import RandomState
-from .dropout_hypotheses import DropoutHypotheses
 from .hypotheses import Hypotheses, TransformedHypotheses
-from .networks import MLP, check_logits, has_dropout
+from .networks import MLP, check_logits
+from .parameters import check_parameters
+from .posteriors import SnapshotPosterior, find_posterior
+from .sgmcmc import CyclicalSGLD
 from .training import (
     DrawnBatches,
-    check_parameters,
     class_weights,
     encode,
     find_classes,
@@ -42,8 +43,6 @@ except ImportError:  # scikit-learn < 1.6
 
 
 __all__ = ["MCDropoutClassifier"]
-
-ROWS_AT_ONCE = 4096  # of predict_proba: bounds the memory of (n_samples, rows, classes)
 
 
 class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
@@ -87,12 +86,16 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
     classes : array-like, default=None
         All labels that may occur, where not all of them occur in ``y`` yet. A class without rows
         has a column in ``predict_proba`` all the same. By default the labels in ``y``.
+    posterior : {"dropout", "sgmcmc"} or CyclicalSGLD, default="dropout"
+        Where hypotheses come from: dropout masks, or snapshots of the weights that go on from the
+        best epoch by :class:`~modal_balance.sgmcmc.CyclicalSGLD` (itself, or its defaults) with
+        dropout off. Snapshots are a fixed set; ``predict_proba`` averages all of them.
     n_samples : int, default=100
         Dropout hypotheses that ``predict_proba`` averages.
     device : str, default="cpu"
         "cpu" or a CUDA device, such as "cuda" or "cuda:1".
     random_state : int, RandomState instance or None, default=None
-        Seed of the held-out rows, the weights, the draws and the dropout masks. With an int, no
+        Seed of the held-out rows, the weights, the draws and the posterior. With an int, no
         global random state is read; torch's is never changed.
     verbose : int, default=0
         1 shows a progress bar over the epochs.
@@ -105,6 +108,8 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         The fitted net; its labels are positions in `classes_`. Its ``history`` has the epochs.
     validation_error_ : float or None
         One minus the accuracy of ``predict`` on the validation data; None without such data.
+    snapshots_ : dict of str to Tensor
+        With snapshots: for each parameter of ``net_.module_`` its values, stacked.
     n_iter_ : int
         Epochs that were run, the ones after the best one included.
     n_features_in_ : int
@@ -143,6 +148,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: float = 0.2,
         class_weight: Mapping[Any, float] | str | None = "balanced",
         classes: ArrayLike | None = None,
+        posterior: str | CyclicalSGLD = "dropout",
         n_samples: int = 100,
         device: str = "cpu",
         random_state: RandomState = None,
@@ -159,6 +165,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.class_weight = class_weight
         self.classes = classes
+        self.posterior = posterior
         self.n_samples = n_samples
         self.device = device
         self.random_state = random_state
@@ -196,7 +203,8 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             label is not among `classes`, or if the training loss becomes infinite or NaN.
         """
         # From here on, a fit that fails or is interrupted leaves an estimator that is not fitted.
-        self.__dict__.pop("net_", None)
+        for name in ("net_", "snapshots_"):
+            self.__dict__.pop(name, None)
         check_parameters(self.get_params(deep=False))
         if (X_val is None) != (y_val is None):
             came = "X_val" if y_val is None else "y_val"
@@ -205,7 +213,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(targets)
         self.classes_ = find_classes(targets, self.classes)
         seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=4)
-        split_seed, torch_seed, batch_seed, self._mask_seed = seeds.tolist()
+        split_seed, torch_seed, batch_seed, posterior_seed = seeds.tolist()
 
         codes = encode(targets, self.classes_, "y")
         inputs, labels = _to_tensor(rows), torch.from_numpy(codes)
@@ -240,15 +248,20 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
                 patience=self.patience,
                 verbose=self.verbose,
             )
+            self._posterior = find_posterior(
+                self.posterior, net, inputs, labels, posterior_seed, verbose=self.verbose
+            )
+        if isinstance(self._posterior, SnapshotPosterior):
+            self.snapshots_ = self._posterior.snapshots
         self.validation_error_ = None
         if len(labels_val):
-            predicted = _mean_proba(net, inputs_val, self.n_samples, self._mask_seed).argmax(axis=1)
+            predicted = self._posterior.mean_proba(inputs_val, self.n_samples).argmax(axis=1)
             self.validation_error_ = 1.0 - float(np.mean(predicted == labels_val.numpy()))
         self.net_ = net
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the mean prediction of `n_samples` frozen dropout hypotheses.
+        """Return the mean prediction of `n_samples` frozen dropout hypotheses, or of all snapshots.
 
         Computed in float64: with float32 rounding, the seventh digit of a row would depend on the
         rows beside it. A network without active dropout predicts as it is.
@@ -264,7 +277,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             Columns in the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return _mean_proba(self.net_, self.to_inputs(X), self.n_samples, self._mask_seed)
+        return self._posterior.mean_proba(self.to_inputs(X), self.n_samples)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -286,14 +299,14 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
     def draw_hypotheses(
         self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
     ) -> Hypotheses:
-        """Draw frozen dropout hypotheses, which take the same inputs as ``predict``.
+        """Draw frozen hypotheses, which take the same inputs as ``predict``.
 
         They stay as they are when the classifier is fitted again.
 
         Parameters
         ----------
         n_samples : int, at least 1
-            How many to draw.
+            How many to draw. Snapshots are drawn without replacement: all where there are fewer.
         random_state : int, RandomState instance or None, default=None
             Decides which. `predict_proba` has draws of its own.
         verbose : int, default=0
@@ -307,14 +320,12 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the network has no active dropout layer, or `n_samples` is below 1.
+            If masks are to be drawn and no dropout layer is active, or `n_samples` is below 1.
         """
         check_is_fitted(self)
         check_parameters({"n_samples": n_samples})
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        drawn = DropoutHypotheses(
-            self.net_, n_samples, seed, classes=self.classes_, verbose=verbose
-        )
+        rng = check_random_state(random_state)
+        drawn = self._posterior.draw(n_samples, rng, self.classes_, verbose)
         # The copy keeps what was learnt about the inputs, whatever a later fit learns.
         return TransformedHypotheses(copy.copy(self).to_inputs, drawn)
 
@@ -373,25 +384,3 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
 def _to_tensor(X: NDArray[np.float32]) -> Tensor:
     # torch warns about memory that it must not write, such as a memory map's.
     return torch.from_numpy(np.require(X, requirements="W"))
-
-
-def _mean_proba(
-    net: NeuralNetClassifier, X: Tensor, n_samples: int, seed: int
-) -> NDArray[np.float64]:
-    """Return the mean over frozen hypotheses, (n, n_classes), with every row on its own.
-
-    float32 would not do: its matrix products round differently for one row and for many.
-    """
-    if has_dropout(net.module_):
-        hypotheses = DropoutHypotheses(net, n_samples, seed, dtype=torch.float64)
-
-        def predict(part: Tensor) -> Tensor:
-            return hypotheses.predict_proba_samples(part).mean(dim=0)
-    else:
-        module = copy.deepcopy(net.module_).double().eval()
-
-        def predict(part: Tensor) -> Tensor:
-            return torch.softmax(module(part.to(net.device, torch.float64)), dim=1)
-
-    with torch.no_grad():
-        return torch.cat([predict(part).cpu() for part in torch.split(X, ROWS_AT_ONCE)]).numpy()

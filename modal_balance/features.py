@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
@@ -26,7 +25,8 @@ from torch import Tensor, nn
 from .acquisition.probabilities import check_probabilities
 from .classifier import MCDropoutClassifier
 from .dropout import undisturbed
-from .net_inputs import PROBABILITY_CAUSE, batches, first_row, run_on_row, with_module
+from .net_inputs import PROBABILITY_CAUSE, batches, check_row_fits, cloned, first_row, with_module
+from .unwrapping import unwrap
 
 
 class _LinearCall(NamedTuple):
@@ -47,7 +47,8 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     ----------
     estimator : estimator
         A fitted skorch classifier, an :class:`~modal_balance.MCDropoutClassifier`, or a
-        scikit-learn Pipeline that ends in one of these. It needs no dropout layers.
+        scikit-learn Pipeline that ends in one of these, a search over them, or a FrozenEstimator
+        around them. It needs no dropout layers.
     X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
         n rows of whatever the estimator takes. Floating-point input is cast to the precision of
         the module.
@@ -88,10 +89,8 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     >>> features.shape, proba.shape
     (torch.Size([150, 32]), torch.Size([150, 3]))
     """
-    if isinstance(estimator, Pipeline):
-        if len(estimator.steps) > 1:
-            X = estimator[:-1].transform(X)
-        return last_layer_features(estimator.steps[-1][1], X)
+    unwrapped = unwrap(estimator)
+    estimator, X = unwrapped.estimator, unwrapped.transform(X)
     if isinstance(estimator, MCDropoutClassifier):
         check_is_fitted(estimator)
         return _features_of_net(estimator.net_, estimator.to_inputs(X))
@@ -114,8 +113,7 @@ def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
     nonlinearity = net._get_predict_nonlinearity()
     # Data loaders, too, draw from torch's global random state.
     with undisturbed(net.module_), _linear_calls(net.module_) as calls:
-        row = first_row(net, dataset)
-        run_on_row(net, row, lambda: net.infer(row))
+        check_row_fits(net, first_row(net, dataset))
         parts = []
         for batch in batches(net, dataset, n_batch):
             parts.append(_pass(net, batch, nonlinearity, calls))
@@ -131,7 +129,7 @@ def _pass(
 ) -> tuple[Tensor, Tensor]:
     """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
     calls.clear()  # a layer that this batch does not reach must not answer for it
-    output = net.infer(batch)
+    output = net.infer(cloned(batch))
     proba = _at_least_float32(nonlinearity(output[0] if isinstance(output, tuple) else output))
     check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
     return _at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba

@@ -9,33 +9,27 @@ S: hypotheses    n: rows    C: classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
-from torch import Tensor
 
 from .acquisition.arguments import RandomState
+from .alignment import JoinedHypotheses, Part, SingleHypothesis
 from .dropout_hypotheses import DropoutHypotheses
+from .ensembles import Member, committee_members, ensemble_members, out_of_bag_error, why_not
+from .frozen import GivenHypotheses, Hypotheses, TransformedHypotheses
+from .networks import has_dropout
+from .unwrapping import unwrap
 
-
-class Hypotheses(Protocol):
-    """Posterior samples of a classifier, each a fixed function of the input.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (C,) or None
-        Labels of the columns. None: the labels are 0..C-1.
-    """
-
-    classes_: np.ndarray | None
-
-    def predict_proba_samples(self, X: Any) -> Tensor:
-        """Return the predictions of all hypotheses on the rows of X, of shape (S, n, C)."""
-        ...
+__all__ = [
+    "Hypotheses",
+    "TransformedHypotheses",
+    "draw_hypotheses",
+    "validation_error",
+    "validation_error_on",
+]
 
 
 def draw_hypotheses(
@@ -46,11 +40,20 @@ def draw_hypotheses(
     Parameters
     ----------
     estimator : estimator
-        A fitted skorch classifier whose module has ``nn.Dropout*`` layers, an estimator with a
-        ``draw_hypotheses`` method such as :class:`~modal_balance.MCDropoutClassifier`, or a
-        scikit-learn Pipeline that ends in one of these.
+        One of these, fitted; or a Pipeline that ends in one, a search such as GridSearchCV over
+        one, or a FrozenEstimator around one:
+
+        * a skorch classifier whose module has ``nn.Dropout*`` layers, or an estimator with a
+          ``draw_hypotheses`` method such as :class:`~modal_balance.MCDropoutClassifier`;
+        * a RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier or VotingClassifier:
+          its members are the hypotheses. How they vote does not matter, but each must have
+          ``predict_proba``;
+        * a modAL Committee, or a list of classifiers. Members whose hypotheses can be drawn, such
+          as networks with dropout, share the draws; any other is one hypothesis;
+        * an object with a ``predict_proba_samples`` method, see :class:`Hypotheses`.
     n_samples : int
-        Number of hypotheses, at least 1.
+        Number of hypotheses, at least 1. Of more members a random subset is taken; of fewer, all.
+        An object with ``predict_proba_samples`` is taken as it is.
     random_state : int, RandomState instance or None, default=None
         Decides the draw.
     verbose : int, default=0
@@ -66,7 +69,7 @@ def draw_hypotheses(
     TypeError
         If it is not known how to draw hypotheses from such an estimator.
     ValueError
-        If the network has no active dropout layer.
+        If the network has no active dropout layer, or an ensemble has a single member.
 
     Warns
     -----
@@ -82,70 +85,104 @@ def draw_hypotheses(
     >>> hypotheses = draw_hypotheses(clf, 20, random_state=0)
     >>> hypotheses.predict_proba_samples(X[:5]).shape
     torch.Size([20, 5, 3])
+
+    The trees of a forest are hypotheses, too:
+
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> forest = RandomForestClassifier(50, random_state=0).fit(X, y)
+    >>> draw_hypotheses(forest, 100).predict_proba_samples(X[:5]).shape
+    torch.Size([50, 5, 3])
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, got {n_samples}.")
-    if isinstance(estimator, Pipeline):
-        last = estimator.steps[-1][1]
-        hypotheses = draw_hypotheses(last, n_samples, random_state=random_state, verbose=verbose)
-        if len(estimator.steps) == 1:
-            return hypotheses
-        return TransformedHypotheses(estimator[:-1].transform, hypotheses)
+    members = committee_members(estimator)
+    if members is not None:
+        return _draw_from_members(members, estimator, n_samples, random_state, verbose)
+    classifier, transforms = unwrap(estimator)
+    drawn = _draw(classifier, n_samples, random_state, verbose)
+    for transform in reversed(transforms):
+        drawn = TransformedHypotheses(transform, drawn)
+    return drawn
+
+
+def _draw(estimator: Any, n_samples: int, random_state: RandomState, verbose: int) -> Hypotheses:
     if hasattr(estimator, "draw_hypotheses"):
         drawn: Hypotheses = estimator.draw_hypotheses(
             n_samples, random_state=random_state, verbose=verbose
         )
         return drawn
+    if hasattr(estimator, "predict_proba_samples"):
+        return GivenHypotheses(estimator)
     if isinstance(estimator, NeuralNet):
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         return DropoutHypotheses(estimator, n_samples, seed, verbose=verbose)
+    members = ensemble_members(estimator)
+    if members is not None:
+        return _draw_from_members(members, estimator, n_samples, random_state, verbose)
+    reason = why_not(estimator)
     raise TypeError(
-        f"It is not known how to draw hypotheses from a {type(estimator).__name__}. Use "
-        "MCDropoutClassifier, a skorch classifier whose module has nn.Dropout layers, or a "
-        "Pipeline that ends in one of these."
+        f"It is not known how to draw hypotheses from a {type(estimator).__name__}. "
+        + (f"{reason} " if reason else "")
+        + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
+        "MCDropoutClassifier, a skorch classifier whose module has nn.Dropout layers, an object "
+        "with predict_proba_samples, or a Pipeline that ends in one of these."
     )
 
 
-class TransformedHypotheses:
-    """Hypotheses behind a transformation of the input, such as the first steps of a pipeline.
+def _draw_from_members(
+    members: list[Member],
+    ensemble: Any,
+    n_samples: int,
+    random_state: RandomState,
+    verbose: int,
+) -> Hypotheses:
+    """Make each member one hypothesis, or let it draw its share of n_samples."""
+    if len(members) < 2 and not any(_can_draw(member.estimator) for member in members):
+        raise ValueError(
+            f"{type(ensemble).__name__} has {len(members)} member: a single hypothesis has nothing "
+            "to be compared with. Use at least 2 members."
+        )
+    rng = check_random_state(random_state)
+    complete = len(members) <= n_samples
+    if not complete:
+        kept = np.sort(rng.permutation(len(members))[:n_samples])
+        members = [members[index] for index in kept]
+    drawing = [index for index, member in enumerate(members) if _can_draw(member.estimator)]
+    n_drawn = n_samples - (len(members) - len(drawing))
+    parts = []
+    for index, (estimator, transform, labels) in enumerate(members):
+        hypotheses: Hypotheses = (
+            _share(estimator, n_drawn, drawing.index(index), len(drawing), rng, verbose)
+            if index in drawing
+            else SingleHypothesis(estimator)
+        )
+        classes = hypotheses.classes_
+        if labels is not None:  # the members of an ensemble know its classes by number
+            classes = labels if classes is None else labels[np.asarray(classes).astype(int)]
+        parts.append(Part(hypotheses, classes, transform))
+    # Draws of one member must not all be compared with those of one other.
+    seed = int(rng.randint(np.iinfo(np.int32).max)) if drawing else None
+    return JoinedHypotheses(parts, complete=complete, seed=seed)
 
-    Parameters
-    ----------
-    transform : callable
-        Maps X to what the hypotheses take.
-    hypotheses : Hypotheses
-        The hypotheses.
 
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from modal_balance import MCDropoutClassifier, draw_hypotheses
-    >>> X, y = load_iris(return_X_y=True)
-    >>> pipeline = make_pipeline(StandardScaler(), MCDropoutClassifier(random_state=0)).fit(X, y)
-    >>> draw_hypotheses(pipeline, 4, random_state=0).predict_proba_samples(X).shape
-    torch.Size([4, 150, 3])
-    """
+def _share(
+    estimator: Any, n_samples: int, place: int, n_places: int, rng: Any, verbose: int
+) -> Hypotheses:
+    """Draw a member's share of n_samples, split as evenly as possible."""
+    share = n_samples // n_places + (place < n_samples % n_places)
+    return draw_hypotheses(estimator, share, random_state=rng, verbose=verbose)
 
-    def __init__(self, transform: Callable[[Any], Any], hypotheses: Hypotheses) -> None:
-        self.transform = transform
-        self.hypotheses = hypotheses
-        self.classes_ = hypotheses.classes_
 
-    def predict_proba_samples(self, X: Any) -> Tensor:
-        """Return the predictions of all hypotheses.
-
-        Parameters
-        ----------
-        X : array-like
-            Input of the transformation, n rows.
-
-        Returns
-        -------
-        Tensor of shape (S, n, C)
-        """
-        return self.hypotheses.predict_proba_samples(self.transform(X))
+def _can_draw(estimator: Any) -> bool:
+    """Return whether a member of a committee is more than one hypothesis."""
+    classifier = unwrap(estimator).estimator
+    # A network without dropout has its own prediction to give, and that is all.
+    if isinstance(classifier, NeuralNet):
+        return has_dropout(classifier.module_)
+    net = getattr(classifier, "net_", None)
+    if isinstance(net, NeuralNet) and getattr(classifier, "posterior", None) == "dropout":
+        return has_dropout(net.module_)
+    return hasattr(classifier, "draw_hypotheses") or hasattr(classifier, "predict_proba_samples")
 
 
 def validation_error(estimator: Any) -> float | None:
@@ -153,14 +190,16 @@ def validation_error(estimator: Any) -> float | None:
 
     Parameters
     ----------
-    estimator : estimator
-        A fitted estimator. Of a Pipeline, the last step counts.
+    estimator : estimator or committee
+        Fitted. Of a Pipeline the last step counts, of a search its best estimator.
 
     Returns
     -------
     float or None
         ``validation_error_`` where the estimator has it; of a skorch net, 1 minus the best
-        ``valid_acc`` in its history. None where neither is known.
+        ``valid_acc`` in the last ``max_epochs`` epochs of its history; of a forest or a bagging
+        ensemble, the out-of-bag error; of a committee or an ensemble, the mean over the members,
+        if all have one. Else None.
 
     Examples
     --------
@@ -172,13 +211,23 @@ def validation_error(estimator: Any) -> float | None:
     >>> validation_error(clf) == clf.validation_error_
     True
     """
-    if isinstance(estimator, Pipeline):
-        return validation_error(estimator.steps[-1][1])
-    error = getattr(estimator, "validation_error_", None)
-    if error is None and isinstance(estimator, NeuralNet):
-        accuracies = [epoch["valid_acc"] for epoch in estimator.history if "valid_acc" in epoch]
-        error = 1 - max(accuracies) if accuracies else None
-    return None if error is None else float(error)
+    members = committee_members(estimator)
+    if members is None:
+        estimator = unwrap(estimator).estimator
+        error = getattr(estimator, "validation_error_", None)
+        if error is None and isinstance(estimator, NeuralNet):
+            # Training that goes on (partial_fit) appends to the history of the fits before it.
+            epochs = estimator.history[-estimator.max_epochs :]
+            accuracies = [epoch["valid_acc"] for epoch in epochs if "valid_acc" in epoch]
+            error = 1 - max(accuracies) if accuracies else None
+        if error is None:
+            error = out_of_bag_error(estimator)
+        if error is not None:
+            return float(error)
+        members = ensemble_members(estimator) or []
+    errors = [validation_error(member.estimator) for member in members]
+    known = [error for error in errors if error is not None]
+    return float(np.mean(known)) if known and len(known) == len(errors) else None
 
 
 def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float:

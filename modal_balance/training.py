@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,12 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from skorch import NeuralNetClassifier
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
+
+from .dropout import TORCH_STATE_LOCK
 
 __all__ = [
     "DrawnBatches",
-    "check_parameters",
     "class_weights",
     "encode",
     "find_classes",
@@ -37,61 +37,6 @@ __all__ = [
 ]
 
 EPOCHS_WITHOUT_VALIDATION = 10
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and value is not True and int(value) >= 1
-
-
-def _is_between(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, (int, float, np.number)) and low < float(value) < high
-
-
-def _is_device(value: Any) -> bool:
-    try:
-        kind = torch.device(value).type
-    except (RuntimeError, TypeError):
-        return False
-    return kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
-
-
-_COUNT = (_is_count, "an integer of at least 1")
-_PARAMETER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "hidden_layer_sizes": (
-        lambda sizes: isinstance(sizes, (list, tuple)) and all(map(_is_count, sizes)),
-        "a tuple of integers of at least 1, such as (64, 64)",
-    ),
-    "dropout": (lambda p: p == 0 or _is_between(p, 0, 1), "a number in [0, 1)"),
-    "module": (
-        lambda module: module is None or (callable(module) and not isinstance(module, nn.Module)),
-        "a callable module(n_features, n_classes) that builds a new network for every fit, such as "
-        "a torch.nn.Module class",
-    ),
-    "learning_rate": (lambda rate: _is_between(rate, 0, math.inf), "a number above 0"),
-    "batch_size": _COUNT,
-    "samples_per_epoch": _COUNT,
-    "max_epochs": _COUNT,
-    "patience": _COUNT,
-    "validation_fraction": (lambda fraction: _is_between(fraction, 0, 1), "a number in (0, 1)"),
-    "n_samples": _COUNT,
-    "device": (_is_device, "'cpu', or 'cuda' where torch finds a CUDA device"),
-}
-
-
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first parameter with a value of no use.
-
-    Examples
-    --------
-    >>> from modal_balance.training import check_parameters
-    >>> check_parameters({"patience": 0})
-    Traceback (most recent call last):
-    ValueError: patience=0. Expected an integer of at least 1.
-    """
-    for name, (holds, expected) in _PARAMETER_RULES.items():
-        value = parameters.get(name)
-        if name in parameters and not holds(value):
-            raise ValueError(f"{name}={value!r}. Expected {expected}.")
 
 
 class DrawnBatches:
@@ -158,7 +103,7 @@ def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
     True
     """
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda, device_type="cuda"):
+    with TORCH_STATE_LOCK, torch.random.fork_rng(devices=cuda, device_type="cuda"):
         # Not torch.manual_seed: that would also seed the devices which are not put back.
         torch.default_generator.manual_seed(seed)
         for place in cuda:

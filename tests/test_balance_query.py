@@ -47,6 +47,24 @@ def test_a_query_is_draw_compare_select(pairing, pairs_of):
     assert 0 < report.n_edges
 
 
+def test_draws_are_compared_in_disjoint_pairs_unless_told_otherwise():
+    assert query(n_pairs=9).n_pairs == 9
+    assert (
+        query(n_pairs=9, pairing=None).indices.tolist()
+        == query(n_pairs=9, pairing="disjoint").indices.tolist()
+    )
+
+
+def test_the_pairs_are_of_the_hypotheses_there_are():
+    class Posterior(LogisticRegression):
+        def draw_hypotheses(self, n_samples, random_state=None, *, verbose=0):
+            return draw_hypotheses(fitted_classifier(), 5, random_state=0)
+
+    learner = Posterior(max_iter=999).fit(X[:40], y[:40])
+    assert query(learner, tau=0).n_pairs == 2
+    assert query(learner, tau=0, pairing="all").n_pairs == 10
+
+
 def test_options_reach_the_selection():
     to_the_end = query(n_instances=30, cover_tolerance=0)
     covers = query(n_instances=30, cover_tolerance=0.5)

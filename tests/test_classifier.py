@@ -21,6 +21,7 @@ from torch import nn
 
 from modal_balance import MCDropoutClassifier
 from modal_balance.networks import MLP
+from modal_balance.sgmcmc import CyclicalSGLD
 
 QUICK = {"samples_per_epoch": 512, "max_epochs": 20, "n_samples": 10}
 
@@ -660,6 +661,9 @@ BAD_PARAMETERS = [
     ("class_weight", {0: 1.0, 1: -1.0}, "'balanced', None, or a dict"),
     ("class_weight", {"setosa": 2.0}, "'balanced', None, or a dict"),
     ("classes", [0, 1, 1, 2], "without duplicates"),
+    ("posterior", "laplace", "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
+    ("posterior", CyclicalSGLD, "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
+    ("posterior", None, "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
     ("n_samples", 0, "an integer of at least 1"),
     ("device", "gpu", "'cpu', or 'cuda'"),
     ("device", "meta", "'cpu', or 'cuda'"),

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -348,3 +349,115 @@ def test_validation_labels_that_do_not_fit_are_refused():
         validation_error_on(hypotheses, X[:10], y[:9])
     with pytest.raises(ValueError, match="No label of y_val is a class"):
         validation_error_on(hypotheses, X[:10], y[:10] + 100)
+
+
+def test_validation_error_of_a_net_trained_further_is_that_of_its_last_training():
+    from skorch.dataset import ValidSplit
+
+    X, y = digits()
+    net = skorch_net(max_epochs=8, lr=0.5, train_split=ValidSplit(3)).fit(X[:120], y[:120])
+    first = validation_error(net)
+    shuffled = np.random.default_rng(0).permutation(y[:120])
+    net.partial_fit(X[:120], shuffled)
+    assert len(net.history) == 16
+    assert validation_error(net) == pytest.approx(1 - max(net.history[-8:, "valid_acc"]))
+    assert validation_error(net) > first + 0.3
+
+
+# --- modules and data that are not as tame as they should be --------------------------------------
+
+
+class Shifting(nn.Module):
+    """Writes into its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.out = nn.Dropout(0.5), nn.Linear(64, 4)
+
+    def forward(self, x):
+        x -= 0.5
+        return self.out(self.drop(x))
+
+
+@pytest.mark.parametrize("form", [np.copy, torch.tensor], ids=["array", "tensor"])
+def test_a_module_that_writes_into_its_input_neither_changes_data_nor_predictions(form):
+    X, y = digits()
+    torch.manual_seed(0)
+    net = skorch_net(Shifting()).initialize()
+    rows = form(X[:50])
+    hypotheses = DropoutHypotheses(net, S, seed=0)
+    proba = hypotheses.predict_proba_samples(rows)
+    assert np.array_equal(np.asarray(rows), X[:50])
+    mask = np.random.default_rng([0, 0, 0, 2]).random(64, dtype=np.float32) >= 0.5
+    with torch.no_grad():
+        expected = net.module_.out(torch.from_numpy((X[:50] - 0.5) * mask / 0.5))
+    assert torch.allclose(proba[2], torch.softmax(expected, -1), atol=1e-6)
+
+
+def test_arrays_that_torch_cannot_read_in_place_are_read():
+    X, _ = digits()
+    net = fitted_net()
+    expected = samples(net, X)
+    assert torch.allclose(samples(net, X[::-1]), expected.flip(1), atol=1e-6)
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    assert torch.allclose(samples(net, frozen), expected, atol=1e-6)
+
+
+def test_a_collate_function_of_ones_own_is_used():
+    X, y = digits()
+
+    def halve(rows):
+        features, labels = zip(*rows, strict=True)
+        return torch.as_tensor(np.stack(features)) / 2, torch.as_tensor(labels)
+
+    net = fitted_net(iterator_valid__collate_fn=halve)
+    assert torch.allclose(samples(net, X), samples(fitted_net(), X / 2), atol=1e-6)
+
+
+def test_wide_layers_behind_dropout_bound_the_rows_taken_at_once():
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.wide, self.out = (
+                nn.Dropout(0.5),
+                nn.Linear(64, 5000),
+                nn.Linear(5000, 4),
+            )
+            self.rows = []
+
+        def forward(self, x):
+            self.rows.append(len(x))
+            return self.out(torch.relu(self.wide(self.drop(x))))
+
+    X, _ = digits()
+    net = skorch_net(Wide()).initialize()
+    samples(net, X, n_samples=100)
+    assert max(net.module_.rows) * 5000 * 100 <= 2**22
+    assert max(net.module_.rows) > 1
+
+
+def test_threads_do_not_disturb_each_other():
+    from concurrent.futures import ThreadPoolExecutor
+
+    X, _ = digits()
+    net = fitted_net()
+    net.module_.train()
+    expected = samples(net, X)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: samples(net, X), range(12)))
+    assert all(torch.equal(result, expected) for result in results)
+    assert all(module.training for module in net.module_.modules())
+
+
+def test_a_pipeline_with_a_stateless_step_counts_as_fitted():
+    class Double(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X * 2
+
+    X, y = digits()
+    pipeline = make_pipeline(Double(), "passthrough", skorch_net()).fit(X[:40], y[:40])
+    assert torch.allclose(samples(pipeline, X), samples(pipeline[-1], X * 2), atol=1e-6)

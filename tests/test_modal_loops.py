@@ -8,6 +8,10 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.dataset import ValidSplit
@@ -82,6 +86,7 @@ def test_loop_over_data_frames_gives_positions_and_the_rows_there():
 
 
 def test_loop_over_a_bare_net():
+    torch.manual_seed(0)
     net = skorch_net(train_split=ValidSplit(3))
     learner = ActiveLearner(net, query_strategy=quick, X_training=X[:40], y_training=y[:40])
     loop(learner, X[100:200], y[100:200], from_array)
@@ -124,6 +129,7 @@ def test_a_subclass_of_a_learner_keeps_its_contract():
 
 @pytest.mark.skipif(not hasattr(models, "DeepActiveLearner"), reason="not in modAL 0.4.1")
 def test_deep_active_learner():
+    torch.manual_seed(0)
     learner = models.DeepActiveLearner(skorch_net(max_epochs=20, lr=0.3), query_strategy=quick)
     X_known, y_known = X[:40], y[:40]
     for _ in range(3):
@@ -140,8 +146,83 @@ def test_an_unfitted_learner_is_told_what_to_do():
         learner.query(X[100:200])
 
 
-def test_a_committee_is_refused_by_name():
-    member = ActiveLearner(fast_classifier(), X_training=X[:40], y_training=y[:40])
-    committee = models.Committee([member, member], query_strategy=quick)
-    with pytest.raises(TypeError, match="Committee cannot be queried as a whole"):
-        committee.query(X[100:200])
+@pytest.mark.skipif(not TAKES_METRICS, reason="modAL 0.4.1 has no metrics")
+def test_metrics_of_a_committee_are_the_gains():
+    learners = [
+        ActiveLearner(fast_classifier(random_state=seed), X_training=X[:40], y_training=y[:40])
+        for seed in range(2)
+    ]
+    committee = models.Committee(learners, query_strategy=partial(quick, tau=0.01))
+    indices, _, gains = committee.query(X[100:200], return_metrics=True, n_instances=2)
+    expected = balance_query(
+        [learner.estimator for learner in learners],
+        X[100:200],
+        n_instances=2,
+        n_pairs=10,
+        tau=0.01,
+        random_state=0,
+    )
+    assert indices.tolist() == expected[0].tolist()
+    assert gains.tolist() == expected[1].tolist()
+
+
+# --- modAL's own examples, with these strategies in place of modAL's ------------------------------
+
+
+def accuracy_of_loop(learner, X_pool, y_pool, X_test, y_test, n_rounds, n_instances):
+    for _ in range(n_rounds):
+        indices, rows = learner.query(X_pool, n_instances=n_instances)
+        learner.teach(rows, y_pool[indices])
+        X_pool = np.delete(X_pool, indices, axis=0)
+        y_pool = np.delete(y_pool, indices)
+    return np.mean(learner.predict(X_test) == y_test)
+
+
+@pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
+def test_pool_based_sampling_of_modals_examples():
+    # iris, three labels to begin with, twenty more one by one
+    X, y = load_iris(return_X_y=True)
+    start = np.array([0, 50, 100])
+    X_pool, y_pool = np.delete(X, start, axis=0), np.delete(y, start)
+    forest = RandomForestClassifier(25, random_state=0)
+    learner = ActiveLearner(
+        forest,
+        query_strategy=partial(balance_query, tau=0.0, random_state=0),
+        X_training=X[start],
+        y_training=y[start],
+    )
+    assert accuracy_of_loop(learner, X_pool, y_pool, X, y, 20, 1) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
+def test_query_by_committee_of_modals_examples():
+    # iris, a committee of forests of two labels each
+    X, y = load_iris(return_X_y=True)
+    rng = np.random.default_rng(0)
+    learners = []
+    for seed in range(4):
+        start = rng.choice(len(X), 4, replace=False)
+        learners.append(
+            ActiveLearner(
+                RandomForestClassifier(10, random_state=seed),
+                X_training=X[start],
+                y_training=y[start],
+            )
+        )
+    committee = models.Committee(
+        learners, query_strategy=partial(balance_query, tau=0.0, random_state=0)
+    )
+    assert accuracy_of_loop(committee, X, y, X, y, 20, 1) > 0.9
+
+
+def test_ranked_batch_mode_of_modals_examples():
+    # digits, batches; the strategy of a nearest-neighbour learner becomes that of a bagged one
+    learner = ActiveLearner(
+        BaggingClassifier(KNeighborsClassifier(1), 20, max_samples=0.7, random_state=0),
+        query_strategy=partial(balance_query, tau=0.02, random_state=0),
+        X_training=X[:20],
+        y_training=y[:20],
+    )
+    before = np.mean(learner.predict(X[300:]) == y[300:])
+    after = accuracy_of_loop(learner, X[20:300], y[20:300], X[300:], y[300:], 4, 5)
+    assert after > max(before, 0.9)

@@ -16,10 +16,10 @@ from skorch.dataset import Dataset
 from torch import nn
 
 from modal_balance.networks import MLP
+from modal_balance.parameters import check_parameters
 from modal_balance.training import (
     EPOCHS_WITHOUT_VALIDATION,
     DrawnBatches,
-    check_parameters,
     class_weights,
     encode,
     find_classes,

@@ -3,14 +3,23 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from modal_balance.acquisition.arguments import check_integer
+from modal_balance.bootstrap import BootstrapCommittee
 from modal_balance.validation import (
     check_estimator_is_ready,
     check_rows,
@@ -52,6 +61,8 @@ def test_what_is_no_positive_integer_is_refused_by_name(value, error):
         (make_pipeline(StandardScaler(), LogisticRegression()), NotFittedError, "Pipeline has not"),
         (LinearRegression().fit(X, y), TypeError, "LinearRegression is a regressor"),
         (NeuralNetRegressor(nn.Linear(3, 1)).initialize(), TypeError, "is a regressor"),
+        (BootstrapCommittee(), NotFittedError, "BootstrapCommittee has not been fitted"),
+        (RandomForestClassifier(), NotFittedError, "RandomForestClassifier has not been fitted"),
         ("clf", TypeError, "must be a modAL learner or a fitted estimator, got a str"),
     ],
 )
@@ -116,6 +127,35 @@ def test_a_pipeline_may_impute():
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     rows = spoilt(np.nan)
     assert check_rows(rows, "X_pool", pipeline) is rows
+
+
+def test_what_preprocesses_may_impute_wherever_it_is():
+    rows = spoilt(np.nan)
+    pipeline = make_pipeline(SimpleImputer(), LogisticRegression())
+    search = GridSearchCV(pipeline, {"logisticregression__C": [1.0]}, cv=2)
+    for estimator in (
+        search.fit(X, y),
+        make_pipeline(StandardScaler(), GridSearchCV(LogisticRegression(), {}, cv=2)).fit(X, y),
+        VotingClassifier([("a", pipeline), ("b", search)]).fit(X, y),
+        BaggingClassifier(pipeline, 3).fit(X, y),
+        RandomForestClassifier(3).fit(X, y),
+        HistGradientBoostingClassifier(max_iter=2).fit(X, y),
+    ):
+        assert check_rows(rows, "X_pool", estimator) is rows
+        assert check_rows(rows, "X_pool", [estimator, pipeline.fit(X, y)]) is rows
+        with pytest.raises(ValueError, match="X_pool contains NaN"):
+            check_rows(rows, "X_pool", [estimator, FITTED])
+    voting = VotingClassifier([("a", pipeline), ("b", LogisticRegression())]).fit(X, y)
+    with pytest.raises(ValueError, match="X_pool contains NaN"):
+        check_rows(rows, "X_pool", voting)
+
+
+def test_numbers_beside_words_in_a_list_stay_numbers():
+    words = FunctionTransformer(lambda rows: np.array([[float(row[0])] for row in rows]))
+    pipeline = make_pipeline(words, LogisticRegression()).fit([[1.5, "a"], [2.0, "b"]], [0, 1])
+    rows = check_rows([[0.5, "a"], [3.0, "b"]], "X_pool", pipeline)
+    assert rows.dtype == object
+    assert rows.tolist() == [[0.5, "a"], [3.0, "b"]]
 
 
 def test_widths_are_compared():

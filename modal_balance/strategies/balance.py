@@ -6,25 +6,25 @@ K: pairs    E: edges
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from ..acquisition.arguments import RandomState, check_integer
 from ..acquisition.balance import balance_scores, warn_of_random_picks
 from ..acquisition.top import check_coldness, power_batch
-from ..equivalence import all_pairs, disjoint_pairs, edges_beyond, random_edges
+from ..equivalence import edges_beyond, random_edges
 from ..partition import farthest_first_cells, partition_edges
 from .coverage import (
+    Pairing,
     QueryReport,
     check_cover_tolerance,
+    check_pairing,
     checked_max_edges,
     cover,
+    pairs_of,
     pending_rows,
     sample,
 )
 from .query import Query
-
-Pairing = Literal["disjoint", "all"]
-PAIRS_OF = {"disjoint": disjoint_pairs, "all": all_pairs}
 
 
 def balance_query(
@@ -33,7 +33,7 @@ def balance_query(
     n_instances: int = 1,
     *,
     n_pairs: int = 50,
-    pairing: Pairing = "disjoint",
+    pairing: Pairing | None = None,
     max_edges: int | None = None,
     tau: float | None = None,
     anneal: float = 0.25,
@@ -48,28 +48,36 @@ def balance_query(
 ) -> Any:
     """Choose the points to label by Batch-BALanCe.
 
-    Hypotheses are drawn from the learner's posterior and compared on the reference pool. Pairs
-    that differ on more than a share tau of it lie in different equivalence classes and become
-    edges; the batch is the one whose labels best tell the two ends of the edges apart, chosen
-    greedily by the closed form of the paper's objective.
+    Hypotheses are drawn from the learner's posterior, or are the members of an ensemble or a
+    committee, and compared on the reference pool. Pairs that differ on more than a share tau of it
+    lie in different equivalence classes and become edges; the batch is the one whose labels best
+    tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
+    objective.
 
     tau is, in this order: ``tau``; ``anneal`` times the error on ``X_val, y_val``; ``anneal``
-    times the estimator's own validation error from its last fit.
+    times the estimator's own validation error from its last fit: out of bag for a forest, the mean
+    of the members' for a committee.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
         Its estimator is a :class:`~modal_balance.MCDropoutClassifier`, a skorch classifier whose
-        module has ``nn.Dropout*`` layers, or a Pipeline that ends in one.
-    X_pool : array, tensor, dict of arrays or DataFrame with N rows
+        module has ``nn.Dropout*`` layers, a scikit-learn forest, BaggingClassifier or
+        VotingClassifier, an object with ``predict_proba_samples``, or a Pipeline or a search over
+        one of these. The members of a Committee may be any classifiers. See
+        :func:`~modal_balance.draw_hypotheses`.
+    X_pool : array, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_pairs : int, default=50
-        K: 2K hypotheses are drawn.
-    pairing : {"disjoint", "all"}, default="disjoint"
+        K: 2K hypotheses are drawn. Of an ensemble or a committee with fewer members, all are used.
+    pairing : {"disjoint", "all"} or None, default=None
         Compare the K disjoint pairs of the 2K hypotheses, as in the paper, or all K (2K - 1).
         The predictions needed are the same; all pairs vary less, and selection takes longer.
+        Of an odd number, disjoint pairs leave the last hypothesis out. None: disjoint pairs of
+        hypotheses that were drawn, all pairs where they are all there are: 2K trees of a forest or
+        fewer, or the members of a committee without dropout.
     max_edges : int or None, default=None
         Keep at most so many edges, a random subset of them. None: keep all.
     tau : float in [0, 1] or None, default=None
@@ -130,13 +138,12 @@ def balance_query(
     """
     n_pairs = check_integer(n_pairs, "n_pairs", 1)
     max_edges = checked_max_edges(max_edges)
-    if pairing not in PAIRS_OF:
-        raise ValueError(f"pairing={pairing!r} is unknown. Choose 'disjoint' or 'all'.")
+    check_pairing(pairing)
     check_cover_tolerance(cover_tolerance)
     query = Query.of(learner, X_pool, n_instances, random_state, verbose)
     pending = pending_rows(query, X_pending)
     samples = sample(query, 2 * n_pairs, tau, anneal, X_val, y_val, X_reference, pending)
-    pairs = PAIRS_OF[pairing](2 * n_pairs)
+    pairs = pairs_of(samples, pairing)
     edges, weights = edges_beyond(samples.reference_votes, pairs, samples.tau)
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
@@ -168,14 +175,14 @@ def balance_partition_query(
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+    learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
         See :func:`~modal_balance.balance_query`.
     X_pool : array-like with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 2.
+        Number of hypotheses, at least 2. Of an ensemble with fewer members, all are used.
     tau : float in [0, 1] or None, default=None
         Radius of a cell of the partition. None: see :func:`balance_query`.
     anneal : float, default=0.25
@@ -241,7 +248,7 @@ def balance_partition_query(
         samples.reference_votes, samples.tau, random_state=query.random_state
     )
     edges, weights = partition_edges(cells)
-    n_pairs = n_samples * (n_samples - 1) // 2
+    n_pairs = len(cells) * (len(cells) - 1) // 2
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
     return cover(query, samples, n_pairs, edges, weights, cover_tolerance, report)
@@ -253,6 +260,7 @@ def power_balance_query(
     n_instances: int = 1,
     *,
     n_pairs: int = 50,
+    pairing: Pairing | None = None,
     coldness: float = 1.0,
     tau: float | None = None,
     anneal: float = 0.25,
@@ -266,14 +274,16 @@ def power_balance_query(
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
+    learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
         See :func:`~modal_balance.balance_query`.
     X_pool : array-like with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_pairs : int, default=50
-        K: 2K hypotheses are drawn and compared in K disjoint pairs.
+        K: 2K hypotheses are drawn.
+    pairing : {"disjoint", "all"} or None, default=None
+        Which pairs of them to compare, see :func:`balance_query`.
     coldness : float, default=1.0
         Power of the scores, >= 0. 0: uniform; as it grows, the points of the highest scores.
     tau : float in [0, 1] or None, default=None
@@ -325,10 +335,11 @@ def power_balance_query(
     (3,)
     """
     n_pairs = check_integer(n_pairs, "n_pairs", 1)
+    check_pairing(pairing)
     check_coldness(coldness)
     query = Query.of(learner, X_pool, n_instances, random_state, verbose)
     samples = sample(query, 2 * n_pairs, tau, anneal, X_val, y_val, X_reference)
-    edges, weights = edges_beyond(samples.reference_votes, disjoint_pairs(2 * n_pairs), samples.tau)
+    edges, weights = edges_beyond(samples.reference_votes, pairs_of(samples, pairing), samples.tau)
     scores = balance_scores(samples.proba, edges, weights)  # (N,)
     indices, chosen_scores = power_batch(
         scores, query.n_instances, coldness=coldness, random_state=query.random_state

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -16,10 +16,12 @@ from tqdm.auto import tqdm
 
 from ..acquisition.arguments import check_integer
 from ..acquisition.balance import iter_balance_batch
-from ..equivalence import annealed_tau, check_tau, votes
+from ..equivalence import all_pairs, annealed_tau, check_tau, disjoint_pairs, votes
 from ..hypotheses import validation_error, validation_error_on
 from ..validation import n_rows
 from .query import Query, as_learner_expects
+
+Pairing = Literal["disjoint", "all"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Samples(NamedTuple):
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
+    complete: bool  # whether the hypotheses are all there are
     seconds: float
 
 
@@ -117,7 +120,26 @@ def sample(
     else:
         reference_votes = votes(hypotheses.predict_proba_samples(X_reference))
     pending = None if X_pending is None else hypotheses.predict_proba_samples(X_pending)
-    return Samples(proba, pending, reference_votes, tau, perf_counter() - started)
+    complete = getattr(hypotheses, "complete", False)
+    return Samples(proba, pending, reference_votes, tau, complete, perf_counter() - started)
+
+
+def check_pairing(pairing: Pairing | None) -> None:
+    """Raise unless ``pairing`` is known."""
+    if pairing not in ("disjoint", "all", None):
+        raise ValueError(f"pairing={pairing!r} is unknown. Choose 'disjoint', 'all' or None.")
+
+
+def pairs_of(samples: Samples, pairing: Pairing | None) -> Tensor:
+    """Return the pairs of hypotheses to compare, of shape (P, 2).
+
+    Draws of a posterior cost a prediction each and another pair is as good, so that the paper
+    takes disjoint ones. Where the hypotheses are all there are, every pair counts.
+    """
+    n_hypotheses = len(samples.proba)
+    if pairing == "all" or (pairing is None and samples.complete):
+        return all_pairs(n_hypotheses)
+    return disjoint_pairs(n_hypotheses - n_hypotheses % 2)
 
 
 def cover(
@@ -179,6 +201,6 @@ def _known_tau(
         raise ValueError(
             "tau is unknown: the estimator has no validation error from its last fit. Pass tau=, "
             "or X_val= and y_val=, or hold out validation data when the estimator is fitted "
-            "(skorch: train_split)."
+            "(skorch: train_split; a forest: oob_score=True; a committee: all its members)."
         )
     return annealed_tau(error, anneal)

@@ -31,8 +31,8 @@ class Query:
     ----------
     learner : object
         What the strategy was called with.
-    estimator : estimator
-        The fitted classifier behind it.
+    estimator : estimator or committee
+        The fitted classifier behind it, or the committee itself.
     X_pool : array-like with N rows
         The pool.
     n_instances : int
@@ -63,7 +63,7 @@ class Query:
 
         Parameters
         ----------
-        learner : ActiveLearner, DeepActiveLearner or fitted estimator
+        learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
             What the strategy was called with.
         X_pool : array-like with N rows
             The pool.
@@ -163,17 +163,17 @@ class Query:
 
 
 def estimator_of(learner: Any) -> Any:
-    """Return the estimator of a modAL learner, or the estimator itself.
+    """Return the estimator of a modAL learner; a committee or an estimator as it is.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or estimator
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of learners or estimator
         What a query strategy is called with.
 
     Returns
     -------
-    estimator
-        A fitted classifier.
+    estimator or committee
+        A fitted classifier, or several.
 
     Raises
     ------
@@ -188,11 +188,8 @@ def estimator_of(learner: Any) -> Any:
     >>> estimator_of(clf) is clf
     True
     """
-    if hasattr(learner, "learner_list"):
-        raise TypeError(
-            f"{type(learner).__name__} cannot be queried as a whole. Pass one of its learners."
-        )
-    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    is_one = hasattr(learner, "query_strategy") and not hasattr(learner, "learner_list")
+    estimator = learner.estimator if is_one else learner
     check_estimator_is_ready(estimator)
     return estimator
 
@@ -205,7 +202,7 @@ def as_learner_expects(learner: Any, indices: np.ndarray, scores: np.ndarray) ->
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or estimator
+    learner : ActiveLearner, DeepActiveLearner, Committee or estimator
         What the strategy was called with.
     indices : ndarray of shape (n_instances,)
         The chosen points.

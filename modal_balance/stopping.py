@@ -1,0 +1,400 @@
+"""When to stop: criteria for the end of an active-learning loop.
+
+Each is called with the learner once per round, and returns True when it is time to stop::
+
+    until = AnyOf(AccuracyReached(0.9, X_val, y_val), BudgetSpent(200))
+    while not until(learner):
+        ...  # query, ask, teach
+
+Any other callable that takes the learner can stand beside these. Arguments are checked at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score, cohen_kappa_score
+from sklearn.utils import check_random_state
+
+from .acquisition.arguments import RandomState, check_integer
+from .equivalence import all_pairs, annealed_tau, check_tau, edges_beyond
+from .strategies.coverage import sample
+from .strategies.query import Query, estimator_of
+from .validation import check_rows, n_rows
+
+__all__ = [
+    "AccuracyReached",
+    "AllOf",
+    "AnyOf",
+    "BudgetSpent",
+    "NoEdgesLeft",
+    "PredictionsStable",
+]
+
+
+@dataclass(eq=False)
+class AccuracyReached:
+    """Stop once the learner is accurate enough on validation data.
+
+    Parameters
+    ----------
+    target : float in [0, 1]
+        The accuracy to reach.
+    X_val : array-like with M rows
+        Labelled data that the learner is not taught.
+    y_val : array-like of shape (M,)
+        Their labels.
+    score : callable, default=accuracy_score
+        ``score(y_val, predictions)``, at most 1: where classes are imbalanced, for example
+        :func:`sklearn.metrics.balanced_accuracy_score`.
+
+    Attributes
+    ----------
+    accuracy_ : float
+        The accuracy in the last round, or whatever ``score`` returned.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.stopping import AccuracyReached
+    >>> X, y = load_iris(return_X_y=True)
+    >>> until = AccuracyReached(0.9, X[1::2], y[1::2])
+    >>> until(LogisticRegression(max_iter=1000).fit(X[::2], y[::2]))
+    True
+    """
+
+    target: float
+    X_val: Any = field(repr=False)
+    y_val: Any = field(repr=False)
+    score: Callable[[Any, Any], float] = accuracy_score
+    accuracy_: float = field(default=math.nan, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_share(self.target, "target")
+        _check_labelled(self.X_val, self.y_val)
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        self.accuracy_ = float(self.score(self.y_val, learner.predict(self.X_val)))
+        return self.accuracy_ >= self.target
+
+
+@dataclass(eq=False)
+class BudgetSpent:
+    """Stop once so many points are labelled.
+
+    Parameters
+    ----------
+    n_labels : int
+        The budget, at least 1. Labels known before the first query count.
+    n_labelled : callable or None, default=None
+        ``n_labelled(learner)`` returns the number of points labelled so far. None: the length of
+        the learner's ``y_training``, which modAL's ``ActiveLearner`` has. Committees, whose
+        members may know different points, ``DeepActiveLearner`` and plain estimators do not.
+
+    Attributes
+    ----------
+    spent_ : int
+        Number of points labelled after the last round.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.stopping import BudgetSpent
+    >>> y_known = [0, 1, 1]
+    >>> until = BudgetSpent(4, n_labelled=lambda learner: len(y_known))
+    >>> until(LogisticRegression())
+    False
+    >>> y_known.append(0)
+    >>> until(LogisticRegression())
+    True
+    """
+
+    n_labels: int
+    n_labelled: Callable[[Any], int] | None = None
+    spent_: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        check_integer(self.n_labels, "n_labels")
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        if self.n_labelled is not None:
+            self.spent_ = self.n_labelled(learner)
+        elif hasattr(learner, "y_training"):
+            self.spent_ = 0 if learner.y_training is None else len(learner.y_training)
+        else:
+            raise TypeError(
+                f"A {type(learner).__name__} does not tell how many labels it has. Pass "
+                "n_labelled=, a callable that returns their number, "
+                "such as lambda learner: len(y_known)."
+            )
+        return self.spent_ >= self.n_labels
+
+
+@dataclass(eq=False)
+class NoEdgesLeft:
+    """Stop once the hypotheses lie in one equivalence class, so that BALanCe has nothing to ask.
+
+    Hypotheses are drawn from the learner's posterior and compared, every pair of them, on the
+    reference pool. The share of pairs that differ on more than a share tau of it is what
+    BALanCe's objective is at most, whatever the batch. It is compared with ``threshold``.
+
+    Networks under MC dropout differ from each other far more than a quarter of the error, so with
+    an annealed tau this may never come. Fix tau, say at the disagreement between two networks that
+    you can live with, and combine it with a budget.
+
+    Parameters
+    ----------
+    X_reference : array-like with N rows
+        Unlabelled points on which hypotheses are compared, for instance the whole first pool.
+    tau : float in [0, 1] or None, default=None
+        Radius of an equivalence class. None: ``anneal`` times the error on ``X_val, y_val``, or
+        without these the estimator's own validation error, as in
+        :func:`~modal_balance.balance_query`.
+    anneal : float, default=0.25
+        Ratio of tau to the validation error, >= 0.
+    X_val : array-like with M rows, optional
+        Labelled validation data, for tau.
+    y_val : array-like of shape (M,), optional
+        Their labels.
+    n_samples : int, default=50
+        Number of hypotheses drawn in each round, at least 2.
+    threshold : float in [0, 1], default=0.0
+        Largest share of pairs in different classes at which to stop.
+    patience : int, default=3
+        For so many rounds in a row, at least 1: the share goes up and down between rounds.
+    random_state : int, RandomState instance or None, default=None
+        Decides the hypotheses.
+
+    Attributes
+    ----------
+    share_ : float
+        Share of pairs in different classes in the last round.
+    tau_ : float
+        Radius of an equivalence class in the last round.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
+    Class Annealing*, ICLR 2023, Eq. 3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier
+    >>> from modal_balance.stopping import NoEdgesLeft
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::2], y[::2])
+    >>> until = NoEdgesLeft(X, tau=0.05, random_state=0)
+    >>> until(clf)
+    False
+    >>> 0 < until.share_ <= 1
+    True
+    """
+
+    X_reference: Any = field(repr=False)
+    tau: float | None = None
+    anneal: float = 0.25
+    X_val: Any = field(default=None, repr=False)
+    y_val: Any = field(default=None, repr=False)
+    n_samples: int = 50
+    threshold: float = 0.0
+    patience: int = 3
+    random_state: RandomState = None
+    share_: float = field(default=math.nan, init=False)
+    tau_: float = field(default=math.nan, init=False)
+    _rounds: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_not_empty(self.X_reference, "X_reference")
+        if self.tau is not None:
+            check_tau(self.tau)
+        annealed_tau(0.0, self.anneal)
+        if (self.X_val is None) != (self.y_val is None):
+            raise ValueError("X_val and y_val belong together: one was given without the other.")
+        if self.X_val is not None:
+            _check_labelled(self.X_val, self.y_val)
+        check_integer(self.n_samples, "n_samples", 2)
+        _check_share(self.threshold, "threshold")
+        check_integer(self.patience, "patience")
+        check_random_state(self.random_state)
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        estimator = estimator_of(learner)
+        X = check_rows(self.X_reference, "X_reference", estimator)
+        query = Query(learner, estimator, X, 1, check_random_state(self.random_state))
+        drawn = sample(query, self.n_samples, self.tau, self.anneal, self.X_val, self.y_val, None)
+        pairs = all_pairs(len(drawn.reference_votes))
+        edges, _ = edges_beyond(drawn.reference_votes, pairs, drawn.tau)
+        self.tau_, self.share_ = drawn.tau, len(edges) / len(pairs)
+        self._rounds = self._rounds + 1 if self.share_ <= self.threshold else 0
+        return self._rounds >= self.patience
+
+
+@dataclass(eq=False)
+class PredictionsStable:
+    """Stop once new labels no longer change the predictions on a fixed set.
+
+    The predictions of each round are compared with those of the round before by Cohen's kappa,
+    their agreement beyond chance. Where both rounds predict one and the same class throughout,
+    kappa is undefined and the round does not count as stable: a learner that has not yet
+    discovered a second class has not converged.
+
+    Parameters
+    ----------
+    X_stop : array-like with N rows
+        Points to predict in every round. They need no labels, so there can be many.
+    threshold : float in [0, 1], default=0.99
+        Smallest kappa that counts as stable.
+    patience : int, default=3
+        For so many rounds in a row, at least 1. Not their mean, as in the reference, but each of
+        them must reach the threshold.
+
+    Attributes
+    ----------
+    kappa_ : float
+        Agreement of the last two rounds; NaN where there is none yet, or it is undefined.
+
+    References
+    ----------
+    Bloodgood, Vijay-Shanker, *A method for stopping active learning based on stabilizing
+    predictions and the need for user-adjustable stopping*, CoNLL 2009.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.stopping import PredictionsStable
+    >>> X, y = load_iris(return_X_y=True)
+    >>> until = PredictionsStable(X, patience=2)
+    >>> clf = LogisticRegression(max_iter=1000)
+    >>> [until(clf.fit(X[:n], y[:n])) for n in (60, 120, 150, 150, 150)]
+    [False, False, False, False, True]
+    """
+
+    X_stop: Any = field(repr=False)
+    threshold: float = 0.99
+    patience: int = 3
+    kappa_: float = field(default=math.nan, init=False)
+    _last: np.ndarray | None = field(default=None, init=False, repr=False)
+    _rounds: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_not_empty(self.X_stop, "X_stop")
+        _check_share(self.threshold, "threshold")
+        check_integer(self.patience, "patience")
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        last, self._last = self._last, np.asarray(learner.predict(self.X_stop))
+        self.kappa_ = math.nan if last is None else _kappa(last, self._last)
+        self._rounds = self._rounds + 1 if self.kappa_ >= self.threshold else 0
+        return self._rounds >= self.patience
+
+
+class _Combination:
+    # Every criterion sees every round, since some of them compare rounds.
+    def __init__(self, *criteria: Callable[[Any], bool]) -> None:
+        if not criteria:
+            raise ValueError("There is no criterion. Pass at least one.")
+        for criterion in criteria:
+            if not callable(criterion):
+                raise TypeError(
+                    "A criterion must be a callable that takes the learner, got "
+                    f"{criterion!r}. Pass each as an argument of its own."
+                )
+        self.criteria = criteria
+        self.held_: list[Callable[[Any], bool]] = []
+
+    def _ask(self, learner: Any) -> None:
+        self.held_ = [criterion for criterion in self.criteria if criterion(learner)]
+
+
+class AnyOf(_Combination):
+    """Stop once any of several criteria says so. All of them are asked in every round.
+
+    Parameters
+    ----------
+    criteria : callables
+        One or more criteria, each an argument of its own.
+
+    Attributes
+    ----------
+    held_ : list of callables
+        The criteria that said stop in the last round.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.stopping import AccuracyReached, AnyOf, PredictionsStable
+    >>> X, y = load_iris(return_X_y=True)
+    >>> until = AnyOf(AccuracyReached(0.9, X, y), PredictionsStable(X))
+    >>> until(LogisticRegression(max_iter=1000).fit(X, y))
+    True
+    >>> [type(criterion).__name__ for criterion in until.held_]
+    ['AccuracyReached']
+    """
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        self._ask(learner)
+        return len(self.held_) > 0
+
+
+class AllOf(_Combination):
+    """Stop once several criteria say so in the same round. All of them are asked in every round.
+
+    Parameters
+    ----------
+    criteria : callables
+        See :class:`AnyOf`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.stopping import AccuracyReached, AllOf, PredictionsStable
+    >>> X, y = load_iris(return_X_y=True)
+    >>> until = AllOf(AccuracyReached(0.9, X, y), PredictionsStable(X, patience=1))
+    >>> clf = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> until(clf), until(clf)
+    (False, True)
+    """
+
+    def __call__(self, learner: Any) -> bool:
+        """Look at the learner after a round, and return True to stop."""
+        self._ask(learner)
+        return len(self.held_) == len(self.criteria)
+
+
+def _kappa(before: np.ndarray, after: np.ndarray) -> float:
+    one_class = len(np.unique(np.concatenate([before, after]))) == 1
+    return math.nan if one_class else float(cohen_kappa_score(before, after))
+
+
+def _check_share(value: float, name: str) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}.")
+
+
+def _check_not_empty(X: Any, name: str) -> None:
+    if X is None or n_rows(X) == 0:
+        raise ValueError(f"{name} is empty. Pass at least one row.")
+
+
+def _check_labelled(X_val: Any, y_val: Any) -> None:
+    _check_not_empty(X_val, "X_val")
+    if n_rows(X_val) != len(y_val):
+        raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {len(y_val)} labels.")
