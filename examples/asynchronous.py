@@ -1,0 +1,117 @@
+"""Asynchronous labelling: labels come back late and out of order, and asking goes on meanwhile.
+
+Five annotators label imbalanced digits; each takes a random time per digit. Whenever one is free he
+is asked the next question, while the others' answers are still out. `X_pending` tells the strategy
+what is out, so that it does not ask for the same thing twice. Compared are Batch-BALanCe with
+`X_pending`, without, and random selection: accuracy on a balanced test set after the same number of
+answers, and how near a question was to the nearest one still out (in pixels, larger is better).
+
+    python examples/asynchronous.py              about a minute
+    python examples/asynchronous.py --quick      one seed, few answers
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from modal_balance import MCDropoutClassifier, balance_query, random_query
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+N_INITIAL, N_ANNOTATORS, RETRAIN_EVERY = 20, 5, 5
+
+
+def digits(seed):
+    """Return pool and test set; of the digits 5 to 9, 8 % are left in the pool."""
+    X, y = load_digits(return_X_y=True)
+    X_pool, X_test, y_pool, y_test = train_test_split(
+        (X / 16).astype(np.float32), y, test_size=0.4, stratify=y, random_state=seed
+    )
+    kept = (y_pool < 5) | (np.random.RandomState(seed).random_sample(len(y_pool)) < 0.08)
+    return X_pool[kept], X_test, y_pool[kept], y_test
+
+
+def ask(name, classifier, X, left, out, seed):
+    """Return the next question, an index into X."""
+    if name == "random":
+        indices, _ = random_query(classifier, X[left], random_state=seed)
+    else:
+        pending = X[out] if name == "with X_pending" else None
+        indices, _ = balance_query(classifier, X[left], X_pending=pending, random_state=seed)
+    return left[indices[0]]
+
+
+def run(name, seed, n_answers):
+    """Return a record after every training."""
+    X, X_test, y, y_test = digits(seed)
+    random = np.random.RandomState(seed)
+    answered = random.permutation(len(X))[:N_INITIAL].tolist()
+    classifier = MCDropoutClassifier(
+        samples_per_epoch=2048, patience=10, classes=range(10), random_state=seed
+    )
+    desk: list[tuple[float, int]] = []  # (when the answer comes, question)
+    records, distances, now = [], [], 0.0
+    while True:
+        if (len(answered) - N_INITIAL) % RETRAIN_EVERY == 0:
+            classifier.fit(X[answered], y[answered])
+            accuracy = classifier.score(X_test, y_test)
+            records.append({"name": name, "answers": len(answered), "accuracy": accuracy})
+            if len(answered) >= N_INITIAL + n_answers:
+                return records, float(np.mean(distances))
+        while len(desk) < N_ANNOTATORS:
+            out = [question for _, question in desk]
+            left = np.setdiff1d(np.arange(len(X)), answered + out)
+            question = int(ask(name, classifier, X, left, out, seed=len(answered) + len(out)))
+            if out:
+                distances.append(np.linalg.norm(16 * (X[out] - X[question]), axis=1).min())
+            heapq.heappush(desk, (now + random.exponential(), question))
+        now, question = heapq.heappop(desk)  # the first answer that comes back, in any order
+        answered.append(question)
+
+
+def main():
+    """Compare, print a table and save the learning curves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output", default="asynchronous.png")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    n_seeds, n_answers = (1, 10) if options.quick else (5, 80)
+
+    names = ["with X_pending", "without X_pending", "random"]
+    records, near = [], {name: [] for name in names}
+    for name in tqdm(names):
+        for seed in range(n_seeds):
+            curve, distance = run(name, seed, n_answers)
+            records += [record | {"seed": seed} for record in curve]
+            near[name].append(distance)
+    results = pd.DataFrame(records)
+    shown = results[
+        results["answers"].isin(results["answers"].unique()[:: 4 if n_seeds > 1 else 1])
+    ]
+    table = shown.pivot_table("accuracy", "name", "answers").reindex(names)
+    table["distance to nearest out"] = [f"{np.mean(near[name]):.1f}" for name in names]
+    print(table.round(3).to_string())
+
+    figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name in names:
+        grouped = results[results["name"] == name].groupby("answers")["accuracy"]
+        panel.plot(grouped.mean(), label=name)
+    panel.set(xlabel="answers", ylabel="accuracy", title=f"{N_ANNOTATORS} annotators at work")
+    panel.legend()
+    figure.savefig(options.output, dpi=110)
+    print(f"Learning curves: {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A pipeline on a DataFrame of numbers, categories and missing values.
+
+The breast cancer data that come with scikit-learn are made untidy: five of the ten "mean" columns
+are cut into words (small, medium, large), one value in ten is missing, and the index is shuffled.
+The pipeline imputes, scales and encodes; `balance_query` gets the DataFrame as it is, and returns
+positions. Prints accuracy for Batch-BALanCe, margin and random selection.
+
+    python examples/mixed_data_frame.py              about a minute
+    python examples/mixed_data_frame.py --quick      one seed and two rounds
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from modAL.models import ActiveLearner
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from tqdm import tqdm
+
+from modal_balance import MCDropoutClassifier, balance_query, margin_query, random_query
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def untidy_data(seed):
+    """Return a DataFrame with numbers, words and gaps, and labels that are words."""
+    frame, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    frame = frame[[column for column in frame if column.startswith("mean")]].copy()
+    for column in frame.columns[::2]:
+        words = pd.qcut(frame[column], 3, labels=["small", "medium", "large"])
+        frame[column] = words.astype(object)
+    random = np.random.RandomState(seed)
+    frame = frame.mask(random.random_sample(frame.shape) < 0.1)
+    frame.index = random.permutation(len(frame)) + 1000
+    return frame, np.array(["malignant", "benign"])[y]
+
+
+def pipeline(seed):
+    """Return a pipeline that imputes, scales, encodes and classifies."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    words = make_pipeline(
+        SimpleImputer(strategy="most_frequent"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    )
+    return make_pipeline(
+        make_column_transformer(
+            (numbers, make_column_selector(dtype_include="number")),
+            (words, make_column_selector(dtype_exclude="number")),
+        ),
+        MCDropoutClassifier(
+            samples_per_epoch=1024,
+            patience=5,
+            classes=["benign", "malignant"],
+            random_state=seed,
+        ),
+    )
+
+
+def run(strategy, seed, n_rounds):
+    """Return the accuracy after every round."""
+    X, y = untidy_data(seed)
+    X_pool, X_test, y_pool, y_test = train_test_split(
+        X, y, test_size=0.4, stratify=y, random_state=seed
+    )
+    learner = ActiveLearner(
+        pipeline(seed),
+        query_strategy=partial(strategy, random_state=np.random.RandomState(seed)),
+        force_all_finite=False,  # modAL would refuse the gaps, which the pipeline fills
+    )
+    learner.fit(X_pool[:10], y_pool[:10])
+    X_pool, y_pool = X_pool[10:], y_pool[10:]
+    accuracies = [learner.score(X_test, y_test)]
+    for _ in range(n_rounds):
+        indices, _ = learner.query(X_pool, n_instances=5)
+        learner.teach(X_pool.iloc[indices], y_pool[indices])
+        X_pool = X_pool.drop(X_pool.index[indices])
+        y_pool = np.delete(y_pool, indices)
+        accuracies.append(learner.score(X_test, y_test))
+    return accuracies
+
+
+def main():
+    """Compare, print a table and save the learning curves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output", default="mixed_data_frame.png")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    n_seeds, n_rounds = (1, 2) if options.quick else (8, 8)
+
+    print(untidy_data(0)[0].head(3).iloc[:, :4].to_string(), "\n")
+    labels = pd.Index(range(10, 11 + 5 * n_rounds, 5), name="labels")
+    figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
+    strategies = {"Batch-BALanCe": balance_query, "margin": margin_query, "random": random_query}
+    table = {}
+    for name, strategy in tqdm(strategies.items()):
+        curves = np.array([run(strategy, seed, n_rounds) for seed in range(n_seeds)])
+        mean, std = curves.mean(0), curves.std(0)
+        table[name] = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)]
+        panel.plot(labels, mean, label=name)
+    print(pd.DataFrame(table, index=labels).to_string())
+    panel.set(xlabel="labels", ylabel="accuracy", title="Breast cancer, untidy")
+    panel.legend()
+    figure.savefig(options.output, dpi=110)
+    print(f"Learning curves: {options.output}")
+
+
+if __name__ == "__main__":
+    main()
