@@ -5,11 +5,14 @@ The names below are the public interface.
 
 from . import compat as _compat
 from .acquisition import balance_batch, balance_scores
+from .bootstrap import BootstrapCommittee
 from .classifier import MCDropoutClassifier
 from .dropout_hypotheses import DropoutHypotheses
 from .equivalence import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
 from .exceptions import RandomSelectionWarning, UnseenDropoutWarning
 from .hypotheses import Hypotheses, draw_hypotheses
+from .laplace import LastLayerLaplace
+from .sgmcmc import CyclicalSGLD
 from .strategies import (
     QueryReport,
     badge_query,
@@ -33,8 +36,11 @@ __version__ = "0.1.0"
 _compat.repair_modal()
 
 __all__ = [
+    "BootstrapCommittee",
+    "CyclicalSGLD",
     "DropoutHypotheses",
     "Hypotheses",
+    "LastLayerLaplace",
     "MCDropoutClassifier",
     "QueryReport",
     "RandomSelectionWarning",
