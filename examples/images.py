@@ -32,14 +32,15 @@ STRATEGIES = {"Batch-BALanCe": partial(balance_query, n_pairs=20), "random": ran
 
 
 class SmallCNN(nn.Module):
-    """Two convolutions with dropout of channels, and a linear layer."""
+    """Two convolutions, dropout of channels, a hidden layer with dropout."""
 
     def __init__(self, n_channels: int, n_classes: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(n_channels, 16, 3, padding=1), nn.ReLU(), nn.Dropout2d(0.25),
+            nn.Conv2d(n_channels, 16, 3, padding=1), nn.ReLU(),
             nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.25),
-            nn.Flatten(), nn.Linear(32 * 4 * 4, n_classes),
+            nn.Flatten(), nn.Linear(32 * 4 * 4, 64), nn.ReLU(), nn.Dropout(0.5),
+            nn.Linear(64, n_classes),
         )  # fmt: skip
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -59,7 +60,7 @@ def run(strategy, seed, n_rounds):
     classifier = MCDropoutClassifier(
         module=SmallCNN,
         samples_per_epoch=1024,
-        patience=5,
+        patience=10,
         n_samples=20,
         classes=range(10),
         random_state=seed,
