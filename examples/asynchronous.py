@@ -6,7 +6,11 @@ what is out, so that it does not ask for the same thing twice. Compared are Batc
 `X_pending`, without, and random selection: accuracy on a balanced test set after the same number of
 answers, and how near a question was to the nearest one still out (in pixels, larger is better).
 
-    python examples/asynchronous.py              about a minute
+What was found (5 seeds): with `X_pending` the questions are further apart (41 pixels against 35).
+The accuracy is no better for it beyond chance, 0.770 against 0.752 after 100 answers, now one and
+now the other ahead on the way; random selection reaches 0.547.
+
+    python examples/asynchronous.py              about a minute and a half
     python examples/asynchronous.py --quick      one seed, few answers
 """
 

@@ -5,7 +5,11 @@ the number of classes and returns logits. Dropout2d drops whole channels, and a 
 network with one fixed set of them. Prints accuracy on test images for Batch-BALanCe and for random
 selection, mean and standard deviation over seeds, and shows what was asked first.
 
-    python examples/images.py              about a minute
+What was found (4 seeds): these digits are balanced, and with so few labels Batch-BALanCe does not
+beat random selection. It is behind until 70 labels (0.774 ± 0.050 against 0.848 ± 0.018) and level
+at 80 (0.854, 0.852). The quickstart has imbalanced digits, where it is far ahead.
+
+    python examples/images.py              half a minute
     python examples/images.py --quick      one seed and two rounds
 """
 

@@ -5,7 +5,11 @@ are cut into words (small, medium, large), one value in ten is missing, and the 
 The pipeline imputes, scales and encodes; `balance_query` gets the DataFrame as it is, and returns
 positions. Prints accuracy for Batch-BALanCe, margin and random selection.
 
-    python examples/mixed_data_frame.py              about a minute
+What was found (8 seeds): nothing tells the strategies apart. All are near 0.87 from 20 labels on,
+within their spread; at 50 labels margin has 0.897 ± 0.017, random 0.874 ± 0.032, Batch-BALanCe
+0.838 ± 0.061.
+
+    python examples/mixed_data_frame.py              half a minute
     python examples/mixed_data_frame.py --quick      one seed and two rounds
 """
 
