@@ -113,6 +113,8 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If X is a tuple.
     ValueError
         If there are no rows, the number of features is not the estimator's, or floating-point
         data hold NaN or infinity and the estimator takes none. What a pipeline does with its
@@ -126,6 +128,11 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
     >>> check_rows([[3.0], [4.0]], "X_pool", clf).shape
     (2, 1)
     """
+    if isinstance(X, tuple):
+        raise TypeError(
+            f"{name} is a tuple. Pass rows as an array or a list, and several inputs of a net as a "
+            "dict from the names of the module's arguments to arrays."
+        )
     if isinstance(X, list):
         X = _as_array(X)
     if X is None or n_rows(X) == 0:

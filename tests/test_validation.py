@@ -164,3 +164,8 @@ def test_widths_are_compared():
     for other in (X[:, :2], X[:, :, None], {"a": X}):
         with pytest.raises(ValueError, match="X_pending has rows of"):
             check_same_width(other, "X_pending", X)
+
+
+def test_a_tuple_of_inputs_is_refused():
+    with pytest.raises(TypeError, match="X_pool is a tuple.*as a dict"):
+        check_rows((X, X), "X_pool", FITTED)
