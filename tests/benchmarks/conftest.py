@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import os
-from time import perf_counter
 
 import pytest
 import torch
-
-
-def seconds_of(function, repeats=5):
-    """Return the smallest time of several calls, after one that does not count."""
-    function()
-    times = []
-    for _ in range(repeats):
-        started = perf_counter()
-        function()
-        times.append(perf_counter() - started)
-    return min(times)
+from timing import seconds_of
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from conftest import seconds_of
 from skorch import NeuralNetClassifier
+from timing import seconds_of
 from torch import nn
 
 from modal_balance import DropoutHypotheses

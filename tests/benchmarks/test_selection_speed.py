@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import seconds_of
+from timing import seconds_of
 
 from modal_balance import balance_batch, disjoint_pairs
 
