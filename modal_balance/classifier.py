@@ -39,6 +39,7 @@ try:
 except ImportError:  # scikit-learn < 1.6
 
     def validate_data(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        """Check and convert the input, as scikit-learn 1.6 does."""
         return estimator._validate_data(*args, **kwargs)
 
 
