@@ -16,7 +16,7 @@ from skorch import NeuralNet
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .acquisition.probabilities import check_probabilities
+from .acquisition.arguments import working_precision
 from .dropout import DropoutEnsemble, hidden_dropout_layers, undisturbed
 from .exceptions import UnseenDropoutWarning
 from .net_inputs import (
@@ -153,9 +153,9 @@ class DropoutHypotheses:
         with tqdm(total=n_rows, desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar:
             for batch in batches(self.net, dataset, n_batch):
                 chunk = ensemble(partial(forward, batch))  # (S, n_batch, C)
-                if chunk.dtype not in (torch.float32, torch.float64):
-                    chunk = chunk.float()
-                check_probabilities(chunk, name="The net's prediction", cause=PROBABILITY_CAUSE)
+                chunk = working_precision(
+                    chunk, name="The net's prediction", cause=PROBABILITY_CAUSE
+                )
                 if proba is None:
                     proba = chunk.new_empty(self.n_samples, n_rows, chunk.shape[2])
                 proba[:, start : start + chunk.shape[1]] = chunk

@@ -19,7 +19,7 @@ RandomState = int | np.random.RandomState | None
 Ties = Literal["random", "first"]
 
 
-def working_precision(proba: Tensor, *, name: str = "proba") -> Tensor:
+def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") -> Tensor:
     """Return the predictions in float32 or float64, or raise unless they are probabilities.
 
     Parameters
@@ -28,6 +28,8 @@ def working_precision(proba: Tensor, *, name: str = "proba") -> Tensor:
         Predictions of S hypotheses on N points.
     name : str, default="proba"
         What the error message calls the tensor.
+    cause : str, default=""
+        The likely cause and what to do, appended to the error message.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def working_precision(proba: Tensor, *, name: str = "proba") -> Tensor:
     >>> working_precision(torch.full((2, 3, 4), 0.25, dtype=torch.float16)).dtype
     torch.float32
     """
-    check_probabilities(proba, name=name)
+    check_probabilities(proba, name=name, cause=cause)
     return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()
 
 

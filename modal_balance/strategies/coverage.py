@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..acquisition.arguments import check_integer
 from ..acquisition.balance import iter_balance_batch
+from ..acquisition.greedy import as_tensors
 from ..equivalence import all_pairs, annealed_tau, check_tau, disjoint_pairs, votes
 from ..hypotheses import validation_error, validation_error_on
 from ..validation import n_rows
@@ -165,8 +166,7 @@ def cover(
     bar = tqdm(
         picks, total=query.n_instances, desc="Batch", unit="point", disable=query.verbose < 1
     )
-    chosen, gained = zip(*bar, strict=True)
-    indices, gains = np.array(chosen, dtype=np.int64), np.array(gained)
+    indices, gains = (part.numpy() for part in as_tensors(bar))
     if report is not None:
         report(
             QueryReport(
