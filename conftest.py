@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("laplace") else ["modal_balance/laplace.py"]
+collect_ignore = [] if find_spec("laplace") else ["modal_balance/estimators/laplace.py"]

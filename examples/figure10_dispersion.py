@@ -67,7 +67,7 @@ from modal_balance import (
     votes,
 )
 from modal_balance.acquisition.bald import bald_scores
-from modal_balance.equivalence import random_edges
+from modal_balance.equivalence.pairs import random_edges
 
 RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08
 N_PAIRS = (10, 25, 50, 100)

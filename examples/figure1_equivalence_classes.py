@@ -53,8 +53,8 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from modal_balance import MCDropoutClassifier, all_pairs, annealed_tau, draw_hypotheses, votes
-from modal_balance.equivalence import hamming_distances
-from modal_balance.partition import farthest_first_cells
+from modal_balance.equivalence.pairs import hamming_distances
+from modal_balance.equivalence.partition import farthest_first_cells
 
 RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08
 N_LABELS, N_HYPOTHESES = 120, 200

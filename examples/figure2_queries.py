@@ -23,8 +23,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from modal_balance.finite import ec2_scores, information_gain_scores
-from modal_balance.finite_policy import count_queries, halving_thresholds
+from modal_balance.reference.finite import ec2_scores, information_gain_scores
+from modal_balance.reference.finite_policy import count_queries, halving_thresholds
 
 SCORES = {"BALD": information_gain_scores, "EC2": ec2_scores}
 SIGMAS = {"0": 0.0, "1/1024": 1 / 1024, "1/64": 1 / 64, "1/8": 1 / 8}

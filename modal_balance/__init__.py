@@ -5,14 +5,16 @@ The names below are the public interface.
 
 from . import compat as _compat
 from .acquisition import balance_batch, balance_scores
-from .bootstrap import BootstrapCommittee
-from .classifier import MCDropoutClassifier
-from .dropout_hypotheses import DropoutHypotheses
-from .equivalence import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
+from .equivalence.pairs import all_pairs, disjoint_pairs, edges_beyond, votes
+from .equivalence.tau import annealed_tau
+from .estimators.bootstrap import BootstrapCommittee
+from .estimators.classifier import MCDropoutClassifier
+from .estimators.laplace import LastLayerLaplace
+from .estimators.sgmcmc import CyclicalSGLD
 from .exceptions import RandomSelectionWarning, UnseenDropoutWarning
-from .hypotheses import Hypotheses, draw_hypotheses
-from .laplace import LastLayerLaplace
-from .sgmcmc import CyclicalSGLD
+from .hypotheses.draw import draw_hypotheses
+from .hypotheses.dropout import DropoutHypotheses
+from .hypotheses.protocol import Hypotheses
 from .strategies import (
     QueryReport,
     badge_query,

@@ -20,11 +20,12 @@ import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from sklearn.utils import check_random_state
 
-from .acquisition.arguments import RandomState, check_integer
-from .equivalence import all_pairs, annealed_tau, check_tau, edges_beyond
+from .arguments import RandomState, check_integer, n_rows
+from .equivalence.pairs import all_pairs, edges_beyond
+from .equivalence.tau import annealed_tau, check_tau
 from .strategies.coverage import sample
+from .strategies.inputs import check_rows
 from .strategies.query import Query, estimator_of
-from .validation import check_rows, n_rows
 
 __all__ = [
     "AccuracyReached",

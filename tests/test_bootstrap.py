@@ -20,8 +20,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from modal_balance import MCDropoutClassifier, balance_query, draw_hypotheses
-from modal_balance.bootstrap import BootstrapCommittee
-from modal_balance.hypotheses import validation_error
+from modal_balance.estimators.bootstrap import BootstrapCommittee
+from modal_balance.hypotheses.validation import validation_error
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]

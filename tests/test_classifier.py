@@ -20,8 +20,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from modal_balance import MCDropoutClassifier
-from modal_balance.networks import MLP
-from modal_balance.sgmcmc import CyclicalSGLD
+from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.sgmcmc import CyclicalSGLD
 
 QUICK = {"samples_per_epoch": 512, "max_epochs": 20, "n_samples": 10}
 

@@ -28,7 +28,7 @@ from modal_balance import (
     edges_beyond,
     votes,
 )
-from modal_balance.hypotheses import validation_error, validation_error_on
+from modal_balance.hypotheses.validation import validation_error, validation_error_on
 
 X, y = load_iris(return_X_y=True)
 ORDER = np.random.default_rng(0).permutation(len(X))

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from modal_balance.dropout import SELU_FLOOR, DropoutEnsemble, hidden_dropout_layers, undisturbed
+from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble, hidden_dropout_layers
+from modal_balance.torch_state import undisturbed
 
 S = 7
 

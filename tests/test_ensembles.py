@@ -39,7 +39,7 @@ from modal_balance import (
     power_balance_query,
     votes,
 )
-from modal_balance.hypotheses import validation_error
+from modal_balance.hypotheses.validation import validation_error
 
 X, y = load_iris(return_X_y=True)
 ORDER = np.random.default_rng(0).permutation(len(X))

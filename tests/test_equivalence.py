@@ -9,7 +9,7 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics import zero_one_loss
 
 from modal_balance import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
-from modal_balance.equivalence import hamming_distances
+from modal_balance.equivalence.pairs import hamming_distances
 
 
 def random_votes(seed=0, n_hypotheses=6, n_points=50, n_classes=3):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles import random_proba
 
 from modal_balance import all_pairs, balance_scores
-from modal_balance.finite import (
+from modal_balance.reference.finite import (
     cell_sums,
     check_noise_free,
     ec2_scores,

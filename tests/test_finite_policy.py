@@ -8,9 +8,13 @@ from hypothesis import strategies as st
 from oracles import random_proba
 from scipy.spatial.distance import pdist, squareform
 
-from modal_balance.finite import ec2_scores, eced_scores, information_gain_scores
-from modal_balance.finite_policy import count_queries, halving_thresholds, query_until_solved
-from modal_balance.partition import farthest_first_cells
+from modal_balance.equivalence.partition import farthest_first_cells
+from modal_balance.reference.finite import ec2_scores, eced_scores, information_gain_scores
+from modal_balance.reference.finite_policy import (
+    count_queries,
+    halving_thresholds,
+    query_until_solved,
+)
 
 seeds = st.integers(0, 10**6)
 many = settings(max_examples=25, deadline=None)

@@ -19,8 +19,8 @@ from modal_balance import (
     margin_query,
     votes,
 )
-from modal_balance.bootstrap import BootstrapCommittee
-from modal_balance.hypotheses import validation_error_on
+from modal_balance.estimators.bootstrap import BootstrapCommittee
+from modal_balance.hypotheses.validation import validation_error_on
 
 
 class Softmax:

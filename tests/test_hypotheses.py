@@ -15,7 +15,7 @@ from torch import nn
 from toy import digits, fast_classifier, fitted_classifier, fitted_net, skorch_net
 
 from modal_balance import DropoutHypotheses, UnseenDropoutWarning, draw_hypotheses
-from modal_balance.hypotheses import validation_error, validation_error_on
+from modal_balance.hypotheses.validation import validation_error, validation_error_on
 
 S = 6
 

@@ -17,10 +17,10 @@ from torch import nn
 from toy import digits, fast_classifier, skorch_net
 
 from modal_balance import balance_query, draw_hypotheses
-from modal_balance.hypotheses import validation_error
-from modal_balance.laplace import LastLayerLaplace
-from modal_balance.laplace_hypotheses import LaplaceHypotheses
-from modal_balance.networks import MLP
+from modal_balance.estimators.laplace import LastLayerLaplace
+from modal_balance.estimators.networks import MLP
+from modal_balance.hypotheses.last_layer import LaplaceHypotheses
+from modal_balance.hypotheses.validation import validation_error
 
 needs_library = pytest.mark.skipif(find_spec("laplace") is None, reason="needs laplace-torch")
 

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from modal_balance import all_pairs, balance_batch, balance_scores
 from modal_balance.acquisition.balance import PairCoverage
-from modal_balance.paper_estimators import (
+from modal_balance.reference.paper_estimators import (
     _draw_labels,
     _importance_estimate,
     eq3_scores,
@@ -110,7 +110,7 @@ def test_gains_of_a_batch_sum_to_eq4():
 def test_blocks_of_configurations_do_not_matter(monkeypatch, block):
     proba = random_proba(0, 5, 4, 3)
     expected = eq4_delta(proba, all_pairs(5), None, [0, 1, 2])
-    monkeypatch.setattr("modal_balance.paper_estimators.BLOCK", block)
+    monkeypatch.setattr("modal_balance.reference.paper_estimators.BLOCK", block)
     assert eq4_delta(proba, all_pairs(5), None, [0, 1, 2]) == pytest.approx(expected, abs=1e-14)
 
 

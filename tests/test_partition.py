@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from modal_balance import all_pairs, balance_scores, edges_beyond
-from modal_balance.partition import check_cells, farthest_first_cells, partition_edges
+from modal_balance.equivalence.partition import check_cells, farthest_first_cells, partition_edges
 
 seeds = st.integers(0, 10**6)
 taus = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.8, 1.0])

@@ -13,9 +13,9 @@ from torch import nn
 from toy import digits, fast_classifier
 
 from modal_balance import MCDropoutClassifier, draw_hypotheses
-from modal_balance.networks import MLP
-from modal_balance.sgmcmc import CyclicalSGLD
-from modal_balance.snapshots import SnapshotHypotheses
+from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.sgmcmc import CyclicalSGLD
+from modal_balance.hypotheses.snapshots import SnapshotHypotheses
 
 SHORT = CyclicalSGLD(n_cycles=5, steps_per_cycle=40, samples_per_cycle=2)
 
@@ -214,7 +214,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize("build", [lambda: MLP(64, 4), Branching])
 @pytest.mark.parametrize("chunk_values", [2**22, 500])
 def test_each_hypothesis_is_the_module_with_those_weights(build, chunk_values, monkeypatch):
-    monkeypatch.setattr("modal_balance.snapshots.CHUNK_VALUES", chunk_values)
+    monkeypatch.setattr("modal_balance.hypotheses.chunks.CHUNK_VALUES", chunk_values)
     X = torch.tensor(digits()[0][:30])
     modules = [build().eval() for _ in range(3)]
     states = [module.state_dict() for module in modules]

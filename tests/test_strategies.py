@@ -9,9 +9,9 @@ from toy import digits, fast_classifier, fitted_classifier
 
 import modal_balance as mb
 from modal_balance import RandomSelectionWarning, acquisition, draw_hypotheses
-from modal_balance.equivalence import disjoint_pairs, edges_beyond, votes
-from modal_balance.features import last_layer_features
-from modal_balance.partition import farthest_first_cells
+from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
+from modal_balance.equivalence.partition import farthest_first_cells
+from modal_balance.hypotheses.features import last_layer_features
 
 X, y = digits()
 POOL = X[-120:]

@@ -15,18 +15,18 @@ from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 from torch import nn
 
-from modal_balance.networks import MLP
-from modal_balance.parameters import check_parameters
-from modal_balance.training import (
+from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.parameters import check_parameters
+from modal_balance.estimators.training import (
     EPOCHS_WITHOUT_VALIDATION,
     DrawnBatches,
     class_weights,
     encode,
     find_classes,
-    seeded,
     stratified_holdout,
     train,
 )
+from modal_balance.torch_state import seeded
 
 # --- batches --------------------------------------------------------------------------------------
 

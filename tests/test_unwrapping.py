@@ -22,8 +22,8 @@ from modal_balance import (
     balance_query,
     draw_hypotheses,
 )
-from modal_balance.features import last_layer_features
-from modal_balance.hypotheses import validation_error
+from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.validation import validation_error
 
 MIXED = FRAME.assign(
     a=FRAME["a"].where(FRAME["a"] < 6.5),

@@ -18,14 +18,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from modal_balance.acquisition.arguments import check_integer
-from modal_balance.bootstrap import BootstrapCommittee
-from modal_balance.validation import (
-    check_estimator_is_ready,
-    check_rows,
-    check_same_width,
-    n_rows,
-)
+from modal_balance.arguments import check_integer, n_rows
+from modal_balance.estimators.bootstrap import BootstrapCommittee
+from modal_balance.strategies.inputs import check_estimator_is_ready, check_rows, check_same_width
 
 X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 FITTED = LogisticRegression().fit(X, y)

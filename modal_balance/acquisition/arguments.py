@@ -5,87 +5,15 @@ S: hypotheses    N: points of the pool    C: classes
 
 from __future__ import annotations
 
-import numbers
 from typing import Literal
 
-import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from .probabilities import check_probabilities
+from ..arguments import RandomState, check_integer
 
-RandomState = int | np.random.RandomState | None
 Ties = Literal["random", "first"]
-
-
-def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") -> Tensor:
-    """Return the predictions in float32 or float64, or raise unless they are probabilities.
-
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points.
-    name : str, default="proba"
-        What the error message calls the tensor.
-    cause : str, default=""
-        The likely cause and what to do, appended to the error message.
-
-    Returns
-    -------
-    Tensor of shape (S, N, C)
-        The same tensor; in float32 if it came in half precision.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``proba`` does not hold probabilities.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from modal_balance.acquisition.arguments import working_precision
-    >>> working_precision(torch.full((2, 3, 4), 0.25, dtype=torch.float16)).dtype
-    torch.float32
-    """
-    check_probabilities(proba, name=name, cause=cause)
-    return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()
-
-
-def check_integer(value: int, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as an int, or raise unless it is an integer of at least ``minimum``.
-
-    Parameters
-    ----------
-    value : int
-        The value.
-    name : str
-        What the error message calls it.
-    minimum : int, default=1
-        Smallest value allowed.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it is smaller than ``minimum``.
-
-    Examples
-    --------
-    >>> from modal_balance.acquisition.arguments import check_integer
-    >>> check_integer(3, "n_pairs")
-    3
-    """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
-    return int(value)
 
 
 def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -> int:

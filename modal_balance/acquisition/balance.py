@@ -30,18 +30,11 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
-from .arguments import (
-    RandomState,
-    Ties,
-    check_edges,
-    check_integer,
-    check_n_instances,
-    check_weights,
-    working_precision,
-)
+from .arguments import Ties, check_edges, check_n_instances, check_weights
 from .greedy import as_tensors, greedy
-from .probabilities import check_probabilities, likelihood_deficit
+from .probabilities import check_probabilities, likelihood_deficit, working_precision
 
 # Edges are taken in blocks of this size, so that the intermediate products stay in cache.
 EDGE_BLOCK = 128

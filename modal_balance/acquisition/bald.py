@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .arguments import working_precision
+from .probabilities import working_precision
 from .uncertainty import entropy, mean_prediction
 
 

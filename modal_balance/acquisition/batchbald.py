@@ -36,9 +36,11 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
-from .arguments import RandomState, Ties, check_integer, check_n_instances, working_precision
+from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
+from .probabilities import working_precision
 from .uncertainty import entropy, plogp
 
 # Configurations are taken in blocks of this size, so that the products stay in cache.

@@ -23,7 +23,8 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from .arguments import RandomState, check_n_instances
+from ..arguments import RandomState
+from .arguments import check_n_instances
 from .greedy import greedy
 from .probabilities import check_probabilities
 
@@ -87,7 +88,7 @@ def badge_batch(
     ----------
     features : Tensor of shape (N, D)
         Inputs of the output layer, such as the first result of
-        :func:`~modal_balance.features.last_layer_features`.
+        :func:`~modal_balance.hypotheses.features.last_layer_features`.
     proba : Tensor of shape (N, C)
         The network's prediction from these features: the second result.
     n_instances : int
@@ -172,7 +173,7 @@ def coreset_batch(
     ----------
     features : Tensor of shape (N, D)
         Coordinates of the points of the pool, such as the first result of
-        :func:`~modal_balance.features.last_layer_features`.
+        :func:`~modal_balance.hypotheses.features.last_layer_features`.
     n_instances : int
         Size of the batch b, 1 to N.
     labelled_features : Tensor of shape (M, D) or None, default=None

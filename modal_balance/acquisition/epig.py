@@ -17,7 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .arguments import check_integer, working_precision
+from ..arguments import check_integer
+from .probabilities import working_precision
 from .uncertainty import entropy, mean_prediction, plogp
 
 # Joint probabilities computed at once: as many targets as fit, so that they stay in cache.

@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .arguments import RandomState, Ties, tie_rank
+from ..arguments import RandomState
+from .arguments import Ties, tie_rank
 
 
 class Objective(Protocol):

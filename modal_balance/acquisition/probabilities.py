@@ -88,3 +88,36 @@ def likelihood_deficit(proba: Tensor) -> Tensor:
     """
     largest = proba.amax(-1, keepdim=True)  # (..., 1)
     return (largest - proba).div_(largest)  # (..., C)
+
+
+def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") -> Tensor:
+    """Return the predictions in float32 or float64, or raise unless they are probabilities.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+    name : str, default="proba"
+        What the error message calls the tensor.
+    cause : str, default=""
+        The likely cause and what to do, appended to the error message.
+
+    Returns
+    -------
+    Tensor of shape (S, N, C)
+        The same tensor; in float32 if it came in half precision.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``proba`` does not hold probabilities.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.probabilities import working_precision
+    >>> working_precision(torch.full((2, 3, 4), 0.25, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    check_probabilities(proba, name=name, cause=cause)
+    return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()

@@ -10,7 +10,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from .arguments import RandomState, Ties, check_n_instances, tie_rank
+from ..arguments import RandomState
+from .arguments import Ties, check_n_instances, tie_rank
 
 
 def top_batch(

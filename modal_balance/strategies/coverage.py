@@ -14,12 +14,12 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..acquisition.arguments import check_integer
 from ..acquisition.balance import iter_balance_batch
 from ..acquisition.greedy import as_tensors
-from ..equivalence import all_pairs, annealed_tau, check_tau, disjoint_pairs, votes
-from ..hypotheses import validation_error, validation_error_on
-from ..validation import n_rows
+from ..arguments import check_integer, n_rows
+from ..equivalence.pairs import all_pairs, disjoint_pairs, votes
+from ..equivalence.tau import annealed_tau, check_tau
+from ..hypotheses.validation import validation_error, validation_error_on
 from .query import Query, as_learner_expects
 
 Pairing = Literal["disjoint", "all"]

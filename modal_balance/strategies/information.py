@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..acquisition.arguments import RandomState, check_integer
 from ..acquisition.bald import bald_scores
 from ..acquisition.batchbald import batchbald_batch
 from ..acquisition.epig import epig_scores
-from ..acquisition.top import check_coldness, power_batch, top_batch
+from ..acquisition.top import top_batch
+from ..arguments import RandomState, check_integer
 from .query import Query
 from .uncertainty import top_query
 
@@ -70,71 +70,6 @@ def bald_query(
     (3,)
     """
     return top_query(bald_scores, learner, X_pool, n_instances, n_samples, random_state, verbose)
-
-
-def power_bald_query(
-    learner: Any,
-    X_pool: Any,
-    n_instances: int = 1,
-    *,
-    n_samples: int = 100,
-    coldness: float = 1.0,
-    random_state: RandomState = None,
-    verbose: int = 0,
-) -> Any:
-    """Draw points with probabilities proportional to a power of their BALD scores.
-
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
-        The unlabelled pool.
-    n_instances : int, default=1
-        Size of the batch, 1 to N.
-    n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    coldness : float, default=1.0
-        Power of the scores, >= 0. 0: uniform; as it grows, the batch of :func:`bald_query`.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
-    verbose : int, default=0
-        1 or more: progress bars.
-
-    Returns
-    -------
-    indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order in which they were drawn.
-    scores : ndarray of shape (n_instances,), float64
-        Mutual information of label and hypothesis, in nats. Left out for learners of modAL 0.4.1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described; before any expensive work.
-
-    References
-    ----------
-    Kirsch et al., *Stochastic batch acquisition: a simple baseline for deep active learning*,
-    TMLR 2023, arXiv 2106.12059.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from modal_balance import MCDropoutClassifier, power_bald_query
-    >>> X, y = load_iris(return_X_y=True)
-    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
-    >>> indices, scores = power_bald_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
-    """
-    n_samples = check_integer(n_samples, "n_samples", 1)
-    check_coldness(coldness)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    scores = bald_scores(query.sample_proba(n_samples))  # (N,)
-    return query.result(
-        *power_batch(scores, query.n_instances, coldness=coldness, random_state=query.random_state)
-    )
 
 
 def batchbald_query(

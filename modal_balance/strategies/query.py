@@ -13,14 +13,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..acquisition.arguments import RandomState, check_integer
-from ..hypotheses import Hypotheses, draw_hypotheses
-from ..validation import (
-    check_estimator_is_ready,
-    check_rows,
-    check_same_width,
-    n_rows,
-)
+from ..arguments import RandomState, check_integer, n_rows
+from ..hypotheses.draw import draw_hypotheses
+from ..hypotheses.protocol import Hypotheses
+from .inputs import check_estimator_is_ready, check_rows, check_same_width
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..acquisition.arguments import RandomState, check_integer
 from ..acquisition.top import top_batch
 from ..acquisition.uncertainty import (
     entropy_scores,
@@ -18,6 +17,7 @@ from ..acquisition.uncertainty import (
     mean_std_scores,
     variation_ratio_scores,
 )
+from ..arguments import RandomState, check_integer
 from .query import Query
 
 

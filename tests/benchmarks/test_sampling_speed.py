@@ -7,7 +7,7 @@ from timing import seconds_of
 from torch import nn
 
 from modal_balance import DropoutHypotheses
-from modal_balance.networks import MLP
+from modal_balance.estimators.networks import MLP
 
 
 def test_sampling(benchmark):

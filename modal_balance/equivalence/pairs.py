@@ -1,0 +1,235 @@
+"""Equivalence classes of hypotheses: distances on the reference pool, pairs, tau and edges.
+
+S: hypotheses    N: points of the reference pool    C: classes    K, P: pairs    E: edges
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from ..arguments import RandomState
+from .tau import check_tau
+
+
+def votes(proba: Tensor) -> Tensor:
+    """Return the most probable class of every point under every hypothesis.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions.
+
+    Returns
+    -------
+    Tensor of shape (S, N), int64
+        Column index of the largest probability; the lowest index where several are equal.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.pairs import votes
+    >>> votes(torch.tensor([[[0.2, 0.8], [0.9, 0.1]]]))
+    tensor([[1, 0]])
+    """
+    return proba.argmax(-1)
+
+
+def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
+    """Return the share of reference points on which the two hypotheses of each pair differ.
+
+    Parameters
+    ----------
+    reference_votes : Tensor of shape (S, N), int64
+        Votes on the reference pool.
+    pairs : Tensor of shape (P, 2), int64
+        Pairs of hypotheses.
+
+    Returns
+    -------
+    Tensor of shape (P,), float64
+        Distances in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the reference pool is empty.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, ICLR 2023, section 3.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.pairs import all_pairs, hamming_distances
+    >>> reference_votes = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]])
+    >>> hamming_distances(reference_votes, all_pairs(3))
+    tensor([0.2500, 1.0000, 0.7500], dtype=torch.float64)
+    """
+    n_points = reference_votes.shape[1]
+    if n_points == 0:
+        raise ValueError("The reference pool is empty: there is nothing to compare hypotheses on.")
+    short = reference_votes.to(torch.int32)  # half the memory traffic of int64
+    # Pair by pair: no more memory than the votes, however many pairs there are.
+    differing = [(short[k] != short[l]).sum() for k, l in pairs.tolist()]
+    if not differing:
+        return torch.zeros(0, dtype=torch.float64)
+    return torch.stack(differing).cpu().double() / n_points
+
+
+def disjoint_pairs(n_hypotheses: int) -> Tensor:
+    """Return the pairs {k, K + k} of 2K hypotheses: each hypothesis is in one pair only.
+
+    Parameters
+    ----------
+    n_hypotheses : int
+        2K, an even number of independent draws.
+
+    Returns
+    -------
+    Tensor of shape (K, 2), int64
+
+    Raises
+    ------
+    ValueError
+        If ``n_hypotheses`` is odd or smaller than 2.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, ICLR 2023, Algorithm 1.
+
+    Examples
+    --------
+    >>> from modal_balance.equivalence.pairs import disjoint_pairs
+    >>> disjoint_pairs(4)
+    tensor([[0, 2],
+            [1, 3]])
+    """
+    if n_hypotheses < 2 or n_hypotheses % 2:
+        raise ValueError(
+            f"n_hypotheses={n_hypotheses} cannot be split into disjoint pairs. Use an even number."
+        )
+    return torch.arange(n_hypotheses).view(2, -1).T.contiguous()
+
+
+def all_pairs(n_hypotheses: int) -> Tensor:
+    """Return every pair of different hypotheses.
+
+    Parameters
+    ----------
+    n_hypotheses : int
+        S, at least 2.
+
+    Returns
+    -------
+    Tensor of shape (S * (S - 1) / 2, 2), int64
+
+    Raises
+    ------
+    ValueError
+        If ``n_hypotheses`` is smaller than 2.
+
+    Examples
+    --------
+    >>> from modal_balance.equivalence.pairs import all_pairs
+    >>> all_pairs(3)
+    tensor([[0, 1],
+            [0, 2],
+            [1, 2]])
+    """
+    if n_hypotheses < 2:
+        raise ValueError(f"n_hypotheses={n_hypotheses}: a pair needs at least 2.")
+    return torch.triu_indices(n_hypotheses, n_hypotheses, offset=1).T.contiguous()
+
+
+def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Return the pairs whose distance on the reference pool exceeds tau, and their weights.
+
+    Parameters
+    ----------
+    reference_votes : Tensor of shape (S, N), int64
+        Votes on the reference pool.
+    pairs : Tensor of shape (P, 2), int64
+        Pairs of hypotheses.
+    tau : float in [0, 1]
+        Radius of an equivalence class.
+
+    Returns
+    -------
+    edges : Tensor of shape (E, 2), int64
+        The pairs that lie in different equivalence classes, in the order given.
+    weights : Tensor of shape (E,), float64
+        1 / P each: a pair within one class counts as one that no label can cut.
+
+    Raises
+    ------
+    ValueError
+        If tau lies outside [0, 1], or the reference pool is empty.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, ICLR 2023, Eq. 3: the indicator 1[d_H > tau].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.pairs import all_pairs, edges_beyond
+    >>> reference_votes = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]])
+    >>> edges, weights = edges_beyond(reference_votes, all_pairs(3), tau=0.5)
+    >>> edges
+    tensor([[0, 2],
+            [1, 2]])
+    >>> weights
+    tensor([0.3333, 0.3333], dtype=torch.float64)
+    """
+    check_tau(tau)
+    edges = pairs[hamming_distances(reference_votes, pairs) > tau]
+    return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
+
+
+def random_edges(
+    edges: Tensor, weights: Tensor, max_edges: int, random_state: RandomState = None
+) -> tuple[Tensor, Tensor]:
+    """Return a random subset of edges that stands for all of them.
+
+    The weights grow by the number of edges over the number kept, so that the objective over the
+    subset is an unbiased estimate of the objective over all edges of equal weight.
+
+    Parameters
+    ----------
+    edges : Tensor of shape (E, 2), int64
+        Edges.
+    weights : Tensor of shape (E,)
+        Their weights.
+    max_edges : int
+        How many to keep at most, at least 1. Fewer edges are returned as they are.
+    random_state : int, RandomState instance or None, default=None
+        Decides the subset.
+
+    Returns
+    -------
+    edges : Tensor of shape (min(E, max_edges), 2), int64
+    weights : Tensor of shape (min(E, max_edges),)
+
+    Raises
+    ------
+    ValueError
+        If ``max_edges`` is smaller than 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.pairs import all_pairs, random_edges
+    >>> edges, weights = random_edges(all_pairs(4), torch.full((6,), 0.5), 3, random_state=0)
+    >>> weights
+    tensor([1., 1., 1.])
+    """
+    if max_edges < 1:
+        raise ValueError(f"max_edges must be at least 1, got {max_edges}.")
+    if len(edges) <= max_edges:
+        return edges, weights
+    kept = check_random_state(random_state).permutation(len(edges))[:max_edges]
+    index = torch.from_numpy(kept).sort().values
+    return edges[index], weights[index] * (len(edges) / max_edges)

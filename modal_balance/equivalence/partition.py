@@ -1,0 +1,185 @@
+"""Equivalence classes as the cells of a partition: farthest-first traversal of the hypotheses.
+
+S: hypotheses    N: points of the reference pool    M: centres    E: edges
+
+    c_1     = a random hypothesis
+    c_{m+1} = argmax_h min_{i<=m} d_H(h, c_i)      until that distance is at most tau
+    cell(h) = argmin_i d_H(h, c_i)
+
+A centre lies further than tau from every other centre, and every hypothesis within tau of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from ..arguments import RandomState
+from .pairs import all_pairs
+from .tau import check_tau
+
+
+def farthest_first_cells(
+    reference_votes: Tensor, tau: float, *, random_state: RandomState = None
+) -> tuple[Tensor, Tensor]:
+    """Partition the hypotheses into cells of radius tau.
+
+    Only the distances to centres are computed, S of them for each centre.
+
+    Parameters
+    ----------
+    reference_votes : Tensor of shape (S, N), int64
+        Votes of at least one hypothesis on the reference pool.
+    tau : float in [0, 1]
+        Radius of a cell: share of the reference pool on which a hypothesis may differ from the
+        centre of its cell. Two hypotheses of one cell may be up to 2 tau apart.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the first centre. All that follows is determined by it: of several hypotheses
+        that are equally far, the one with the lowest index becomes a centre.
+
+    Returns
+    -------
+    cells : Tensor of shape (S,), int64
+        Cell of each hypothesis: the number of its nearest centre, in order of choice; of several
+        that are equally near, the earliest.
+    centres : Tensor of shape (M,), int64
+        The hypotheses at the centres. Any two are further than tau apart, so no partition into
+        cells of diameter tau has fewer than M cells.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the votes are not as described, the reference pool is empty, or tau is outside [0, 1].
+
+    References
+    ----------
+    Gonzalez, *Clustering to minimize the maximum intercluster distance*, 1985.
+
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
+    Class Annealing*, ICLR 2023, appendix B.3 (BALanCe-Partition).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.partition import farthest_first_cells
+    >>> reference_votes = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]])
+    >>> cells, centres = farthest_first_cells(reference_votes, tau=0.25, random_state=0)
+    >>> cells, centres
+    (tensor([0, 0, 1]), tensor([0, 2]))
+    """
+    check_tau(tau)
+    _check_votes(reference_votes)
+    # The smallest type that holds the votes: the traversal is bound by reading them.
+    short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
+    n_hypotheses, n_points = short.shape
+    centre = check_random_state(random_state).randint(n_hypotheses)
+    centres: list[int] = []
+    cells = np.zeros(n_hypotheses, dtype=np.int64)
+    nearest = np.full(n_hypotheses, np.inf)
+    while True:
+        differing = [np.count_nonzero(one != short[centre]) for one in short]
+        distances = np.array(differing) / n_points  # (S,)
+        cells[distances < nearest] = len(centres)
+        nearest = np.minimum(nearest, distances)  # (S,)
+        centres.append(centre)
+        centre = int(nearest.argmax())
+        if nearest[centre] <= tau:
+            return torch.from_numpy(cells), torch.tensor(centres)
+
+
+def partition_edges(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pairs of hypotheses that lie in different cells, and their weights.
+
+    Parameters
+    ----------
+    cells : Tensor of shape (S,), int64
+        Cell of each of at least two hypotheses.
+
+    Returns
+    -------
+    edges : Tensor of shape (E, 2), int64
+        The pairs in different cells; none if there is only one cell.
+    weights : Tensor of shape (E,), float64
+        1 / (number of all pairs) each: a pair within one cell counts as one that no label can cut.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``cells`` is not as described.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, ICLR 2023, appendix B.3 (BALanCe-Partition).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.partition import partition_edges
+    >>> edges, weights = partition_edges(torch.tensor([0, 0, 1]))
+    >>> edges
+    tensor([[0, 2],
+            [1, 2]])
+    >>> weights
+    tensor([0.3333, 0.3333], dtype=torch.float64)
+    """
+    check_cells(cells)
+    pairs = all_pairs(len(cells))
+    cells = cells.cpu()
+    edges = pairs[cells[pairs[:, 0]] != cells[pairs[:, 1]]]
+    return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
+
+
+def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
+    """Raise unless ``cells`` names a cell for every hypothesis.
+
+    Parameters
+    ----------
+    cells : Tensor of shape (S,), int64
+        Cell of each hypothesis; any integers, of which only equality matters.
+    n_hypotheses : int or None, default=None
+        S, where it is known.
+
+    Raises
+    ------
+    TypeError
+        If ``cells`` is not an int64 tensor.
+    ValueError
+        If it does not have one entry for each hypothesis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.partition import check_cells
+    >>> check_cells(torch.tensor([0, 0, 1]), n_hypotheses=3)
+    """
+    if not isinstance(cells, Tensor) or cells.dtype != torch.int64:
+        kind = f"a tensor of {cells.dtype}" if isinstance(cells, Tensor) else type(cells).__name__
+        raise TypeError(f"cells must be an int64 torch tensor, got {kind}.")
+    if cells.ndim != 1 or n_hypotheses not in (None, len(cells)):
+        expected = "(hypotheses,)" if n_hypotheses is None else f"({n_hypotheses},)"
+        raise ValueError(
+            f"cells must have the shape {expected}, one cell for each hypothesis, got "
+            f"{tuple(cells.shape)}."
+        )
+
+
+def _check_votes(reference_votes: Tensor) -> None:
+    if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
+        kind = type(reference_votes).__name__
+        if isinstance(reference_votes, Tensor):
+            kind = f"a tensor of {reference_votes.dtype}; see modal_balance.votes"
+        raise TypeError(f"reference_votes must be a torch tensor of integers, got {kind}.")
+    if reference_votes.ndim != 2 or len(reference_votes) == 0:
+        raise ValueError(
+            "reference_votes must have the shape (hypotheses, points) with at least one "
+            f"hypothesis, got {tuple(reference_votes.shape)}."
+        )
+    if reference_votes.shape[1] == 0:
+        raise ValueError("The reference pool is empty: there is nothing to compare hypotheses on.")
+    if reference_votes.min() < 0:
+        raise ValueError(
+            "reference_votes must hold column indices of classes, which are >= 0, got "
+            f"{int(reference_votes.min())}."
+        )

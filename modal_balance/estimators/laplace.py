@@ -1,0 +1,292 @@
+"""Last-layer Laplace: the posterior of a trained network's output layer, as a Gaussian.
+
+The features h(x) of the layers before stay as they are trained. What is uncertain is the output
+layer theta = (W, b), which makes this the Laplace approximation of a softmax regression:
+
+    p(x)       = softmax(W h(x) + b)
+    precision  = sum_i (diag(p_i) - p_i p_i^T) kron (h_i h_i^T) + delta I
+    theta_s    ~ N(theta, precision^-1),    p_s(x) = softmax(W_s h(x) + b_s)
+
+The sum, its Kronecker-factored form and the prior precision delta of the highest marginal
+likelihood are computed by laplace-torch, on the features. Each theta_s is drawn once, and is one
+function of all rows. (The library's own samples of predictions are drawn row by row, each from
+its marginal distribution: as hypotheses they would be inconsistent.)
+
+S: hypotheses    n: rows    D: features    C: classes
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ..arguments import RandomState
+from ..hypotheses.features import last_layer_features
+from ..hypotheses.last_layer import LaplaceHypotheses
+from ..hypotheses.unwrapping import unwrap
+from ..hypotheses.validation import validation_error
+from ..torch_state import seeded
+from .classifier import MCDropoutClassifier
+from .parameters import check_parameters
+from .training import encode
+
+__all__ = ["LastLayerLaplace"]
+
+NO_LIBRARY = (
+    "LastLayerLaplace needs the package laplace-torch, which is not installed. Install it with "
+    'pip install "modal-balance[laplace]".'
+)
+ROWS_AT_ONCE = 512  # of a batch of the curvature
+
+
+class LastLayerLaplace(ClassifierMixin, BaseEstimator):
+    """A network classifier with a Laplace posterior over its output layer.
+
+    Fits the classifier, and then the posterior to the same rows: with the curvature of the plain
+    log-likelihood (no class weights) at the weights as trained, without dropout. The network needs
+    no dropout layers.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        An :class:`~modal_balance.MCDropoutClassifier` (the default), a skorch classifier with
+        labels 0..C-1, or a Pipeline that ends in one of these. It is cloned and fitted; put a
+        fitted one into scikit-learn's ``FrozenEstimator`` to keep it as it is. The network must
+        end in an ``nn.Linear`` with one output per class, see
+        :func:`~modal_balance.hypotheses.features.last_layer_features`.
+    hessian_structure : {"kron", "full", "diag"}, default="kron"
+        Form of the precision: Kronecker-factored, exact (of D C + C rows and columns), or its
+        diagonal alone.
+    prior_precision : float or "marglik", default="marglik"
+        Precision delta of the Gaussian prior. "marglik" takes the one under which the labels are
+        most probable.
+    n_samples : int, default=100
+        Hypotheses that ``predict_proba`` averages, drawn once in ``fit``.
+    random_state : int, RandomState instance or None, default=None
+        Decides these hypotheses. The estimator has a seed of its own.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (C,)
+        The labels, sorted.
+    estimator_ : estimator
+        The fitted classifier.
+    laplace_ : laplace.BaseLaplace
+        The posterior, of an ``nn.Linear`` on the features: its ``mean``,
+        ``posterior_precision``, ``log_marginal_likelihood()``.
+    validation_error_ : float or None
+        That of the fitted classifier; None where it has none.
+    n_features_in_ : int
+        Number of columns of ``X`` in ``fit``, if the classifier tells.
+    feature_names_in_ : ndarray
+        Column names of ``X`` in ``fit``, if it had any and the classifier tells.
+
+    References
+    ----------
+    Daxberger et al., *Laplace Redux: Effortless Bayesian Deep Learning*, NeurIPS 2021, whose
+    library this uses.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier
+    >>> from modal_balance.estimators.laplace import LastLayerLaplace
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = LastLayerLaplace(MCDropoutClassifier(random_state=0)).fit(X, y)
+    >>> classifier.draw_hypotheses(20, random_state=0).predict_proba_samples(X).shape
+    torch.Size([20, 150, 3])
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        hessian_structure: str = "kron",
+        prior_precision: float | str = "marglik",
+        n_samples: int = 100,
+        random_state: RandomState = None,
+    ) -> None:
+        self.estimator = estimator
+        self.hessian_structure = hessian_structure
+        self.prior_precision = prior_precision
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> LastLayerLaplace:
+        """Fit the classifier and the posterior.
+
+        Parameters
+        ----------
+        X : array-like
+            n rows of whatever the classifier takes.
+        y : array-like, shape (n,)
+            Labels.
+        **fit_params
+            Passed to the ``fit`` of the classifier, such as ``X_val`` and ``y_val``.
+
+        Returns
+        -------
+        LastLayerLaplace
+            The classifier itself.
+
+        Raises
+        ------
+        ImportError
+            If laplace-torch is not installed.
+        TypeError
+            If the estimator has no network that could be looked into.
+        ValueError
+            If a parameter is not what it must be, or the network's prediction is not that of a
+            linear output layer.
+        """
+        self.__dict__.pop("laplace_", None)  # a fit that fails leaves nothing fitted
+        check_parameters(self.get_params(deep=False))
+        try:
+            library = importlib.import_module("laplace")
+        except ImportError as error:
+            raise ImportError(NO_LIBRARY) from error
+        estimator = MCDropoutClassifier() if self.estimator is None else clone(self.estimator)
+        self.estimator_ = estimator.fit(X, y, **fit_params)
+        layer, features, proba = _output_layer(self.estimator_, X)
+        inner = unwrap(self.estimator_).estimator
+        is_ours = isinstance(inner, MCDropoutClassifier)
+        self.classes_ = inner.classes_ if is_ours else np.arange(proba.shape[1])
+        codes = torch.from_numpy(encode(column_or_1d(y), self.classes_, "y")).to(features.device)
+        self.validation_error_ = validation_error(self.estimator_)
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if (value := getattr(self.estimator_, name, None)) is not None:
+                setattr(self, name, value)
+        self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        # Data loaders draw from torch's global random state.
+        with seeded(0, features.device), warnings.catch_warnings():
+            # That marglik should be told of the link function, which it does not use.
+            warnings.filterwarnings("ignore", "By default `link_approx`")
+            posterior = library.Laplace(
+                layer,
+                "classification",
+                subset_of_weights="all",  # of the output layer alone, which is all it is given
+                hessian_structure=self.hessian_structure,
+                prior_precision=1.0 if self.prior_precision == "marglik" else self.prior_precision,
+            )
+            data = TensorDataset(features.to(torch.float64), codes)
+            posterior.fit(DataLoader(data, batch_size=ROWS_AT_ONCE))
+            if self.prior_precision == "marglik":
+                posterior.optimize_prior_precision(method="marglik")
+        self.laplace_ = posterior
+        return self
+
+    def draw_hypotheses(
+        self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
+    ) -> LaplaceHypotheses:
+        """Draw output layers from the posterior, and freeze them.
+
+        Parameters
+        ----------
+        n_samples : int, at least 1
+            How many to draw.
+        random_state : int, RandomState instance or None, default=None
+            Decides which. `predict_proba` has draws of its own.
+        verbose : int, default=0
+            Without effect: there is one pass through the network.
+
+        Returns
+        -------
+        LaplaceHypotheses
+            ``predict_proba_samples(X)`` gives the predictions, a tensor (n_samples, n, C).
+        """
+        check_is_fitted(self)
+        check_parameters({"n_samples": n_samples})
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        return self._draw(n_samples, seed)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the mean prediction of `n_samples` hypotheses, drawn once in ``fit``.
+
+        Parameters
+        ----------
+        X : array-like
+            n rows, as in ``fit``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, C)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        samples = self._draw(self.n_samples, self._seed).predict_proba_samples(X)  # (S, n, C)
+        proba: NDArray[np.float64] = samples.mean(dim=0, dtype=torch.float64).cpu().numpy()
+        return proba
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like
+            n rows, as in ``fit``.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Labels out of `classes_`.
+        """
+        columns = self.predict_proba(X).argmax(axis=1)  # first of all checks that this is fitted
+        labels: NDArray[Any] = self.classes_[columns]
+        return labels
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell scikit-learn whether the last fit came to its end."""
+        return hasattr(self, "laplace_")
+
+    def _draw(self, n_samples: int, seed: int) -> LaplaceHypotheses:
+        generator = torch.Generator(device=self.laplace_.mean.device).manual_seed(seed)
+        theta = self.laplace_.sample(n_samples, generator=generator)  # (S, C D + C) or (S, C D)
+        return LaplaceHypotheses(self.estimator_, theta.detach(), self.classes_)
+
+
+def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
+    """Return a copy of the output layer in float64, its input (n, D), and the prediction (n, C)."""
+    inner = unwrap(estimator).estimator
+    net = inner.net_ if isinstance(inner, MCDropoutClassifier) else inner
+    last: dict[int, nn.Linear] = {}  # number of outputs -> the layer that ran last
+
+    def note(layer: nn.Linear, args: Any, output: Any) -> None:
+        last[layer.out_features] = layer
+
+    modules = net.module_.modules() if hasattr(net, "module_") else ()
+    handles = [m.register_forward_hook(note) for m in modules if isinstance(m, nn.Linear)]
+    try:
+        features, proba = last_layer_features(estimator, X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    layer = last[proba.shape[1]]
+    double = nn.Linear(
+        layer.in_features,
+        layer.out_features,
+        bias=layer.bias is not None,
+        device="meta",  # where nothing is drawn from the global random state
+        dtype=torch.float64,
+    ).to_empty(device=features.device)
+    with torch.no_grad():
+        for ours, theirs in zip(double.parameters(), (layer.weight, layer.bias), strict=False):
+            ours.copy_(theirs)
+        expected = torch.softmax(double(features.to(torch.float64)), dim=1)
+    if not torch.allclose(expected, proba.to(torch.float64), atol=1e-3):
+        raise ValueError(
+            f"{type(net.module_).__name__} does not predict the softmax of its output layer, the "
+            "last nn.Linear with one output per class, so that the posterior of that layer is not "
+            "known. Let the module end in that layer, without a temperature or a mask after it."
+        )
+    return double, features, proba

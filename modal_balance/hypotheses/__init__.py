@@ -1,0 +1,23 @@
+"""Frozen hypotheses: an estimator's posterior samples as fixed functions of the input."""
+
+from .draw import draw_hypotheses
+from .dropout import DropoutHypotheses
+from .features import last_layer_features
+from .joined import JoinedHypotheses, SingleHypothesis
+from .protocol import GivenHypotheses, Hypotheses, TransformedHypotheses
+from .snapshots import SnapshotHypotheses
+from .validation import validation_error, validation_error_on
+
+__all__ = [
+    "DropoutHypotheses",
+    "GivenHypotheses",
+    "Hypotheses",
+    "JoinedHypotheses",
+    "SingleHypothesis",
+    "SnapshotHypotheses",
+    "TransformedHypotheses",
+    "draw_hypotheses",
+    "last_layer_features",
+    "validation_error",
+    "validation_error_on",
+]

@@ -1,0 +1,164 @@
+"""MC-dropout networks of a fitted skorch classifier, as frozen hypotheses.
+
+S: hypotheses    n: rows    C: classes
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..acquisition.probabilities import working_precision
+from ..exceptions import UnseenDropoutWarning
+from ..torch_state import undisturbed
+from .chunks import rows_per_chunk
+from .masks import DropoutEnsemble, hidden_dropout_layers
+from .net_inputs import (
+    PROBABILITY_CAUSE,
+    batches,
+    check_row_fits,
+    cloned,
+    first_row,
+    twice,
+    with_module,
+)
+
+
+class DropoutHypotheses:
+    """MC-dropout hypotheses of a fitted skorch classifier: one network for each set of masks.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net whose module has ``nn.Dropout*`` layers.
+    n_samples : int
+        Number of hypotheses S.
+    seed : int
+        Seed of the masks.
+    classes : ndarray of shape (C,) or None, default=None
+        Labels of the columns. None: the labels are 0..C-1, as skorch reads them.
+    dtype : torch.dtype or None, default=None
+        Evaluate a copy of the module in this precision. None: the module's own.
+    verbose : int, default=0
+        1 or more: predictions show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If the module has no active dropout layer.
+
+    Warns
+    -----
+    UnseenDropoutWarning
+        If a layer drops activations inside itself, out of reach.
+
+    References
+    ----------
+    Gal & Ghahramani, *Dropout as a Bayesian Approximation*, ICML 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from skorch import NeuralNetClassifier
+    >>> from modal_balance import DropoutHypotheses
+    >>> module = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
+    >>> net = NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss).initialize()
+    >>> hypotheses = DropoutHypotheses(net, n_samples=10, seed=0)
+    >>> X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    >>> hypotheses.predict_proba_samples(X).shape
+    torch.Size([10, 3, 2])
+    """
+
+    def __init__(
+        self,
+        net: NeuralNet,
+        n_samples: int,
+        seed: int,
+        *,
+        classes: np.ndarray | None = None,
+        dtype: torch.dtype | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.net = net if dtype is None else with_module(net, copy.deepcopy(net.module_).to(dtype))
+        self.n_samples = n_samples
+        self.seed = seed
+        self.classes_ = classes
+        self.verbose = verbose
+        self._ensemble()
+        hidden = hidden_dropout_layers(self.net.module_)
+        if hidden:
+            warnings.warn(
+                f"The dropout inside {', '.join(hidden)} cannot be fixed from outside and is off "
+                "in the hypotheses, which therefore differ less than in training. Use nn.Dropout "
+                "layers around these layers.",
+                UnseenDropoutWarning,
+                stacklevel=2,
+            )
+
+    def predict_proba_samples(self, X: Any) -> Tensor:
+        """Return the predictions of all hypotheses.
+
+        Parameters
+        ----------
+        X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
+            n rows of whatever the net takes. Floating-point input is cast to the precision of
+            the module.
+
+        Returns
+        -------
+        Tensor of shape (S, n, C), on the device of the net
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the module, hold NaN or infinity, or the net's output is not a
+            distribution over at least two classes.
+        """
+        dataset = self.net.get_dataset(X)
+        if len(dataset) == 0:
+            raise ValueError("X has no rows: there is nothing to predict.")
+        # Data loaders, too, draw from torch's global random state.
+        with undisturbed(self.net.module_):
+            return self._predict(dataset)
+
+    def _ensemble(self) -> DropoutEnsemble:
+        # Made anew for every prediction: the seed fixes the masks, and nothing has to be kept.
+        return DropoutEnsemble(self.net.module_, self.n_samples, self.seed)
+
+    def _predict(self, dataset: Any) -> Tensor:
+        n_rows = len(dataset)
+        ensemble = self._ensemble()
+        nonlinearity = self.net._get_predict_nonlinearity()
+
+        def forward(batch: Any) -> Tensor:
+            output = self.net.infer(cloned(batch))
+            proba: Tensor = nonlinearity(output[0] if isinstance(output, tuple) else output)
+            return proba
+
+        row = first_row(self.net, dataset)
+        check_row_fits(self.net, row)
+        ensemble.trace(partial(forward, row), partial(forward, twice(row)))
+        n_batch = rows_per_chunk(self.n_samples, ensemble.row_size)
+        proba: Tensor | None = None  # (S, n, C)
+        start = 0
+        with tqdm(total=n_rows, desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar:
+            for batch in batches(self.net, dataset, n_batch):
+                chunk = ensemble(partial(forward, batch))  # (S, n_batch, C)
+                chunk = working_precision(
+                    chunk, name="The net's prediction", cause=PROBABILITY_CAUSE
+                )
+                if proba is None:
+                    proba = chunk.new_empty(self.n_samples, n_rows, chunk.shape[2])
+                proba[:, start : start + chunk.shape[1]] = chunk
+                start += chunk.shape[1]
+                bar.update(chunk.shape[1])
+        assert proba is not None
+        return proba

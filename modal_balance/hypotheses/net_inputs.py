@@ -1,0 +1,206 @@
+"""What a skorch net is given: batches of tensors, checked, from whatever input it takes.
+
+n: rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.dataset import Dataset, unpack_data
+from skorch.utils import multi_indexing, to_tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+PROBABILITY_CAUSE = (
+    "The module must return probabilities, or logits with criterion=CrossEntropyLoss, or the net "
+    "needs a predict_nonlinearity that turns its output into probabilities (for logits: "
+    "functools.partial(torch.softmax, dim=-1))."
+)
+
+
+def batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
+    """Yield the inputs of a data set in order, in batches that the module can take.
+
+    Tensors on the device of the net; floating-point numbers in the precision of the module.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+    dataset : Dataset
+        What ``net.get_dataset(X)`` returns.
+    n_batch : int
+        Rows of a batch. A data set or data loader of the user's own is read through the net's
+        iterator, in the net's batches.
+
+    Yields
+    ------
+    tensor, dict or sequence of tensors
+
+    Raises
+    ------
+    ValueError
+        If a floating-point input holds NaN or infinity.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skorch import NeuralNetClassifier
+    >>> from modal_balance.hypotheses.net_inputs import batches
+    >>> net = NeuralNetClassifier(torch.nn.Linear(2, 2)).initialize()
+    >>> [len(batch) for batch in batches(net, net.get_dataset(torch.ones(5, 2)), 2)]
+    [2, 2, 1]
+    """
+    parameter = next((p for p in net.module_.parameters() if p.is_floating_point()), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+
+    def convert(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        if not bool(tensor.isfinite().all()):
+            raise ValueError("X contains NaN or infinity. Impute or drop these rows first.")
+        return tensor.to(dtype)
+
+    for batch in _raw_batches(net, dataset, n_batch):
+        yield _map_tensors(convert, to_tensor(batch, device=net.device))
+
+
+def first_row(net: NeuralNet, dataset: Any) -> Any:
+    """Return the first row of a data set, as a batch of one.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+    dataset : Dataset
+        What ``net.get_dataset(X)`` returns; not empty.
+
+    Returns
+    -------
+    tensor, dict or sequence of tensors
+    """
+    return multi_indexing(next(batches(net, dataset, 1)), slice(0, 1))
+
+
+def twice(row: Any) -> Any:
+    """Return a batch of two copies of a row.
+
+    Parameters
+    ----------
+    row : tensor, dict or sequence of tensors
+        A batch of one.
+
+    Returns
+    -------
+    tensor, dict or sequence of tensors
+    """
+    return _map_tensors(lambda tensor: torch.cat([tensor, tensor]), row)
+
+
+def cloned(batch: Any) -> Any:
+    """Return a copy of a batch, which a module may write into.
+
+    Parameters
+    ----------
+    batch : tensor, dict or sequence of tensors
+        A batch.
+
+    Returns
+    -------
+    tensor, dict or sequence of tensors
+    """
+    return _map_tensors(torch.clone, batch)
+
+
+def check_row_fits(net: NeuralNet, row: Any) -> None:
+    """Run the module on a row, with an error that shows what the row was where it does not fit.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+    row : tensor, dict or sequence of tensors
+        A batch of one.
+
+    Raises
+    ------
+    ValueError
+        If the module cannot be run on such rows.
+    """
+    try:
+        net.infer(cloned(row))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: {error} "
+            "X must be what the net was trained on."
+        ) from error
+
+
+def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
+    """Return a net that shares everything with ``net`` but its module.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+    module : nn.Module
+        What takes the place of ``net.module_``.
+
+    Returns
+    -------
+    skorch.NeuralNet
+    """
+    twin = object.__new__(type(net))
+    twin.__dict__.update(net.__dict__)
+    twin.__dict__["module_"] = module
+    return twin
+
+
+def _raw_batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
+    plain = type(dataset) is Dataset and net.iterator_valid is DataLoader
+    if plain and "collate_fn" not in net.get_params_for("iterator_valid") and _sliceable(dataset.X):
+        # skorch's own data set is sliced; a data loader would fetch and collate row by row.
+        for start in range(0, len(dataset), n_batch):
+            batch = dataset[start : start + n_batch][0]
+            # Arrays are copied: torch cannot read all of them in place (negative strides), and a
+            # module that writes into its input must not write into the user's data.
+            yield _map_arrays(np.array, batch)
+    else:
+        for batch in net.get_iterator(dataset, training=False):
+            yield unpack_data(batch)[0]
+
+
+def _sliceable(X: Any) -> bool:
+    if isinstance(X, Mapping):
+        return all(_sliceable(value) for value in X.values())
+    return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc")
+
+
+def _map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _map_arrays(function, value) for key, value in data.items()}
+    return function(data) if isinstance(data, np.ndarray) else data
+
+
+def _map_tensors(function: Callable[[Tensor], Tensor], data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _map_tensors(function, value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return type(data)(_map_tensors(function, value) for value in data)
+    return function(data)
+
+
+def _shapes(row: Any) -> str:
+    shapes: list[str] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        shapes.append(f"shape {tuple(tensor.shape)} of {tensor.dtype}")
+        return tensor
+
+    _map_tensors(note, row)
+    return " and ".join(shapes)

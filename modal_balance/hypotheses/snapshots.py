@@ -1,0 +1,123 @@
+"""Snapshots of a network's weights, as frozen hypotheses.
+
+All snapshots run at once: ``torch.func.vmap`` maps the module over the stacks of its parameters.
+
+S: hypotheses    n: rows    C: classes
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from tqdm.auto import tqdm
+
+from ..torch_state import undisturbed
+from .chunks import rows_per_chunk
+
+__all__ = ["SnapshotHypotheses"]
+
+
+class SnapshotHypotheses:
+    """Snapshots of a module's weights, each a frozen hypothesis.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Maps inputs to logits (n, C).
+    snapshots : dict of str to Tensor
+        For each parameter that differs between hypotheses its values, (S, *shape).
+    classes : ndarray of shape (C,) or None, default=None
+        Labels of the columns. None: the labels are 0..C-1.
+    dtype : torch.dtype or None, default=None
+        Evaluate in this precision. None: the module's own.
+    verbose : int, default=0
+        1 or more: predictions show a progress bar.
+    complete : bool, default=True
+        Whether these are all the snapshots that there are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.hypotheses.snapshots import SnapshotHypotheses
+    >>> snapshots = {"weight": torch.randn(10, 3, 4), "bias": torch.randn(10, 3)}
+    >>> hypotheses = SnapshotHypotheses(torch.nn.Linear(4, 3), snapshots)
+    >>> hypotheses.predict_proba_samples(torch.ones(5, 4)).shape
+    torch.Size([10, 5, 3])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        snapshots: Mapping[str, Tensor],
+        *,
+        classes: np.ndarray | None = None,
+        dtype: torch.dtype | None = None,
+        verbose: int = 0,
+        complete: bool = True,
+    ) -> None:
+        self.module = module if dtype is None else copy.deepcopy(module).to(dtype)
+        self.snapshots = {name: values.to(dtype=dtype) for name, values in snapshots.items()}
+        self.classes_ = classes
+        self.verbose = verbose
+        self.complete = complete
+
+    def predict_proba_samples(self, X: Tensor) -> Tensor:
+        """Return the predictions of all hypotheses.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, ...)
+            Inputs of the module. Floating-point input is cast to the precision of the snapshots.
+
+        Returns
+        -------
+        Tensor of shape (S, n, C), on the device of the module
+        """
+        if len(X) == 0:
+            raise ValueError("X has no rows: there is nothing to predict.")
+        reference = next(iter(self.snapshots.values()))  # (S, ...)
+        dtype = reference.dtype if X.is_floating_point() else X.dtype
+        parts = []
+        with (
+            undisturbed(self.module),
+            tqdm(total=len(X), desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar,
+        ):
+            row_size = self._row_size(X[:1].to(reference.device, dtype))
+            for part in torch.split(X, rows_per_chunk(len(reference), row_size)):
+                logits = self._logits(part.to(reference.device, dtype))  # (S, n_part, C)
+                parts.append(torch.softmax(logits, dim=-1))
+                bar.update(len(part))
+        return torch.cat(parts, dim=1)  # (S, n, C)
+
+    def _logits(self, X: Tensor) -> Tensor:
+        def forward(parameters: dict[str, Tensor]) -> Any:
+            return functional_call(self.module, parameters, (X,))
+
+        try:
+            logits: Tensor = vmap(forward)(self.snapshots)
+            return logits
+        except RuntimeError:  # vmap cannot follow control flow that depends on the data
+            draws = range(len(next(iter(self.snapshots.values()))))
+            each = ({name: values[s] for name, values in self.snapshots.items()} for s in draws)
+            return torch.stack([forward(parameters) for parameters in each])
+
+    def _row_size(self, row: Tensor) -> int:
+        """Return the number of values of one row at the widest layer."""
+        sizes = [row.numel()]
+
+        def note(layer: nn.Module, args: Any, output: Any) -> None:
+            sizes.append(output.numel() if isinstance(output, Tensor) else 0)
+
+        handles = [layer.register_forward_hook(note) for layer in self.module.modules()]
+        try:
+            self.module(row)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return max(sizes)

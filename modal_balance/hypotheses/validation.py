@@ -1,0 +1,103 @@
+"""Validation error of an estimator, or of hypotheses on validation data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from skorch import NeuralNet
+
+from .ensembles import committee_members, ensemble_members, out_of_bag_error
+from .protocol import Hypotheses
+from .unwrapping import unwrap
+
+
+def validation_error(estimator: Any) -> float | None:
+    """Return the estimator's own validation error from its last fit.
+
+    Parameters
+    ----------
+    estimator : estimator or committee
+        Fitted. Of a Pipeline the last step counts, of a search its best estimator.
+
+    Returns
+    -------
+    float or None
+        ``validation_error_`` where the estimator has it; of a skorch net, 1 minus the best
+        ``valid_acc`` in the last ``max_epochs`` epochs of its history; of a forest or a bagging
+        ensemble, the out-of-bag error; of a committee or an ensemble, the mean over the members,
+        if all have one. Else None.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier
+    >>> from modal_balance.hypotheses.validation import validation_error
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X, y)
+    >>> validation_error(clf) == clf.validation_error_
+    True
+    """
+    members = committee_members(estimator)
+    if members is None:
+        estimator = unwrap(estimator).estimator
+        error = getattr(estimator, "validation_error_", None)
+        if error is None and isinstance(estimator, NeuralNet):
+            # Training that goes on (partial_fit) appends to the history of the fits before it.
+            epochs = estimator.history[-estimator.max_epochs :]
+            accuracies = [epoch["valid_acc"] for epoch in epochs if "valid_acc" in epoch]
+            error = 1 - max(accuracies) if accuracies else None
+        if error is None:
+            error = out_of_bag_error(estimator)
+        if error is not None:
+            return float(error)
+        members = ensemble_members(estimator) or []
+    errors = [validation_error(member.estimator) for member in members]
+    known = [error for error in errors if error is not None]
+    return float(np.mean(known)) if known and len(known) == len(errors) else None
+
+
+def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float:
+    """Return the error of the mean prediction of hypotheses on validation data.
+
+    Parameters
+    ----------
+    hypotheses : Hypotheses
+        The hypotheses.
+    X_val : array-like
+        m rows.
+    y_val : array-like of shape (m,)
+        Their labels.
+
+    Returns
+    -------
+    float
+        Share of wrong predictions, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the numbers of rows and labels differ, or no label is one the hypotheses know.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, draw_hypotheses
+    >>> from modal_balance.hypotheses.validation import validation_error_on
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X, y)
+    >>> hypotheses = draw_hypotheses(clf, 50, random_state=0)
+    >>> validation_error_on(hypotheses, X, y) < 0.2
+    True
+    """
+    mean = hypotheses.predict_proba_samples(X_val).mean(0).cpu().numpy()  # (m, C)
+    labels = np.asarray(y_val).reshape(-1)
+    classes = np.arange(mean.shape[1]) if hypotheses.classes_ is None else hypotheses.classes_
+    if len(labels) != len(mean):
+        raise ValueError(f"X_val has {len(mean)} rows but y_val has {len(labels)} labels.")
+    if not np.isin(labels, classes).any():
+        raise ValueError(
+            f"No label of y_val is a class of the estimator: y_val holds {labels[:3].tolist()}..., "
+            f"the classes are {classes[:3].tolist()}..."
+        )
+    return float(np.mean(classes[mean.argmax(1)] != labels))

@@ -1,0 +1,82 @@
+"""Global state of torch, put back after use: random generators, train and eval mode, the lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+# Held while global state of torch, or the state of a module that threads share, is not as usual.
+TORCH_STATE_LOCK = threading.RLock()
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode without gradients, and leave no trace of it afterwards.
+
+    The training flag of every submodule and torch's random states are put back, whatever happens.
+    One thread at a time: hooks, flags and torch's random state belong to all of them.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any module.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.torch_state import undisturbed
+    >>> module = torch.nn.Dropout(0.5)
+    >>> with undisturbed(module):
+    ...     module.training
+    False
+    >>> module.training
+    True
+    """
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    with TORCH_STATE_LOCK, torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+        training = [(m, m.training) for m in module.modules()]
+        try:
+            module.eval()
+            yield
+        finally:
+            for submodule, flag in training:
+                submodule.training = flag
+
+
+@contextmanager
+def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
+    """Seed torch's global generators for a block and put them back after it, come what may.
+
+    Parameters
+    ----------
+    seed : int
+        Seed inside the block.
+    device : str or torch.device
+        Where the block computes: the CPU's generator is always seeded, a CUDA device's with it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.torch_state import seeded
+    >>> before = torch.get_rng_state()
+    >>> with seeded(0, "cpu"):
+    ...     _ = torch.rand(3)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with TORCH_STATE_LOCK, torch.random.fork_rng(devices=cuda, device_type="cuda"):
+        # Not torch.manual_seed: that would also seed the devices which are not put back.
+        torch.default_generator.manual_seed(seed)
+        for place in cuda:
+            with torch.cuda.device(place):
+                torch.cuda.manual_seed(seed)
+        yield
