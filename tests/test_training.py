@@ -16,7 +16,6 @@ from skorch.dataset import Dataset
 from torch import nn
 
 from modal_balance.estimators.networks import MLP
-from modal_balance.estimators.parameters import check_parameters
 from modal_balance.estimators.training import (
     EPOCHS_WITHOUT_VALIDATION,
     DrawnBatches,
@@ -188,12 +187,6 @@ def test_weights_of_a_dict_and_no_weights():
 def test_bad_weights_are_refused(weight):
     with pytest.raises(ValueError, match=r"^class_weight=.*Expected 'balanced', None, or a dict"):
         class_weights(np.array([0, 1, 2]), np.array(["a", "b", "c"]), weight)
-
-
-def test_a_bad_parameter_is_named_with_what_was_expected():
-    check_parameters({"dropout": 0, "batch_size": np.int64(3), "learning_rate": np.float32(0.1)})
-    with pytest.raises(ValueError, match=r"^dropout=1\.0\. Expected a number in \[0, 1\)\.$"):
-        check_parameters({"batch_size": 1, "dropout": 1.0})
 
 
 # --- training -------------------------------------------------------------------------------------

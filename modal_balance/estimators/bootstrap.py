@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from ..arguments import RandomState
-from .parameters import check_parameters
+from .parameters import COUNT
 from .training import encode, find_classes
 
 __all__ = ["BootstrapCommittee"]
@@ -124,7 +124,7 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
             among `classes`, or if the members refuse `X` or `y`.
         """
         self.__dict__.pop("estimators_", None)  # a fit that fails leaves nothing fitted
-        check_parameters({"n_members": self.n_members})
+        COUNT.check("n_members", self.n_members)
         if y is None:
             raise ValueError(
                 "BootstrapCommittee requires y to be passed, but the target y is None."

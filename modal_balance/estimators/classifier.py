@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ..arguments import RandomState
 from ..hypotheses.protocol import Hypotheses, TransformedHypotheses
 from ..torch_state import seeded
 from .networks import MLP, check_logits
-from .parameters import check_parameters
+from .parameters import COUNT, DEVICE, POSITIVE, Constraint, between, check_parameters
 from .posteriors import SnapshotPosterior, find_posterior
 from .sgmcmc import CyclicalSGLD
 from .training import DrawnBatches, class_weights, encode, find_classes, stratified_holdout, train
@@ -130,6 +130,37 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
     torch.Size([20, 150, 3])
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "hidden_layer_sizes": Constraint(
+            lambda sizes: isinstance(sizes, (list, tuple)) and all(map(COUNT.holds, sizes)),
+            "a tuple of integers of at least 1, such as (64, 64)",
+        ),
+        "dropout": between(0, 1, "a number in [0, 1)", low_itself=True),
+        "module": Constraint(
+            lambda module: (
+                module is None or (callable(module) and not isinstance(module, nn.Module))
+            ),
+            "a callable module(n_features, n_classes) that builds a new network for every fit, "
+            "such as a torch.nn.Module class",
+        ),
+        "learning_rate": POSITIVE,
+        "batch_size": COUNT,
+        "samples_per_epoch": COUNT,
+        "max_epochs": COUNT,
+        "patience": COUNT,
+        "validation_fraction": between(0, 1, "a number in (0, 1)"),
+        "n_samples": COUNT,
+        "posterior": Constraint(
+            lambda value: (
+                value in ("dropout", "sgmcmc")
+                if isinstance(value, str)
+                else hasattr(value, "sample") and not isinstance(value, type)
+            ),
+            "'dropout', 'sgmcmc', or a CyclicalSGLD()",
+        ),
+        "device": DEVICE,
+    }
+
     def __init__(
         self,
         hidden_layer_sizes: Sequence[int] = (64, 64),
@@ -201,7 +232,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         # From here on, a fit that fails or is interrupted leaves an estimator that is not fitted.
         for name in ("net_", "snapshots_"):
             self.__dict__.pop(name, None)
-        check_parameters(self.get_params(deep=False))
+        check_parameters(self)
         if (X_val is None) != (y_val is None):
             came = "X_val" if y_val is None else "y_val"
             raise ValueError(f"{came} came alone. X_val and y_val belong together: pass both.")
@@ -319,7 +350,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             If masks are to be drawn and no dropout layer is active, or `n_samples` is below 1.
         """
         check_is_fitted(self)
-        check_parameters({"n_samples": n_samples})
+        COUNT.check("n_samples", n_samples)
         rng = check_random_state(random_state)
         drawn = self._posterior.draw(n_samples, rng, self.classes_, verbose)
         # The copy keeps what was learnt about the inputs, whatever a later fit learns.

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from ..hypotheses.unwrapping import unwrap
 from ..hypotheses.validation import validation_error
 from ..torch_state import seeded
 from .classifier import MCDropoutClassifier
-from .parameters import check_parameters
+from .parameters import COUNT, POSITIVE, Constraint, check_parameters, one_of
 from .training import encode
 
 __all__ = ["LastLayerLaplace"]
@@ -107,6 +108,12 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
     torch.Size([20, 150, 3])
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_samples": COUNT,
+        "hessian_structure": one_of("kron", "full", "diag"),
+        "prior_precision": one_of("marglik", otherwise=POSITIVE),
+    }
+
     def __init__(
         self,
         estimator: Any = None,
@@ -150,7 +157,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
             linear output layer.
         """
         self.__dict__.pop("laplace_", None)  # a fit that fails leaves nothing fitted
-        check_parameters(self.get_params(deep=False))
+        check_parameters(self)
         try:
             library = importlib.import_module("laplace")
         except ImportError as error:
@@ -206,7 +213,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
             ``predict_proba_samples(X)`` gives the predictions, a tensor (n_samples, n, C).
         """
         check_is_fitted(self)
-        check_parameters({"n_samples": n_samples})
+        COUNT.check("n_samples", n_samples)
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         return self._draw(n_samples, seed)
 

@@ -1,25 +1,49 @@
-"""What the parameters of the estimators may be, and the error for one that is not."""
+"""Constraints on the parameters of estimators, and the error for a value that breaks one."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-__all__ = ["check_parameters"]
+__all__ = ["COUNT", "DEVICE", "POSITIVE", "Constraint", "between", "check_parameters", "one_of"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition on the value of a parameter, and the words for it.
+
+    Parameters
+    ----------
+    holds : callable
+        Whether a value meets the condition.
+    expected : str
+        What the error message says was expected.
+
+    Examples
+    --------
+    >>> from modal_balance.estimators.parameters import COUNT
+    >>> COUNT.check("patience", 0)
+    Traceback (most recent call last):
+    ValueError: patience=0. Expected an integer of at least 1.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise a ValueError that names the parameter unless its value meets the condition."""
+        if not self.holds(value):
+            raise ValueError(f"{name}={value!r}. Expected {self.expected}.")
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and value is not True and int(value) >= 1
-
-
-def _is_between(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, (int, float, np.number)) and low < float(value) < high
 
 
 def _is_device(value: Any) -> bool:
@@ -30,67 +54,57 @@ def _is_device(value: Any) -> bool:
     return kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
 
 
-_COUNT = (_is_count, "an integer of at least 1")
-_POSITIVE = (lambda value: _is_between(value, 0, math.inf), "a number above 0")
-_PARAMETER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "hidden_layer_sizes": (
-        lambda sizes: isinstance(sizes, (list, tuple)) and all(map(_is_count, sizes)),
-        "a tuple of integers of at least 1, such as (64, 64)",
-    ),
-    "dropout": (lambda p: p == 0 or _is_between(p, 0, 1), "a number in [0, 1)"),
-    "module": (
-        lambda module: module is None or (callable(module) and not isinstance(module, nn.Module)),
-        "a callable module(n_features, n_classes) that builds a new network for every fit, such as "
-        "a torch.nn.Module class",
-    ),
-    "learning_rate": _POSITIVE,
-    "batch_size": _COUNT,
-    "samples_per_epoch": _COUNT,
-    "max_epochs": _COUNT,
-    "patience": _COUNT,
-    "validation_fraction": (lambda fraction: _is_between(fraction, 0, 1), "a number in (0, 1)"),
-    "n_samples": _COUNT,
-    "posterior": (
-        lambda value: (
-            value in ("dropout", "sgmcmc")
-            if isinstance(value, str)
-            else hasattr(value, "sample") and not isinstance(value, type)
-        ),
-        "'dropout', 'sgmcmc', or a CyclicalSGLD()",
-    ),
-    "n_cycles": _COUNT,
-    "steps_per_cycle": _COUNT,
-    "samples_per_cycle": _COUNT,
-    "step_size": _POSITIVE,
-    "exploration": (lambda share: share == 0 or _is_between(share, 0, 1), "a number in [0, 1)"),
-    "prior_std": _POSITIVE,
-    "temperature": _POSITIVE,
-    "n_members": _COUNT,
-    "hessian_structure": (
-        lambda value: isinstance(value, str) and value in ("kron", "full", "diag"),
-        "'kron', 'full' or 'diag'",
-    ),
-    "prior_precision": (
-        lambda value: (
-            value == "marglik" if isinstance(value, str) else _is_between(value, 0, math.inf)
-        ),
-        "'marglik' or a number above 0",
-    ),
-    "device": (_is_device, "'cpu', or 'cuda' where torch finds a CUDA device"),
-}
+def between(low: float, high: float, expected: str, *, low_itself: bool = False) -> Constraint:
+    """Return the constraint of the numbers between two bounds, without them unless `low_itself`.
+
+    Examples
+    --------
+    >>> from modal_balance.estimators.parameters import between
+    >>> between(0, 1, "a number in [0, 1)", low_itself=True).check("dropout", 0)
+    """
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, (int, float, np.number)):
+            return False
+        return low < float(value) < high or (low_itself and float(value) == low)
+
+    return Constraint(holds, expected)
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first parameter with a value of no use.
+def one_of(*choices: str, otherwise: Constraint | None = None) -> Constraint:
+    """Return the constraint of a few strings, or of whatever else `otherwise` takes.
+
+    Examples
+    --------
+    >>> from modal_balance.estimators.parameters import POSITIVE, one_of
+    >>> one_of("marglik", otherwise=POSITIVE).expected
+    "'marglik' or a number above 0"
+    """
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, str):
+            return value in choices
+        return otherwise is not None and otherwise.holds(value)
+
+    *words, last = [*map(repr, choices), *([otherwise.expected] if otherwise else [])]
+    return Constraint(holds, f"{', '.join(words)} or {last}")
+
+
+COUNT = Constraint(_is_count, "an integer of at least 1")
+POSITIVE = between(0, math.inf, "a number above 0")
+DEVICE = Constraint(_is_device, "'cpu', or 'cuda' where torch finds a CUDA device")
+
+
+def check_parameters(estimator: Any) -> None:
+    """Check the parameters of an estimator against its ``_constraints``, a dict by their names.
 
     Examples
     --------
     >>> from modal_balance.estimators.parameters import check_parameters
-    >>> check_parameters({"patience": 0})
+    >>> from modal_balance.estimators.sgmcmc import CyclicalSGLD
+    >>> check_parameters(CyclicalSGLD(n_cycles=0))
     Traceback (most recent call last):
-    ValueError: patience=0. Expected an integer of at least 1.
+    ValueError: n_cycles=0. Expected an integer of at least 1.
     """
-    for name, (holds, expected) in _PARAMETER_RULES.items():
-        value = parameters.get(name)
-        if name in parameters and not holds(value):
-            raise ValueError(f"{name}={value!r}. Expected {expected}.")
+    for name, constraint in estimator._constraints.items():
+        constraint.check(name, getattr(estimator, name))

@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -34,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from ..torch_state import undisturbed
-from .parameters import check_parameters
+from .parameters import COUNT, POSITIVE, Constraint, between, check_parameters
 
 __all__ = ["CyclicalSGLD"]
 
@@ -84,6 +84,16 @@ class CyclicalSGLD(BaseEstimator):
     >>> classifier.draw_hypotheses(20, random_state=0).predict_proba_samples(X).shape
     torch.Size([20, 150, 3])
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_cycles": COUNT,
+        "steps_per_cycle": COUNT,
+        "samples_per_cycle": COUNT,
+        "step_size": POSITIVE,
+        "exploration": between(0, 1, "a number in [0, 1)", low_itself=True),
+        "prior_std": POSITIVE,
+        "temperature": POSITIVE,
+    }
 
     def __init__(
         self,
@@ -183,7 +193,7 @@ class CyclicalSGLD(BaseEstimator):
         return dict(zip(sampled, stacks, strict=True))
 
     def _check(self) -> None:
-        check_parameters(self.get_params())
+        check_parameters(self)
         n_sampling = self.steps_per_cycle - self._stages()[0]
         if self.samples_per_cycle > n_sampling:
             raise ValueError(
