@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from ..arguments import RandomState
+from ..sklearn_compat import get_tags
 from .parameters import COUNT
 from .training import encode, find_classes
 
@@ -209,8 +210,6 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         """Take what the members take."""
-        from sklearn.utils import get_tags  # new in scikit-learn 1.6, which is who calls this
-
         tags = super().__sklearn_tags__()
         if self.estimator is not None:
             tags.input_tags = get_tags(self.estimator).input_tags

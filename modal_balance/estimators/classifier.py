@@ -20,21 +20,13 @@ from torch import Tensor, nn
 
 from ..arguments import RandomState
 from ..hypotheses.protocol import Hypotheses, TransformedHypotheses
+from ..sklearn_compat import validate_data
 from ..torch_state import seeded
 from .networks import MLP, check_logits
 from .parameters import COUNT, DEVICE, POSITIVE, Constraint, between, check_parameters
 from .posteriors import SnapshotPosterior, find_posterior
 from .sgmcmc import CyclicalSGLD
 from .training import DrawnBatches, class_weights, encode, find_classes, stratified_holdout, train
-
-try:
-    from sklearn.utils.validation import validate_data
-except ImportError:  # scikit-learn < 1.6
-
-    def validate_data(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        """Check and convert the input, as scikit-learn 1.6 does."""
-        return estimator._validate_data(*args, **kwargs)
-
 
 __all__ = ["MCDropoutClassifier"]
 

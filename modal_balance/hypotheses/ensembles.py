@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -23,14 +22,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 
-try:
-    from sklearn.utils.validation import validate_data
-
-    ALLOW_NAN = {"ensure_all_finite": False}
-except ImportError:  # scikit-learn < 1.6
-    validate_data = BaseEstimator._validate_data
-    ALLOW_NAN = {"force_all_finite": False}
-
+from ..sklearn_compat import ALLOW_NAN, validate_data
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 ENSEMBLES = (*FORESTS, BaggingClassifier, VotingClassifier)

@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 
 from sklearn.pipeline import Pipeline
 
-try:
-    from sklearn.frozen import FrozenEstimator
-except ImportError:  # scikit-learn < 1.6
-    FrozenEstimator = ()
+from ..sklearn_compat import FrozenEstimator
 
 
 class Unwrapped(NamedTuple):

@@ -16,18 +16,7 @@ from skorch import NeuralNet
 from ..arguments import n_rows
 from ..hypotheses.ensembles import committee_members
 from ..hypotheses.unwrapping import unwrap
-
-try:
-    from sklearn.utils import get_tags
-
-    def _allows_nan(estimator: BaseEstimator) -> bool:
-        return bool(get_tags(estimator).input_tags.allow_nan)
-
-except ImportError:  # scikit-learn < 1.6
-    from sklearn.utils._tags import _safe_tags
-
-    def _allows_nan(estimator: BaseEstimator) -> bool:
-        return bool(_safe_tags(estimator, "allow_nan"))
+from ..sklearn_compat import get_tags
 
 
 def check_estimator_is_ready(estimator: Any) -> None:
@@ -168,7 +157,7 @@ def _takes_missing_values(estimator: Any) -> bool:
         return True
     if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
         return all(_takes_missing_values(member) for member in classifier.estimators_)
-    return isinstance(classifier, BaseEstimator) and _allows_nan(classifier)
+    return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
 
 
 def check_same_width(X: Any, name: str, X_pool: Any) -> None:

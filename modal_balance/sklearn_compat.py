@@ -1,0 +1,41 @@
+"""Names of scikit-learn 1.6, with stand-ins under scikit-learn 1.5.
+
+===================  ======================================================================
+name                 stand-in under scikit-learn 1.5
+===================  ======================================================================
+``validate_data``    the method ``BaseEstimator._validate_data``
+``ALLOW_NAN``        the argument of ``validate_data`` that lets NaN and infinity pass
+``get_tags``         the old tags of an estimator, of which ``input_tags.allow_nan`` is given
+``FrozenEstimator``  an empty tuple, of which nothing is an instance
+===================  ======================================================================
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["ALLOW_NAN", "FrozenEstimator", "get_tags", "validate_data"]
+
+ALLOW_NAN: dict[str, bool]
+
+try:
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.utils import get_tags
+    from sklearn.utils.validation import validate_data
+
+    ALLOW_NAN = {"ensure_all_finite": False}
+except ImportError:  # scikit-learn < 1.6
+    FrozenEstimator = ()
+    ALLOW_NAN = {"force_all_finite": False}
+
+    def validate_data(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        """Check and convert the input of an estimator."""
+        return estimator._validate_data(*args, **kwargs)
+
+    def get_tags(estimator: Any) -> Any:
+        """Return what an estimator says about its input."""
+        from sklearn.utils._tags import _safe_tags
+
+        allow_nan = bool(_safe_tags(estimator, "allow_nan"))
+        return SimpleNamespace(input_tags=SimpleNamespace(allow_nan=allow_nan))
