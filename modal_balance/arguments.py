@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
-RandomState = int | np.random.RandomState | None
+RandomState = int | np.random.RandomState | np.random.Generator | None
 
 
 def check_integer(value: int, name: str, minimum: int = 1) -> int:
@@ -76,3 +77,107 @@ def n_rows(X: Any) -> int:
             raise ValueError(f"The parts of X differ in their number of rows: {lengths}.")
         return next(iter(lengths.values()))
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def as_random_state(random_state: RandomState) -> np.random.RandomState:
+    """Return the ``RandomState`` that a ``random_state`` argument stands for.
+
+    An int seeds a new one, a ``RandomState`` is returned as it is, and None stands for NumPy's
+    global one, as in scikit-learn. A ``Generator`` seeds a new one with a number that it draws, so
+    that it gives another one every time.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        The argument.
+
+    Returns
+    -------
+    numpy.random.RandomState
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    ValueError
+        If it is an int that NumPy does not take as a seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.arguments import as_random_state
+    >>> int(as_random_state(0).randint(100))
+    44
+    >>> rng = np.random.default_rng(0)
+    >>> bool(as_random_state(rng).rand() == as_random_state(rng).rand())
+    False
+    """
+    if isinstance(random_state, np.random.Generator):
+        return np.random.RandomState(int(random_state.integers(2**32 - 1)))
+    if isinstance(random_state, numbers.Integral) and not 0 <= random_state < 2**32:
+        raise ValueError(f"random_state must be from 0 to 2**32 - 1, got {random_state}.")
+    try:
+        rng: np.random.RandomState = check_random_state(random_state)
+    except ValueError as error:
+        raise TypeError(
+            "random_state must be an int, a numpy RandomState or Generator, or None, got "
+            f"{random_state!r}."
+        ) from error
+    return rng
+
+
+def draw_seed(random_state: RandomState) -> int:
+    """Draw a seed.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        Source of randomness, see :func:`as_random_state`.
+
+    Returns
+    -------
+    int
+        From 0 to 2**31 - 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.arguments import draw_seed
+    >>> draw_seed(0) == draw_seed(np.random.RandomState(0))
+    True
+    >>> rng = np.random.RandomState(0)
+    >>> draw_seed(rng) == draw_seed(rng)
+    False
+    """
+    return int(as_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def check_validation_pair(X_val: Any, y_val: Any) -> None:
+    """Raise unless validation data are given as a pair of equal length, or not at all.
+
+    Parameters
+    ----------
+    X_val : array-like or None
+        Validation inputs.
+    y_val : array-like or None
+        Their labels.
+
+    Raises
+    ------
+    ValueError
+        If one is given without the other, or they differ in length.
+
+    Examples
+    --------
+    >>> from modal_balance.arguments import check_validation_pair
+    >>> check_validation_pair([[1.0], [2.0], [3.0]], [0, 1])
+    Traceback (most recent call last):
+    ValueError: X_val has 3 rows but y_val has 2 labels.
+    """
+    if (X_val is None) != (y_val is None):
+        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(
+            f"{given} was given without {missing}. They belong together: pass both or neither."
+        )
+    if X_val is not None and n_rows(X_val) != n_rows(y_val):
+        raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {n_rows(y_val)} labels.")

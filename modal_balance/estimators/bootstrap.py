@@ -13,20 +13,21 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from ..arguments import RandomState
+from ..arguments import RandomState, as_random_state, draw_seed
 from ..sklearn_compat import get_tags
 from .parameters import COUNT
+from .predicting import PredictsMostProbable
 from .training import encode, find_classes
 
 __all__ = ["BootstrapCommittee"]
 
 
-class BootstrapCommittee(ClassifierMixin, BaseEstimator):
+class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """Clones of a classifier on bootstrap resamples, as a fixed set of hypotheses.
 
     Each member is fitted on as many rows as there are, drawn with replacement *within each class*,
@@ -50,7 +51,7 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
         has a column in ``predict_proba``, of zeros. By default the labels in ``y``.
     n_jobs : int, default=None
         Members fitted at once, in joblib's sense. The result does not depend on it.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides the resamples, and every ``random_state`` parameter of the members, nested ones
         too. A skorch net has none: it draws from torch's global random state.
 
@@ -87,6 +88,8 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
     >>> 0 < committee.validation_error_ < 0.1
     True
     """
+
+    _set_last = "estimators_"
 
     def __init__(
         self,
@@ -135,7 +138,7 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
         X, labels = indexable(X, labels)
         self.classes_ = find_classes(labels, self.classes)
         codes = encode(labels, self.classes_, "y")
-        rng = check_random_state(self.random_state)
+        rng = as_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_members)
         base = LogisticRegression() if self.estimator is None else self.estimator
         fitted = Parallel(n_jobs=self.n_jobs)(
@@ -187,27 +190,6 @@ class BootstrapCommittee(ClassifierMixin, BaseEstimator):
         proba: NDArray[np.float64] = total / len(self.estimators_)
         return proba
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the label of the highest mean probability for each row.
-
-        Parameters
-        ----------
-        X : array, DataFrame, CSR matrix or list
-            n rows, as in ``fit``.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Labels out of `classes_`.
-        """
-        columns = self.predict_proba(X).argmax(axis=1)  # first of all checks that this is fitted
-        labels: NDArray[Any] = self.classes_[columns]
-        return labels
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn whether the last fit came to its end."""
-        return hasattr(self, "estimators_")
-
     def __sklearn_tags__(self) -> Any:
         """Take what the members take."""
         tags = super().__sklearn_tags__()
@@ -229,7 +211,7 @@ def _fit_member(
     )
     rng.shuffle(bag)  # not class by class: some learners take the rows in their order
     seeds = {
-        name: int(rng.randint(np.iinfo(np.int32).max))
+        name: draw_seed(rng)
         for name in sorted(member.get_params(deep=True))
         if name == "random_state" or name.endswith("__random_state")
     }

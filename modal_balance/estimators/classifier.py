@@ -12,26 +12,26 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
-from ..arguments import RandomState
+from ..arguments import RandomState, as_random_state, check_validation_pair
 from ..hypotheses.protocol import Hypotheses, TransformedHypotheses
 from ..sklearn_compat import validate_data
 from ..torch_state import seeded
 from .networks import MLP, check_logits
 from .parameters import COUNT, DEVICE, POSITIVE, Constraint, between, check_parameters
 from .posteriors import SnapshotPosterior, find_posterior
+from .predicting import PredictsMostProbable
 from .sgmcmc import CyclicalSGLD
 from .training import DrawnBatches, class_weights, encode, find_classes, stratified_holdout, train
 
 __all__ = ["MCDropoutClassifier"]
 
 
-class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
+class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """Neural network with MC dropout, trained as in the BALanCe paper.
 
     Every fit starts from new weights and trains with Adam on class-weighted cross-entropy, in
@@ -82,9 +82,10 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         Dropout hypotheses that ``predict_proba`` averages.
     device : str, default="cpu"
         "cpu" or a CUDA device, such as "cuda" or "cuda:1".
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the held-out rows, the weights, the draws and the posterior. With an int, no
-        global random state is read; torch's is never changed.
+        global random state is read; torch's is never changed. A Generator gives one number to
+        every fit.
     verbose : int, default=0
         1 shows a progress bar over the epochs.
 
@@ -122,6 +123,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
     torch.Size([20, 150, 3])
     """
 
+    _set_last = "net_"
     _constraints: ClassVar[Mapping[str, Constraint]] = {
         "hidden_layer_sizes": Constraint(
             lambda sizes: isinstance(sizes, (list, tuple)) and all(map(COUNT.holds, sizes)),
@@ -225,13 +227,11 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         for name in ("net_", "snapshots_"):
             self.__dict__.pop(name, None)
         check_parameters(self)
-        if (X_val is None) != (y_val is None):
-            came = "X_val" if y_val is None else "y_val"
-            raise ValueError(f"{came} came alone. X_val and y_val belong together: pass both.")
+        check_validation_pair(X_val, y_val)
         rows, targets = validate_data(self, X, y, **self._input_rules())
         check_classification_targets(targets)
         self.classes_ = find_classes(targets, self.classes)
-        seeds = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=4)
+        seeds = as_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=4)
         split_seed, torch_seed, batch_seed, posterior_seed = seeds.tolist()
 
         codes = encode(targets, self.classes_, "y")
@@ -244,7 +244,6 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         else:
             inputs_val = self.to_inputs(X_val)
             labels_val = torch.from_numpy(encode(column_or_1d(y_val), self.classes_, "y_val"))
-            check_consistent_length(inputs_val, labels_val)
         if not len(labels_val):
             warnings.warn(
                 f"None of the {len(labels)} rows can be held out: each is alone in its class. "
@@ -298,23 +297,6 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._posterior.mean_proba(self.to_inputs(X), self.n_samples)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of each row.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame, shape (n, n_features)
-            Inputs, as in ``fit``.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Labels out of `classes_`.
-        """
-        columns = self.predict_proba(X).argmax(axis=1)  # first of all checks that this is fitted
-        labels: NDArray[Any] = self.classes_[columns]
-        return labels
-
     def draw_hypotheses(
         self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
     ) -> Hypotheses:
@@ -326,7 +308,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         ----------
         n_samples : int, at least 1
             How many to draw. Snapshots are drawn without replacement: all where there are fewer.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
             Decides which. `predict_proba` has draws of its own.
         verbose : int, default=0
             1 or more: predictions show a progress bar.
@@ -343,7 +325,7 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
-        rng = check_random_state(random_state)
+        rng = as_random_state(random_state)
         drawn = self._posterior.draw(n_samples, rng, self.classes_, verbose)
         # The copy keeps what was learnt about the inputs, whatever a later fit learns.
         return TransformedHypotheses(copy.copy(self).to_inputs, drawn)
@@ -366,10 +348,6 @@ class MCDropoutClassifier(ClassifierMixin, BaseEstimator):
             If the columns are not those of ``fit``, or X holds NaN or infinity.
         """
         return _to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn whether the last fit came to its end."""
-        return hasattr(self, "net_")
 
     def _input_rules(self) -> dict[str, Any]:
         # Only a network of one's own can know what further axes mean.

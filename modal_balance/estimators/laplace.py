@@ -26,12 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..arguments import RandomState
+from ..arguments import RandomState, draw_seed
 from ..hypotheses.features import last_layer_features
 from ..hypotheses.last_layer import LaplaceHypotheses
 from ..hypotheses.unwrapping import unwrap
@@ -39,6 +38,7 @@ from ..hypotheses.validation import validation_error
 from ..torch_state import seeded
 from .classifier import MCDropoutClassifier
 from .parameters import COUNT, POSITIVE, Constraint, check_parameters, one_of
+from .predicting import PredictsMostProbable
 from .training import encode
 
 __all__ = ["LastLayerLaplace"]
@@ -50,7 +50,7 @@ NO_LIBRARY = (
 ROWS_AT_ONCE = 512  # of a batch of the curvature
 
 
-class LastLayerLaplace(ClassifierMixin, BaseEstimator):
+class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """A network classifier with a Laplace posterior over its output layer.
 
     Fits the classifier, and then the posterior to the same rows: with the curvature of the plain
@@ -73,7 +73,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
         most probable.
     n_samples : int, default=100
         Hypotheses that ``predict_proba`` averages, drawn once in ``fit``.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides these hypotheses. The estimator has a seed of its own.
 
     Attributes
@@ -108,6 +108,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
     torch.Size([20, 150, 3])
     """
 
+    _set_last = "laplace_"
     _constraints: ClassVar[Mapping[str, Constraint]] = {
         "n_samples": COUNT,
         "hessian_structure": one_of("kron", "full", "diag"),
@@ -174,7 +175,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
             self.__dict__.pop(name, None)
             if (value := getattr(self.estimator_, name, None)) is not None:
                 setattr(self, name, value)
-        self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self._seed = draw_seed(self.random_state)
         # Data loaders draw from torch's global random state.
         with seeded(0, features.device), warnings.catch_warnings():
             # That marglik should be told of the link function, which it does not use.
@@ -202,7 +203,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
         ----------
         n_samples : int, at least 1
             How many to draw.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
             Decides which. `predict_proba` has draws of its own.
         verbose : int, default=0
             Without effect: there is one pass through the network.
@@ -214,8 +215,7 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        return self._draw(n_samples, seed)
+        return self._draw(n_samples, draw_seed(random_state))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the mean prediction of `n_samples` hypotheses, drawn once in ``fit``.
@@ -234,27 +234,6 @@ class LastLayerLaplace(ClassifierMixin, BaseEstimator):
         samples = self._draw(self.n_samples, self._seed).predict_proba_samples(X)  # (S, n, C)
         proba: NDArray[np.float64] = samples.mean(dim=0, dtype=torch.float64).cpu().numpy()
         return proba
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable label of each row.
-
-        Parameters
-        ----------
-        X : array-like
-            n rows, as in ``fit``.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Labels out of `classes_`.
-        """
-        columns = self.predict_proba(X).argmax(axis=1)  # first of all checks that this is fitted
-        labels: NDArray[Any] = self.classes_[columns]
-        return labels
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn whether the last fit came to its end."""
-        return hasattr(self, "laplace_")
 
     def _draw(self, n_samples: int, seed: int) -> LaplaceHypotheses:
         generator = torch.Generator(device=self.laplace_.mean.device).manual_seed(seed)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skorch import NeuralNet
 from torch import Tensor
 
+from ..arguments import draw_seed
 from ..hypotheses.dropout import DropoutHypotheses
 from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses
@@ -73,7 +74,7 @@ class DropoutPosterior:
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
     ) -> Hypotheses:
         """Return networks with new masks."""
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = draw_seed(rng)
         return DropoutHypotheses(self.net, n_samples, seed, classes=classes, verbose=verbose)
 
 
