@@ -16,7 +16,7 @@ versions. scikit-learn and pandas themselves are not touched. Set the environmen
 ``MODAL_BALANCE_NO_COMPAT=1`` to leave modAL as it is.
 
 Not repaired are modAL's own faults, and the modules ``modAL.expected_error`` and
-``modAL.cluster``, which no longer can be imported and which no learner needs.
+``modAL.cluster``, which can no longer be imported and which no learner needs.
 """
 
 import inspect

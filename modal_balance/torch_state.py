@@ -15,9 +15,9 @@ TORCH_STATE_LOCK = threading.RLock()
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode without gradients, and leave no trace of it afterwards.
+    """Put a module into eval mode without gradients, and restore its state afterwards.
 
-    The training flag of every submodule and torch's random states are put back, whatever happens.
+    The training flag of every submodule and torch's random states are put back, also after errors.
     One thread at a time: hooks, flags and torch's random state belong to all of them.
 
     Parameters
@@ -53,7 +53,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
-    """Seed torch's global generators for a block and put them back after it, come what may.
+    """Seed torch's global generators for a block and put them back after it.
 
     Parameters
     ----------

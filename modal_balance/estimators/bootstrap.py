@@ -32,11 +32,11 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
     Each member is fitted on as many rows as there are, drawn with replacement *within each class*,
     and with seeds of its own. So every member knows every class, in the proportions of ``y``: a
-    member that missed a rare class would call it impossible.
+    member that missed a rare class would give it the probability 0.
 
     scikit-learn's ``BaggingClassifier`` resamples without regard to the classes, and turns a
     DataFrame into an array, which a pipeline that selects columns by name cannot take. Where
-    neither matters it serves as well, and is taken by the query strategies as it is.
+    neither matters it serves as well; the query strategies accept it directly.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Out-of-bag error: share of the rows that the other members, those not fitted on the row,
         predict wrongly by their mean. Over the rows that have such members; None without any.
     n_features_in_ : int
-        Number of columns of ``X`` in ``fit``, if the members tell.
+        Number of columns of ``X`` in ``fit``, if the members record it.
     feature_names_in_ : ndarray
-        Column names of ``X`` in ``fit``, if it had any and the members tell.
+        Column names of ``X`` in ``fit``, if it had any and the members record them.
 
     References
     ----------
@@ -112,7 +112,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array, DataFrame, CSR matrix or list
-            n rows of whatever the members take.
+            n rows in any form that the members accept.
         y : array-like, shape (n,)
             Labels of any kind.
 
@@ -124,7 +124,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not what it must be, if there is only one class, if a label is not
+            If a parameter is invalid, if there is only one class, if a label is not
             among `classes`, or if the members refuse `X` or `y`.
         """
         self.__dict__.pop("estimators_", None)  # a fit that fails leaves nothing fitted
@@ -191,7 +191,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return proba
 
     def __sklearn_tags__(self) -> Any:
-        """Take what the members take."""
+        """Accept the inputs that the members accept."""
         tags = super().__sklearn_tags__()
         if self.estimator is not None:
             tags.input_tags = get_tags(self.estimator).input_tags

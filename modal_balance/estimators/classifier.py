@@ -18,15 +18,23 @@ from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
 from ..arguments import RandomState, as_random_state, check_validation_pair
-from ..hypotheses.protocol import Hypotheses, TransformedHypotheses
+from ..hypotheses.protocol import Hypotheses
 from ..sklearn_compat import validate_data
 from ..torch_state import seeded
 from .networks import MLP, check_logits
 from .parameters import COUNT, DEVICE, POSITIVE, Constraint, between, check_parameters
-from .posteriors import SnapshotPosterior, find_posterior
-from .predicting import PredictsMostProbable
+from .posteriors import SnapshotPosterior, posterior_of
+from .predicting import FiniteHypotheses, PredictsMostProbable
 from .sgmcmc import CyclicalSGLD
-from .training import DrawnBatches, class_weights, encode, find_classes, stratified_holdout, train
+from .training import (
+    DrawnBatches,
+    check_convergence,
+    class_weights,
+    encode,
+    find_classes,
+    stratified_holdout,
+    train,
+)
 
 __all__ = ["MCDropoutClassifier"]
 
@@ -74,10 +82,10 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         All labels that may occur, where not all of them occur in ``y`` yet. A class without rows
         has a column in ``predict_proba`` all the same. By default the labels in ``y``.
     posterior : {"dropout", "sgmcmc"} or CyclicalSGLD, default="dropout"
-        Where hypotheses come from: dropout masks, or snapshots of the weights that go on from the
-        best epoch by :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` (itself, or its
-        defaults) with dropout off. Snapshots are a fixed set; ``predict_proba`` averages all of
-        them.
+        Where hypotheses come from: dropout masks, or snapshots of the weights that
+        :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` takes, starting from the best epoch
+        with dropout off ("sgmcmc": with its default settings). Snapshots are a fixed set;
+        ``predict_proba`` averages all of them.
     n_samples : int, default=100
         Dropout hypotheses that ``predict_proba`` averages.
     device : str, default="cpu"
@@ -94,7 +102,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     classes_ : ndarray, shape (n_classes,)
         The labels, sorted.
     net_ : skorch.NeuralNetClassifier
-        The fitted net; its labels are positions in `classes_`. Its ``history`` has the epochs.
+        The fitted net; its labels are positions in `classes_`. Its ``history`` records the epochs.
     validation_error_ : float or None
         One minus the accuracy of ``predict`` on the validation data; None without such data.
     snapshots_ : dict of str to Tensor
@@ -220,10 +228,16 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter, `X` or `y` is not what it must be, if there is only one class, if a
-            label is not among `classes`, or if the training loss becomes infinite or NaN.
+            If a parameter, `X` or `y` is invalid, if there is only one class, if a label is not
+            among `classes`, or if the training loss becomes infinite or NaN.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the trained network's loss on its training rows is above ``10 * log(n_classes)``,
+            ten times that of a uniform prediction: training has diverged.
         """
-        # From here on, a fit that fails or is interrupted leaves an estimator that is not fitted.
+        # A fit that fails or is interrupted leaves an estimator that is not fitted.
         for name in ("net_", "snapshots_"):
             self.__dict__.pop(name, None)
         check_parameters(self)
@@ -266,8 +280,9 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
                 patience=self.patience,
                 verbose=self.verbose,
             )
-            self._posterior = find_posterior(
-                self.posterior, net, inputs, labels, posterior_seed, verbose=self.verbose
+            check_convergence(net, inputs, labels)
+            self._posterior = posterior_of(
+                net, self.posterior, inputs, labels, posterior_seed, verbose=self.verbose
             )
         if isinstance(self._posterior, SnapshotPosterior):
             self.snapshots_ = self._posterior.snapshots
@@ -282,7 +297,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         """Return the mean prediction of `n_samples` frozen dropout hypotheses, or of all snapshots.
 
         Computed in float64: with float32 rounding, the seventh digit of a row would depend on the
-        rows beside it. A network without active dropout predicts as it is.
+        rows beside it. A network without active dropout gives its own prediction.
 
         Parameters
         ----------
@@ -292,7 +307,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of float64, shape (n, n_classes)
-            Columns in the order of `classes_`; rows sum to 1.
+            Columns in the order of `classes_`; rows sum to 1. NaN is a ValueError.
         """
         check_is_fitted(self)
         return self._posterior.mean_proba(self.to_inputs(X), self.n_samples)
@@ -317,6 +332,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         -------
         Hypotheses
             ``predict_proba_samples(X)`` gives the predictions, a tensor (n_samples, n, n_classes).
+            NaN is a ValueError.
 
         Raises
         ------
@@ -327,8 +343,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         COUNT.check("n_samples", n_samples)
         rng = as_random_state(random_state)
         drawn = self._posterior.draw(n_samples, rng, self.classes_, verbose)
-        # The copy keeps what was learnt about the inputs, whatever a later fit learns.
-        return TransformedHypotheses(copy.copy(self).to_inputs, drawn)
+        # The copy keeps the checks of the inputs as they are now, also after another fit.
+        return FiniteHypotheses(copy.copy(self).to_inputs, drawn)
 
     def to_inputs(self, X: ArrayLike) -> Tensor:
         """Return what the network is given for X.
@@ -350,7 +366,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return _to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def _input_rules(self) -> dict[str, Any]:
-        # Only a network of one's own can know what further axes mean.
+        # Only a custom network can know what further axes mean.
         return {"dtype": np.float32, "order": "C", "allow_nd": self.module is not None}
 
     def _build_net(self, weights: Tensor, seed: int) -> NeuralNetClassifier:

@@ -1,6 +1,6 @@
 """Last-layer Laplace: the posterior of a trained network's output layer, as a Gaussian.
 
-The features h(x) of the layers before stay as they are trained. What is uncertain is the output
+The features h(x) of the layers before it stay as trained. What is uncertain is the output
 layer theta = (W, b), which makes this the Laplace approximation of a softmax regression:
 
     p(x)       = softmax(W h(x) + b)
@@ -38,7 +38,7 @@ from ..hypotheses.validation import validation_error
 from ..torch_state import seeded
 from .classifier import MCDropoutClassifier
 from .parameters import COUNT, POSITIVE, Constraint, check_parameters, one_of
-from .predicting import PredictsMostProbable
+from .predicting import PredictsMostProbable, check_finite
 from .training import encode
 
 __all__ = ["LastLayerLaplace"]
@@ -88,9 +88,9 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     validation_error_ : float or None
         That of the fitted classifier; None where it has none.
     n_features_in_ : int
-        Number of columns of ``X`` in ``fit``, if the classifier tells.
+        Number of columns of ``X`` in ``fit``, if the classifier records it.
     feature_names_in_ : ndarray
-        Column names of ``X`` in ``fit``, if it had any and the classifier tells.
+        Column names of ``X`` in ``fit``, if it had any and the classifier records them.
 
     References
     ----------
@@ -136,7 +136,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            n rows of whatever the classifier takes.
+            n rows in any form that the classifier accepts.
         y : array-like, shape (n,)
             Labels.
         **fit_params
@@ -152,9 +152,9 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         ImportError
             If laplace-torch is not installed.
         TypeError
-            If the estimator has no network that could be looked into.
+            If the estimator contains no network.
         ValueError
-            If a parameter is not what it must be, or the network's prediction is not that of a
+            If a parameter is invalid, or the network's prediction is not that of a
             linear output layer.
         """
         self.__dict__.pop("laplace_", None)  # a fit that fails leaves nothing fitted
@@ -178,7 +178,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self._seed = draw_seed(self.random_state)
         # Data loaders draw from torch's global random state.
         with seeded(0, features.device), warnings.catch_warnings():
-            # That marglik should be told of the link function, which it does not use.
+            # It asks for a link function, which marglik does not use.
             warnings.filterwarnings("ignore", "By default `link_approx`")
             posterior = library.Laplace(
                 layer,
@@ -206,7 +206,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         random_state : int, RandomState, Generator or None, default=None
             Decides which. `predict_proba` has draws of its own.
         verbose : int, default=0
-            Without effect: there is one pass through the network.
+            Ignored: there is one pass through the network.
 
         Returns
         -------
@@ -232,12 +232,17 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         samples = self._draw(self.n_samples, self._seed).predict_proba_samples(X)  # (S, n, C)
-        proba: NDArray[np.float64] = samples.mean(dim=0, dtype=torch.float64).cpu().numpy()
-        return proba
+        proba = check_finite(samples.mean(dim=0, dtype=torch.float64))
+        return proba.cpu().numpy()
 
     def _draw(self, n_samples: int, seed: int) -> LaplaceHypotheses:
         generator = torch.Generator(device=self.laplace_.mean.device).manual_seed(seed)
         theta = self.laplace_.sample(n_samples, generator=generator)  # (S, C D + C) or (S, C D)
+        if not theta.isfinite().all():
+            raise ValueError(
+                "The draws of the output layer are not finite. Scale X (for example with "
+                "StandardScaler), or pass a larger prior_precision."
+            )
         return LaplaceHypotheses(self.estimator_, theta.detach(), self.classes_)
 
 

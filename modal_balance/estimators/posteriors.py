@@ -1,4 +1,4 @@
-"""What MCDropoutClassifier keeps of its posterior: dropout masks to draw, or snapshots of weights.
+"""The two posteriors of MCDropoutClassifier: dropout masks, and snapshots of the weights.
 
 S: hypotheses    M: snapshots    n: rows    C: classes
 """
@@ -19,9 +19,10 @@ from ..hypotheses.dropout import DropoutHypotheses
 from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
+from .predicting import check_finite
 from .sgmcmc import CyclicalSGLD
 
-__all__ = ["DropoutPosterior", "Posterior", "SnapshotPosterior", "find_posterior"]
+__all__ = ["DropoutPosterior", "Posterior", "SnapshotPosterior", "posterior_of"]
 
 ROWS_AT_ONCE = 4096  # of the mean prediction: bounds the memory of (S, n, C)
 
@@ -30,7 +31,7 @@ class Posterior(Protocol):
     """The posterior of a fitted classifier; its inputs are those of the network."""
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
-        """Return the mean prediction (n, C), with every row on its own."""
+        """Return the mean prediction (n, C), each row independent of the others."""
         ...
 
     def draw(
@@ -58,7 +59,7 @@ class DropoutPosterior:
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
         """Return the mean over `n_samples` sets of masks, or the network's own prediction.
 
-        float32 would not do: its matrix products round differently for one row and for many.
+        In float64: matrix products in float32 round differently for one row and for many.
         """
         if has_dropout(self.net.module_):
             return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=torch.float64), X)
@@ -68,7 +69,7 @@ class DropoutPosterior:
                 torch.softmax(module(part.to(self.net.device, torch.float64)), dim=1).cpu()
                 for part in torch.split(X, ROWS_AT_ONCE)
             ]
-        return torch.cat(parts).numpy()
+        return check_finite(torch.cat(parts)).numpy()
 
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
@@ -100,7 +101,7 @@ class SnapshotPosterior:
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
     ) -> Hypotheses:
-        """Return snapshots at random without replacement; all, where there are no more."""
+        """Return random snapshots without replacement, or all if there are no more."""
         # In random order: neighbours in the chain are alike, and disjoint pairs are of neighbours.
         n_snapshots = len(next(iter(self.snapshots.values())))
         chosen = torch.from_numpy(rng.permutation(n_snapshots)[:n_samples])
@@ -114,17 +115,17 @@ class SnapshotPosterior:
         )
 
 
-def find_posterior(
-    posterior: Any, net: NeuralNet, X: Tensor, y: Tensor, seed: int, *, verbose: int = 0
+def posterior_of(
+    net: NeuralNet, posterior: Any, X: Tensor, y: Tensor, seed: int, *, verbose: int = 0
 ) -> DropoutPosterior | SnapshotPosterior:
     """Return the posterior of a trained net, from its dropout or by sampling its weights.
 
     Parameters
     ----------
-    posterior : {"dropout", "sgmcmc"} or CyclicalSGLD
-        Which one.
     net : skorch.NeuralNet
         A fitted net that returns logits, with a weighted cross-entropy as its loss.
+    posterior : {"dropout", "sgmcmc"} or CyclicalSGLD
+        Which posterior: of dropout masks, or of weights as the sampler finds them.
     X : Tensor of shape (n, ...)
         The rows it was trained on.
     y : Tensor of int64, shape (n,)
@@ -157,5 +158,5 @@ def find_posterior(
 def _mean(hypotheses: Hypotheses, X: Tensor) -> NDArray[np.float64]:
     parts = torch.split(X, ROWS_AT_ONCE)
     means = [hypotheses.predict_proba_samples(part).mean(dim=0).cpu() for part in parts]
-    proba: NDArray[np.float64] = torch.cat(means).numpy()
+    proba: NDArray[np.float64] = check_finite(torch.cat(means)).numpy()
     return proba

@@ -1,12 +1,15 @@
-"""Methods that the estimators share: predictions out of probabilities, and whether fit finished."""
+"""Predictions out of probabilities, shared by the estimators."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["PredictsMostProbable"]
+from ..hypotheses.protocol import TransformedHypotheses
+
+__all__ = ["FiniteHypotheses", "PredictsMostProbable", "check_finite"]
 
 
 class PredictsMostProbable:
@@ -34,7 +37,7 @@ class PredictsMostProbable:
         Returns
         -------
         ndarray, shape (n,)
-            Labels out of `classes_`.
+            Labels from `classes_`.
         """
         columns = self.predict_proba(X).argmax(axis=1)  # before classes_, which may be missing
         labels: NDArray[Any] = self.classes_[columns]
@@ -43,3 +46,32 @@ class PredictsMostProbable:
     def __sklearn_is_fitted__(self) -> bool:
         """Tell scikit-learn whether the last fit finished."""
         return hasattr(self, self._set_last)
+
+
+class FiniteHypotheses(TransformedHypotheses):
+    """Hypotheses of a network behind its preprocessing, whose predictions must be finite."""
+
+    def predict_proba_samples(self, X: Any) -> Tensor:
+        """Return the predictions of all hypotheses, (S, n, C), or raise a ValueError."""
+        return check_finite(super().predict_proba_samples(X))
+
+
+def check_finite(proba: Tensor) -> Tensor:
+    """Return predictions (..., n, C), or raise a ValueError unless all are finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.estimators.predicting import check_finite
+    >>> check_finite(torch.tensor([[0.5, 0.5]]))
+    tensor([[0.5000, 0.5000]])
+    """
+    finite = proba.isfinite()
+    if not finite.all():
+        bad = ~finite.transpose(0, -2).flatten(1).all(dim=1)  # (n,)
+        raise ValueError(
+            f"The network's predictions are not finite for {int(bad.sum())} of {len(bad)} rows. "
+            "Scale X (for example with StandardScaler), in fit and here alike. If that does not "
+            "help, lower learning_rate, or look for a logarithm, root or division in module."
+        )
+    return proba

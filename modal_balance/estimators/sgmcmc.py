@@ -43,9 +43,9 @@ class CyclicalSGLD(BaseEstimator):
     """Settings of the sampler behind ``MCDropoutClassifier(posterior="sgmcmc")``.
 
     The posterior is that of the weights given the training rows, under a Gaussian prior and the
-    likelihood that the classifier's loss is: with ``class_weight="balanced"``, each row counts with
-    the weight of its class. The network runs in eval mode, so that its dropout is off and what it
-    computes is one fixed function of its weights.
+    likelihood that the classifier's loss stands for: with ``class_weight="balanced"``, each row
+    counts with the weight of its class. The network runs in eval mode, so that its dropout is off
+    and it computes one fixed function of its weights.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class CyclicalSGLD(BaseEstimator):
     steps_per_cycle : int, default=250
         Steps of a cycle. A network takes ``n_cycles * steps_per_cycle`` steps beyond its training.
     samples_per_cycle : int, default=4
-        Snapshots kept of a cycle, evenly spaced over its sampling stage; the last one is the end
+        Snapshots kept per cycle, evenly spaced over its sampling stage; the last one is the end
         of the cycle. There are ``n_cycles * samples_per_cycle`` snapshots.
     step_size : float, default=0.1
         Step on the mean loss at the start of a cycle: eta, n times the alpha_0 of the paper. All
         weights take steps of this size, so the inputs should be standardised.
     exploration : float in [0, 1), default=0.5
-        Share of a cycle, at its start, whose steps are without noise and give no snapshots.
+        Share of a cycle, at its start, with steps that have no noise and give no snapshots.
     prior_std : float, default=1.0
         Standard deviation of the prior of each weight.
     temperature : float, default=1.0
@@ -154,7 +154,7 @@ class CyclicalSGLD(BaseEstimator):
         Raises
         ------
         ValueError
-            If a setting has no use, or the chain leaves the finite numbers.
+            If a setting is invalid, or the weights become infinite or NaN.
         """
         self._check()
         module = copy.deepcopy(module)

@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetClassifier
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 __all__ = [
     "DrawnBatches",
+    "check_convergence",
     "class_weights",
     "encode",
     "find_classes",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 EPOCHS_WITHOUT_VALIDATION = 10
+DIVERGED = 10  # times the loss of a uniform prediction
 
 
 class DrawnBatches:
@@ -224,7 +229,7 @@ def train(
     Training stops after `patience` epochs in succession that do not exceed the best validation
     accuracy so far, in eval mode; the first of equally good epochs is the best. The epochs are
     driven here, one by one, because ``net.fit`` swallows a ``KeyboardInterrupt``, and training that
-    was interrupted must not pass for finished.
+    was interrupted must not count as finished.
 
     Parameters
     ----------
@@ -248,7 +253,7 @@ def train(
     Raises
     ------
     ValueError
-        If the loss is not finite: weights that are NaN predict nothing.
+        If the training loss becomes infinite or NaN.
     """
     X, y, X_val, y_val = (part.to(net.device) for part in (*training, *validation))
     dataset = net.get_dataset(X, y)
@@ -280,6 +285,48 @@ def train(
     if best_state is not None:
         net.module_.load_state_dict(best_state)
     return len(net.history)
+
+
+def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
+    """Warn if training has diverged, or raise a ValueError if the network's output is not finite.
+
+    Training has diverged if the mean loss on the training rows, in eval mode and with the weights
+    of the classes, is more than 10 log C. A network that always predicts 1 / C for each of the C
+    classes has log C, whatever the weights, and one that has learnt anything has less.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNetClassifier
+        A trained net that returns logits (n, C), with cross-entropy as its loss.
+    X : Tensor of shape (n, ...)
+        The rows it was trained on.
+    y : Tensor of int64, shape (n,)
+        Their labels, counted from 0.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training has diverged.
+    """
+    parts = [net.evaluation_step((part, None)) for part in torch.split(X, net.batch_size)]
+    logits = torch.cat(parts).double()  # (n, C)
+    if not logits.isfinite().all():
+        raise ValueError(
+            "The trained network's output is not finite on the rows it was trained on. Scale X "
+            f"(for example with StandardScaler) or lower learning_rate, which is {net.lr:g}."
+        )
+    weight = net.criterion_.weight
+    weight = None if weight is None else weight.double()
+    loss = float(cross_entropy(logits, y.to(logits.device), weight))
+    uniform = math.log(logits.shape[1])
+    if loss > DIVERGED * uniform:
+        warnings.warn(
+            f"Training has not converged: the loss on the training rows is {loss:.3g}, and that of "
+            f"a guess among the {logits.shape[1]} classes {uniform:.3g}. Scale X (for example "
+            f"with StandardScaler) or lower learning_rate, which is {net.lr:g}.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _accuracy(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> float:
