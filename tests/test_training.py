@@ -1,3 +1,4 @@
+import copy
 import pickle
 import random
 from functools import partial
@@ -210,7 +211,7 @@ def new_net(**params):
         optimizer=torch.optim.Adam,
         lr=params.pop("lr", LR),
         batch_size=BATCH,
-        iterator_train=DrawnBatches,
+        iterator_train=params.pop("iterator_train", DrawnBatches),
         iterator_train__samples_per_epoch=SAMPLES,
         iterator_train__seed=SEED,
         train_split=None,
@@ -220,48 +221,67 @@ def new_net(**params):
     ).initialize()
 
 
-def bare_training(module, weight, training, validation, max_epochs, patience, lr=LR):
-    """Train in plain PyTorch, by the words of the protocol; return epochs run and accuracies."""
-    (X, y), (X_val, y_val) = training, validation
-    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
-    generator = torch.Generator().manual_seed(SEED)
-    accuracies, states = [], []
-    for _ in range(max_epochs):
-        module.train()
-        rows = torch.randint(len(X), (SAMPLES,), generator=generator)
-        for start in range(0, SAMPLES, BATCH):
-            batch = rows[start : start + BATCH]
-            log_p = torch.log_softmax(module(X[batch]), 1)[torch.arange(len(batch)), y[batch]]
-            loss = -(weight[y[batch]] * log_p).sum() / weight[y[batch]].sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        module.eval()
-        with torch.no_grad():
-            accuracies.append((module(X_val).argmax(1) == y_val).double().mean().item())
-        states.append({name: value.clone() for name, value in module.state_dict().items()})
-        best = int(np.argmax(accuracies))
-        if len(accuracies) - 1 - best >= patience:
-            break
-    module.load_state_dict(states[int(np.argmax(accuracies))])
-    return accuracies
+class GivenBatches:
+    """An iterator_train without randomness: every epoch has the same two batches."""
+
+    def __init__(self, dataset, **settings):
+        self.X, self.y = dataset.X, dataset.y
+
+    def __iter__(self):
+        for half in (slice(0, 20), slice(10, 30)):
+            yield self.X[half], self.y[half]
+
+
+@pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 1.0, 4.0]])
+def test_a_step_is_one_of_adam_on_the_weighted_loss(weight):
+    (X, y), validation = iris()
+    weight = torch.tensor(weight)
+    net = new_net(module=partial(MLP, 4, 3, dropout=0.0), criterion__weight=weight,
+                  iterator_train=GivenBatches)  # fmt: skip
+    module = copy.deepcopy(net.module_)
+    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
+    for half in (slice(0, 20), slice(10, 30)):
+        log_p = torch.log_softmax(module(X[half]), 1)[torch.arange(20), y[half]]
+        loss = -(weight[y[half]] * log_p).sum() / weight[y[half]].sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    train(net, (X, y), validation, max_epochs=1, patience=1)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(net.module_.state_dict()[name], value)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
-@pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 1.0, 4.0]])
-def test_train_does_what_a_bare_loop_does(patience, weight):
+def test_training_stops_after_epochs_without_improvement(patience):
     training, validation = iris()
-    weight = torch.tensor(weight)
     with seeded(0, "cpu"):
-        module = MLP(4, 3, hidden_layer_sizes=(8,), dropout=0.3)
-        accuracies = bare_training(module, weight, training, validation, 30, patience)
-    with seeded(0, "cpu"):
-        net = new_net(criterion__weight=weight)
-        n_epochs = train(net, training, validation, max_epochs=30, patience=patience)
-    assert n_epochs == len(accuracies) < 30  # stopped early
-    assert net.history[:, "valid_acc"] == pytest.approx(accuracies)
-    for name, value in module.state_dict().items():
-        torch.testing.assert_close(net.module_.state_dict()[name], value)
+        net = new_net(lr=0.1)
+        n_epochs = train(net, training, validation, max_epochs=200, patience=patience)
+    accuracies = net.history[:, "valid_acc"]
+    assert n_epochs == len(accuracies) < 200
+    waited = [epoch - int(np.argmax(accuracies[: epoch + 1])) for epoch in range(n_epochs)]
+    assert waited[-1] == patience
+    assert max(waited[:-1]) < patience
+
+
+class Modes(nn.Module):
+    """A linear network that notes the number of rows in training and in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(4, 3)
+        self.n_rows = {True: 0, False: 0}
+
+    def forward(self, X):
+        self.n_rows[self.training] += len(X)
+        return self.out(X)
+
+
+def test_dropout_is_on_in_training_and_off_in_validation():
+    training, validation = iris()
+    net = new_net(module=Modes())
+    n_epochs = train(net, training, validation, max_epochs=5, patience=5)
+    assert net.module_.n_rows == {True: n_epochs * SAMPLES, False: n_epochs * 50}
 
 
 def test_the_best_epoch_is_restored_the_first_of_equals():

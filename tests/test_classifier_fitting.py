@@ -1,0 +1,348 @@
+import pickle
+import random
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from skorch import NeuralNetClassifier
+from torch import nn
+from toy import DIGITS, IRIS, Linear, quick, same_weights, shuffled, weights_of
+
+from modal_balance import MCDropoutClassifier
+from modal_balance.estimators.networks import MLP
+
+# --- protocol -------------------------------------------------------------------------------------
+
+
+def test_defaults_are_those_of_the_paper():
+    parameters = MCDropoutClassifier().get_params()
+    expected = {
+        "hidden_layer_sizes": (64, 64),
+        "dropout": 0.5,
+        "learning_rate": 1e-3,
+        "batch_size": 128,
+        "samples_per_epoch": 4096,
+        "patience": 3,
+        "class_weight": "balanced",
+        "n_samples": 100,
+    }
+    assert expected.items() <= parameters.items()
+
+
+def test_the_net_is_what_the_parameters_say():
+    X, y = IRIS
+    parameters = {"hidden_layer_sizes": (12, 7), "dropout": 0.2, "learning_rate": 0.01}
+    classifier = quick(batch_size=50, **parameters).fit(X, y)
+    net = classifier.net_
+    assert isinstance(net, NeuralNetClassifier)
+    assert [tuple(w.shape) for w in weights_of(classifier)] == [
+        (12, 4), (12,), (7, 12), (7,), (3, 7), (3,)
+    ]  # fmt: skip
+    assert [layer.p for layer in net.module_.modules() if isinstance(layer, nn.Dropout)] == [
+        0.2
+    ] * 2
+    assert type(net.optimizer_) is torch.optim.Adam
+    assert net.optimizer_.param_groups[0]["lr"] == 0.01
+    assert net.history[0, "batches", :, "train_batch_size"] == [50] * 10 + [12]
+
+
+class Watched(Linear):
+    """Logistic regression that notes the batches it is trained on."""
+
+    def __init__(self, n_features, n_classes, batches):
+        super().__init__(n_features, n_classes)
+        self.batches = batches
+
+    def forward(self, X):
+        if self.training:
+            self.batches.append(X.detach().clone())
+        return super().forward(X)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", None, {"b": 5.0}])
+def test_the_batches_seen_explain_the_weights_and_the_history(class_weight):
+    X, codes = shuffled(load_breast_cancer)
+    y = np.array(["a", "b"])[codes]
+    X_fit, X_val = torch.tensor(X[:60]).float(), torch.tensor(X[60:160]).float()
+    batches = []
+    classifier = quick(
+        module=partial(Watched, batches=batches), class_weight=class_weight, patience=2
+    ).fit(X[:60], y[:60], X_val=X[60:160], y_val=y[60:160])
+    assert len(batches) == 4 * classifier.n_iter_
+
+    if class_weight == "balanced":
+        weight = compute_class_weight("balanced", classes=np.array([0, 1]), y=codes[:60])
+    else:
+        weight = [1.0, 1.0 if class_weight is None else 5.0]
+    weight, labels = torch.tensor(weight).float(), torch.tensor(codes[:60])
+    module = Linear(30, 2)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    accuracies, states = [], []
+    for step, batch in enumerate(batches, start=1):
+        same = (batch[:, None] == X_fit).all(-1)  # which row of X is which row of the batch
+        assert (same.sum(1) == 1).all()
+        y_batch = labels[same.int().argmax(1)]
+        log_p = torch.log_softmax(module(batch), 1)[range(len(batch)), y_batch]
+        loss = -(weight[y_batch] * log_p).sum() / weight[y_batch].sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 4 == 0:
+            predicted = module(X_val).argmax(1).numpy()
+            accuracies.append(np.mean(predicted == codes[60:160]))
+            states.append([parameter.detach().clone() for parameter in module.parameters()])
+
+    assert classifier.net_.history[:, "valid_acc"] == pytest.approx(accuracies)
+    best = int(np.argmax(accuracies))
+    assert classifier.n_iter_ == min(best + 1 + 2, 20)
+    for fitted, expected in zip(weights_of(classifier), states[best], strict=True):
+        torch.testing.assert_close(fitted, expected)
+    assert classifier.validation_error_ == pytest.approx(1 - accuracies[best])
+
+
+def test_class_weights_help_the_rare_class():
+    X, y = shuffled(load_breast_cancer)
+    rows = np.r_[np.flatnonzero(y == 1)[:150], np.flatnonzero(y == 0)[:8]]
+    rare = X[np.flatnonzero(y == 0)[8:]]
+    recall = {
+        weight: np.mean(quick(class_weight=weight).fit(X[rows], y[rows]).predict(rare) == 0)
+        for weight in ("balanced", None)
+    }
+    assert recall["balanced"] > recall[None]
+
+
+def test_every_fit_starts_from_new_weights():
+    built = []
+
+    def build(n_features, n_classes):
+        built.append(MLP(n_features, n_classes))
+        return built[-1]
+
+    X, y = IRIS
+    classifier = quick(module=build).fit(X, y)
+    first, n_iter = classifier.predict_proba(X), classifier.n_iter_
+    classifier.fit(X, y)
+    assert len(built) == 2 and built[0] is not built[1]
+    # An int as the seed: the second fit is the first one over again, not a continuation of it.
+    assert classifier.n_iter_ == n_iter
+    np.testing.assert_array_equal(classifier.predict_proba(X), first)
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_verbose(verbose, capsys):
+    quick(max_epochs=2, verbose=verbose).fit(*IRIS)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("epochs" in err) == bool(verbose)
+    assert bool(err) == bool(verbose)
+
+
+# --- validation data ------------------------------------------------------------------------------
+
+
+class Recorder(nn.Module):
+    """A network that notes which rows it saw, and whether in training."""
+
+    def __init__(self, n_features, n_classes, record):
+        super().__init__()
+        self.network = MLP(n_features, n_classes)
+        self.record = record
+
+    def forward(self, X):
+        self.record.append((self.training, X.detach().numpy().copy()))
+        return self.network(X)
+
+    @classmethod
+    def factory(cls, record):
+        return partial(cls, record=record)
+
+    def __deepcopy__(self, memo):
+        copied = type(self)(64, 10, [])
+        copied.load_state_dict(self.state_dict())
+        return copied
+
+
+def test_validation_error_is_that_of_predict_on_the_data_given():
+    X, y = DIGITS
+    classifier = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert 0 < classifier.validation_error_ < 0.6
+    assert classifier.validation_error_ == pytest.approx(1 - classifier.score(X[200:], y[200:]))
+
+
+def test_data_given_for_validation_are_not_trained_on():
+    X, y = IRIS
+    fits = [
+        quick(max_epochs=1).fit(X[:90], y[:90], X_val=X[90:n], y_val=y[90:n]) for n in (110, 150)
+    ]
+    assert same_weights(*fits)
+
+
+def test_a_fifth_is_held_out_by_default():
+    X, y = DIGITS
+    classifier = quick(module=Recorder.factory(record := []), max_epochs=2).fit(X[:100], y[:100])
+    validation_sizes = {len(rows) for training, rows in record if not training and len(rows) > 2}
+    assert 20 in validation_sizes
+    trained = np.unique(np.concatenate([rows for training, rows in record if training]), axis=0)
+    held_out = next(rows for training, rows in record if not training and len(rows) == 20)
+    # No row is on both sides, and with a thousand draws hardly any of the other 80 is missed.
+    together = np.unique(np.concatenate([trained, held_out]), axis=0)
+    assert len(together) == len(trained) + 20
+    assert len(trained) == 80
+    assert (classifier.validation_error_ * 20) % 1 == pytest.approx(0, abs=1e-9)
+
+
+def test_the_seed_decides_which_rows_are_held_out():
+    X, y = DIGITS
+    held_out = []
+    for seed in (0, 0, 1):
+        record = []
+        quick(module=Recorder.factory(record), max_epochs=1, random_state=seed).fit(
+            X[:100], y[:100]
+        )
+        held_out.append(next(rows for training, rows in record if not training and len(rows) == 20))
+    np.testing.assert_array_equal(held_out[0], held_out[1])
+    assert not np.array_equal(held_out[0], held_out[2])
+
+
+def test_where_nothing_can_be_held_out_fit_warns_and_trains_all_the_same():
+    X, y = DIGITS
+    alone = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
+    classifier = quick(max_epochs=30)
+    with pytest.warns(UserWarning, match="None of the 10 rows can be held out.*X_val"):
+        classifier.fit(X[alone], y[alone])
+    assert classifier.validation_error_ is None
+    assert classifier.n_iter_ == 10
+    assert classifier.score(X[alone], y[alone]) > 0.9
+
+
+def test_a_class_with_one_row_is_trained_on():
+    X, y = IRIS
+    rows = np.concatenate([np.flatnonzero(y == label)[:n] for label, n in enumerate((20, 20, 1))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier = quick(samples_per_epoch=2048).fit(X[rows], y[rows])
+    assert classifier.validation_error_ is not None
+    assert classifier.predict(X[rows[-1:]]) == 2
+
+
+# --- random state ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.random.RandomState, np.random.default_rng])
+def test_a_source_of_randomness_moves_on_from_fit_to_fit(kind):
+    X, y = IRIS
+    rng = kind(0)
+    first = quick(random_state=rng).fit(X, y)
+    second = quick(random_state=rng).fit(X, y)
+    assert not same_weights(first, second)
+    assert same_weights(first, clone(quick(random_state=kind(0))).fit(X, y))
+
+
+def global_states():
+    return (
+        random.getstate(),
+        pickle.dumps(check_random_state(None).get_state()),
+        torch.get_rng_state().tolist(),
+    )
+
+
+def test_an_int_seed_neither_reads_nor_writes_global_random_state():
+    X, y = IRIS
+    probas = []
+    for seed in (1, 2):
+        random.seed(seed)
+        check_random_state(None).seed(seed)
+        torch.manual_seed(seed)
+        before = global_states()
+        classifier = quick().fit(X, y)
+        drawn = classifier.draw_hypotheses(3, random_state=0).predict_proba_samples(X)
+        probas.append((classifier.predict_proba(X), drawn.numpy()))
+        assert global_states() == before
+    np.testing.assert_array_equal(probas[0][0], probas[1][0])
+    np.testing.assert_array_equal(probas[0][1], probas[1][1])
+
+
+def test_without_a_seed_numpy_decides_and_torch_is_left_alone():
+    X, y = IRIS
+    probas = []
+    for seed in (1, 1, 2):
+        check_random_state(None).seed(seed)
+        torch_before = torch.get_rng_state()
+        probas.append(quick(random_state=None).fit(X, y).predict_proba(X))
+        assert torch.equal(torch.get_rng_state(), torch_before)
+    np.testing.assert_array_equal(probas[0], probas[1])
+    assert not np.array_equal(probas[0], probas[2])
+
+
+# --- fits that fail -------------------------------------------------------------------------------
+
+
+class Trap(nn.Module):
+    """A network that raises an exception in its fifth training step."""
+
+    def __init__(self, n_features, n_classes, exception):
+        super().__init__()
+        self.network = MLP(n_features, n_classes)
+        self.exception = exception
+        self.steps = 0
+
+    def forward(self, X):
+        self.steps += self.training
+        if self.steps == 5:
+            raise self.exception
+        return self.network(X)
+
+
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, RuntimeError("out of memory")])
+def test_an_interrupted_fit_propagates_and_is_no_fit(exception):
+    X, y = IRIS
+    classifier = quick(samples_per_epoch=256, patience=20).fit(X, y)
+    classifier.set_params(module=partial(Trap, exception=exception))
+    before = global_states()
+    with pytest.raises(type(exception) if isinstance(exception, Exception) else exception):
+        classifier.fit(X, y)
+    assert global_states() == before
+    for method in (classifier.predict, classifier.predict_proba):
+        with pytest.raises(NotFittedError):
+            method(X)
+    with pytest.raises(NotFittedError):
+        classifier.draw_hypotheses(3)
+    assert classifier.set_params(module=None).fit(X, y).score(X, y) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "scale"),
+    [
+        ({"learning_rate": 1e9}, 1.0),
+        ({"learning_rate": 1e9, "samples_per_epoch": 100, "max_epochs": 1}, 1.0),
+        ({}, 1e30),
+    ],
+)
+def test_a_fit_that_diverges_warns(parameters, scale):
+    X, y = IRIS
+    expected = r"^Training has not converged: .* Scale X .* lower learning_rate, which is"
+    with pytest.warns(ConvergenceWarning, match=expected) as caught:
+        classifier = quick(**parameters).fit(X * scale, y)
+    assert caught[0].filename == __file__
+    assert np.isfinite(classifier.predict_proba(X * scale)).all()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"max_epochs": 1}, {"learning_rate": 1e-9}])
+def test_a_fit_that_has_learnt_little_is_no_divergence(parameters):
+    for load in (load_iris, load_breast_cancer, load_digits):
+        X, y = shuffled(load, 100)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            quick(**parameters).fit(X, y)
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_an_error():
+    with pytest.raises(ValueError, match=r"not finite on the rows .* lower learning_rate"):
+        quick(learning_rate=3e37, samples_per_epoch=100, max_epochs=1).fit(*IRIS)
