@@ -293,6 +293,30 @@ def test_estimators_without_such_an_output_layer_are_refused():
         classifier.draw_hypotheses(3)
 
 
+class Root(nn.Module):
+    """A network that is defined for inputs of at least 0 only."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        self.out = nn.Linear(n_features, n_classes)
+
+    def forward(self, X):
+        return self.out(X.sqrt())
+
+
+@needs_library
+def test_draws_and_predictions_that_are_not_finite_are_errors():
+    classifier = LastLayerLaplace(fast_classifier(module=Root)).fit(X_TRAIN, Y_TRAIN)
+    with pytest.raises(ValueError, match="prediction contains NaN"):
+        classifier.predict_proba(np.concatenate([X[:3], X[:2] - 1]))
+    classifier.laplace_.mean[0] = 1e300  # more than float32 can hold
+    with pytest.raises(ValueError, match="not finite for 5 of 5 rows"):
+        classifier.predict_proba(X[:5])
+    classifier.laplace_.mean[0] = np.nan
+    with pytest.raises(ValueError, match=r"^The draws of the output layer are not finite"):
+        classifier.draw_hypotheses(3)
+
+
 @needs_library
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda():
