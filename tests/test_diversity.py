@@ -281,7 +281,12 @@ def test_nothing_is_changed_and_any_precision_will_do(choose):
     ("features", "n_instances", "error", "message"),
     [
         (np.ones((5, 2)), 1, TypeError, "features must be a floating-point .* got ndarray"),
-        (torch.ones(5, 2).long(), 1, TypeError, "features must be a floating.* got torch.int64"),
+        (
+            torch.ones(5, 2).long(),
+            1,
+            TypeError,
+            "features must be a floating.* got a tensor of torch.int64",
+        ),
         (torch.ones(5, 2, 2), 1, ValueError, r"shape \(points, features\).*got \(5, 2, 2\)"),
         (torch.ones(5, 0), 1, ValueError, r"at least one feature, got \(5, 0\)"),
         (torch.full((5, 2), torch.nan), 1, ValueError, "features contains NaN or infinity"),

@@ -10,6 +10,7 @@ from sklearn.metrics import zero_one_loss
 
 from modal_balance import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
 from modal_balance.equivalence.pairs import hamming_distances
+from modal_balance.equivalence.tau import check_tau
 
 
 def random_votes(seed=0, n_hypotheses=6, n_points=50, n_classes=3):
@@ -81,6 +82,20 @@ def test_tau_outside_the_unit_interval_is_refused(tau):
         edges_beyond(random_votes(), all_pairs(6), tau)
 
 
+@pytest.mark.parametrize("tau", ["0.1", np.array([0.1]), torch.tensor(0.1), None, True])
+def test_tau_that_is_no_number_is_refused(tau):
+    with pytest.raises(TypeError, match=r"tau must be a number in \[0, 1\], got "):
+        edges_beyond(random_votes(), all_pairs(6), tau)
+    with pytest.raises(TypeError, match=r"validation_error must be a number in \[0, 1\], got "):
+        annealed_tau(tau)
+
+
+@pytest.mark.parametrize("tau", [0, 1, np.float32(0.5), np.int64(1)])
+def test_any_real_number_will_do_for_tau(tau):
+    assert type(check_tau(tau)) is float
+    assert check_tau(tau) == tau
+
+
 def test_an_empty_reference_pool_is_refused():
     with pytest.raises(ValueError, match="reference pool is empty"):
         edges_beyond(random_votes(n_points=0), all_pairs(6), 0.1)
@@ -106,3 +121,9 @@ def test_tau_is_annealed_with_the_error():
 def test_bad_annealing_is_refused_by_name(error, anneal, name):
     with pytest.raises(ValueError, match=name):
         annealed_tau(error, anneal)
+
+
+@pytest.mark.parametrize("anneal", ["x", None, [0.25], True])
+def test_annealing_that_is_no_number_is_refused(anneal):
+    with pytest.raises(TypeError, match="anneal must be a finite number >= 0, got "):
+        annealed_tau(0.1, anneal)

@@ -23,7 +23,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..arguments import RandomState
+from ..arguments import RandomState, kind_of
 from .arguments import check_n_instances
 from .greedy import greedy
 from .probabilities import check_probabilities
@@ -266,8 +266,7 @@ def _distances_to_earlier(rows: Tensor) -> Tensor:
 
 def _check_features(features: Tensor, name: str) -> None:
     if not isinstance(features, Tensor) or not features.is_floating_point():
-        kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind}.")
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(features)}.")
     if features.ndim != 2 or features.shape[1] == 0:
         raise ValueError(
             f"{name} must have the shape (points, features) with at least one feature, got "

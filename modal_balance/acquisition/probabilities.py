@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import kind_of
+
 # Softmax in float32 misses 1 by about C * 1e-7; half precision by about 1e-3.
 SUM_TOLERANCE = 5e-3
 
@@ -38,8 +40,7 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
     >>> check_probabilities(torch.full((2, 3, 4), 0.25))
     """
     if not isinstance(proba, Tensor) or not proba.is_floating_point():
-        kind = f"a tensor of {proba.dtype}" if isinstance(proba, Tensor) else type(proba).__name__
-        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind}.")
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(proba)}.")
     if proba.ndim != 3 or proba.shape[0] < 1:
         raise ValueError(
             f"{name} must have the shape (hypotheses, points, classes) with at least one "
