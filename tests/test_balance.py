@@ -326,7 +326,10 @@ def test_points_without_any_gain_are_chosen_at_random_and_announced():
     [
         ({"n_instances": 0}, ValueError, "n_instances must be at least 1, got 0"),
         ({"n_instances": 401}, ValueError, "400 points but n_instances=401"),
-        ({"cover_tolerance": 1.0}, ValueError, "cover_tolerance"),
+        ({"cover_tolerance": 1.0}, ValueError, r"cover_tolerance must lie in \[0, 1\), got 1.0"),
+        ({"cover_tolerance": -0.1}, ValueError, "cover_tolerance must lie in"),
+        ({"cover_tolerance": torch.nan}, ValueError, "cover_tolerance must lie in"),
+        ({"cover_tolerance": "0.1"}, TypeError, r"cover_tolerance must be a number in \[0, 1\), g"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),
         ({"ties": "last"}, ValueError, "ties='last'"),
         ({"edges": torch.tensor([[0, 40]])}, ValueError, "edges names hypotheses 0 to 40"),

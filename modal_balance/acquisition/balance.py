@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
-from .arguments import Ties, check_edges, check_n_instances, check_weights
+from .arguments import Ties, check_cover_tolerance, check_edges, check_n_instances, check_weights
 from .greedy import as_tensors, greedy
 from .probabilities import check_probabilities, likelihood_deficit, working_precision
 
@@ -277,17 +277,22 @@ class PairCoverage:
         cover_tolerance: float = 0.0,
         chunk_size: int = 512,
     ) -> None:
-        proba = working_precision(proba)
+        self.proba = working_precision(proba).contiguous()
         n_hypotheses, self.n_points, self.n_classes = proba.shape
-        if not 0 <= cover_tolerance < 1:
-            raise ValueError(f"cover_tolerance must lie in [0, 1), got {cover_tolerance}.")
         self.first, self.second = check_edges(edges, n_hypotheses).to(proba.device).unbind(1)
         self.weights = check_weights(weights, len(edges)).to(proba.device).double()  # (E,)
-        self.proba = proba.contiguous()
-        self.deficit = likelihood_deficit(self.proba)  # (S, N, C)
-        self.cover_tolerance = cover_tolerance
+        self.cover_tolerance = check_cover_tolerance(cover_tolerance)
         self.chunk_size = check_integer(chunk_size, "chunk_size")
-        self.tie_tolerance = 1e-5 if proba.dtype == torch.float32 else 1e-12
+        self.tie_tolerance = 1e-5 if self.proba.dtype == torch.float32 else 1e-12
+        # Every scan needs 1 - lambda_k lambda_l. It is kept where it takes no more memory than the
+        # predictions; otherwise 1 - lambda is kept.
+        self.keeps_cut = len(edges) <= n_hypotheses
+        if self.keeps_cut:
+            self.kept = self.proba.new_empty(len(edges), self.n_points, self.n_classes)  # (E, N, C)
+            for points in self._chunks():
+                self.kept[:, points] = self._cut(likelihood_deficit(self.proba[:, points]))
+        else:
+            self.kept = likelihood_deficit(self.proba)  # (S, N, C)
         self._begin_cover()
 
     def _begin_cover(self) -> None:
@@ -297,11 +302,22 @@ class PairCoverage:
         largest = self.weights.max().item() if len(self.weights) else 0.0
         self.scale = largest / n_hypotheses
         self.remaining = (self.weights / (largest or 1.0)).repeat(n_hypotheses, 1)  # (S, E)
+        self.fresh = True
         self.full_weight = self._weight_left()
 
     def _weight_left(self) -> float:
         left: float = self.scale * self.remaining.sum().item()
         return left
+
+    def _chunks(self) -> Iterator[slice]:
+        for start in range(0, self.n_points, self.chunk_size):
+            yield slice(start, start + self.chunk_size)
+
+    def _cut(self, deficit: Tensor, edges: slice = slice(None)) -> Tensor:
+        """Return 1 - lambda_k lambda_l of some edges, (E, ...), from the deficits (S, ...)."""
+        one = torch.ones((), dtype=deficit.dtype, device=deficit.device)
+        # = d_k + d_l (1 - d_k), free of cancellation
+        return deficit[self.first[edges]].lerp_(one, deficit[self.second[edges]])
 
     def gains(self) -> Tensor:
         """Return what each point of the pool would add to the objective.
@@ -312,23 +328,24 @@ class PairCoverage:
         """
         gains = torch.empty(self.n_points, dtype=torch.float64, device=self.proba.device)
         weight = self.remaining.to(self.proba.dtype)  # (S, E)
-        for start in range(0, self.n_points, self.chunk_size):
-            chunk = slice(start, start + self.chunk_size)
-            gains[chunk] = self._chunk_gains(
-                self.proba[:, chunk].flatten(1), self.deficit[:, chunk].flatten(1), weight
-            )
+        for points in self._chunks():
+            gains[points] = self._chunk_gains(points, weight)
         return gains.mul_(self.scale).cpu()
 
-    def _chunk_gains(self, proba: Tensor, deficit: Tensor, weight: Tensor) -> Tensor:
-        """Return the gains, over ``scale``, of n points given as two (S, n*C) matrices."""
-        total = torch.zeros(proba.shape[1], dtype=proba.dtype, device=proba.device)  # (n*C,)
-        one = torch.ones((), dtype=proba.dtype, device=proba.device)
+    def _chunk_gains(self, points: slice, weight: Tensor) -> Tensor:
+        """Return the gains of n points, over ``scale``: sum_{c,e} (W^T p) (1 - lambda lambda)."""
+        proba = self.proba[:, points].flatten(1)  # (S, n*C)
+        kept = self.kept[:, points].flatten(1)  # (E, n*C) or (S, n*C)
+        total = proba.new_zeros(proba.shape[1])  # (n*C,)
         for start in range(0, len(self.first), EDGE_BLOCK):
-            block = slice(start, start + EDGE_BLOCK)
-            # 1 - lambda_k lambda_l = d_k + d_l (1 - d_k), free of cancellation
-            cut = deficit[self.first[block]].lerp_(one, deficit[self.second[block]])  # (E, n*C)
-            mass = weight[:, block].T @ proba  # (E, n*C)
-            total += cut.mul_(mass).sum(0)
+            edges = slice(start, start + EDGE_BLOCK)
+            cut = kept[edges] if self.keeps_cut else self._cut(kept, edges)  # (E, n*C)
+            if self.fresh:  # W[j, e] is the same for every j: no product with p is needed yet
+                total += weight[0, edges] @ cut
+            else:
+                total += (weight[:, edges].T @ proba).mul_(cut).sum(0)
+        if self.fresh:
+            total *= proba.sum(0)
         return total.view(-1, self.n_classes).sum(1)  # (n,)
 
     def add(self, point: int) -> None:
@@ -369,6 +386,7 @@ class PairCoverage:
         ratio = proba / proba.amax(-1, keepdim=True)  # (S, C)
         agreement = proba @ (ratio[self.first] * ratio[self.second]).T  # (S, E), G of the point
         self.remaining *= agreement.clamp_(max=1)
+        self.fresh = False
         largest = self.remaining.max().item()
         scale = self.scale * largest
         if scale < 1e-290 or self._weight_left() <= self.cover_tolerance * self.full_weight:
