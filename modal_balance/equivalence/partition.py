@@ -69,7 +69,7 @@ def farthest_first_cells(
     >>> cells, centres
     (tensor([0, 0, 1]), tensor([0, 2]))
     """
-    check_tau(tau)
+    tau = check_tau(tau)
     _check_votes(reference_votes)
     # The smallest type that holds the votes: the traversal is bound by reading them.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
