@@ -2,8 +2,9 @@
 
 S: hypotheses    N: points of the pool    C: classes    E: edges    b: points of a batch
 
-An edge e = {k, l} joins two hypotheses of different equivalence classes and has a weight w_e.
-With the likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective is
+An edge e = {k, l} joins two hypotheses further apart than tau, and has a weight w_e. With the
+likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective Batch-BALanCe
+(Eq. 4; with b = 1 BALanCe, Eq. 3) is
 
     Delta(x_1..x_b) = sum over y_1..y_b of pbar(y_1..y_b) sum_e w_e (1 - lambda_k lambda_l)(y)
 
@@ -34,16 +35,22 @@ from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_cover_tolerance, check_edges, check_n_instances, check_weights
 from .greedy import as_tensors, greedy
-from .probabilities import check_probabilities, likelihood_deficit, working_precision
+from .probabilities import check_same_hypotheses, likelihood_deficit, working_precision
 
 # Edges are taken in blocks of this size, so that the intermediate products stay in cache.
 EDGE_BLOCK = 128
 
 
 def balance_scores(
-    proba: Tensor, edges: Tensor, weights: Tensor | None = None, *, chunk_size: int = 512
+    proba: Tensor,
+    edges: Tensor,
+    weights: Tensor | None = None,
+    *,
+    pending: Tensor | None = None,
+    cover_tolerance: float = 1e-4,
+    chunk_size: int = 512,
 ) -> Tensor:
-    """Return the BALanCe score of every single point.
+    """Return the BALanCe score of every single point (Eq. 3): what it alone would gain.
 
     Parameters
     ----------
@@ -53,6 +60,10 @@ def balance_scores(
         Pairs of hypotheses that lie in different equivalence classes.
     weights : Tensor of shape (E,) or None, default=None
         Non-negative weight of each edge. None: 1 / E each.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions on points that are out for annotation: the scores are gains after them.
+    cover_tolerance : float in [0, 1), default=1e-4
+        See :func:`balance_batch`; matters only after pending points.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
 
@@ -81,7 +92,11 @@ def balance_scores(
     >>> balance_scores(proba, torch.tensor([[0, 1]]))
     tensor([0., 1.], dtype=torch.float64)
     """
-    return PairCoverage(proba, edges, weights, chunk_size=chunk_size).gains()
+    objective = PairCoverage(
+        proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
+    )
+    objective.add_pending(pending)
+    return objective.gains()
 
 
 def balance_batch(
@@ -147,8 +162,7 @@ def balance_batch(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
-    Class Annealing*, ICLR 2023, Eq. 4 and Algorithm 2.
+    Zhang, Khan, Grossman, Chen, ICLR 2023, Eq. 4 and Algorithm 2.
 
     Examples
     --------
@@ -200,6 +214,7 @@ def iter_balance_batch(
         warn_of_random_picks(0, n_instances)
         chosen = check_random_state(random_state).permutation(objective.n_points)[:n_instances]
         return iter([(int(index), 0.0) for index in chosen])
+    # Algorithm 2: greedily, the point of the largest gain given those before it
     return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))
 
 
@@ -221,11 +236,6 @@ def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
         Number of edges, if that may be why.
     n_random : int
         How many of the points chosen were random.
-
-    Warns
-    -----
-    RandomSelectionWarning
-        If there were no edges, or some points were random.
     """
     if n_edges == 0:
         message = (
@@ -306,8 +316,7 @@ class PairCoverage:
         self.full_weight = self._weight_left()
 
     def _weight_left(self) -> float:
-        left: float = self.scale * self.remaining.sum().item()
-        return left
+        return self.scale * float(self.remaining.sum())
 
     def _chunks(self) -> Iterator[slice]:
         for start in range(0, self.n_points, self.chunk_size):
@@ -333,7 +342,7 @@ class PairCoverage:
         return gains.mul_(self.scale).cpu()
 
     def _chunk_gains(self, points: slice, weight: Tensor) -> Tensor:
-        """Return the gains of n points, over ``scale``: sum_{c,e} (W^T p) (1 - lambda lambda)."""
+        """Return the gains in Delta (Eq. 3, Eq. 4) of n points, over ``scale``."""
         proba = self.proba[:, points].flatten(1)  # (S, n*C)
         kept = self.kept[:, points].flatten(1)  # (E, n*C) or (S, n*C)
         total = proba.new_zeros(proba.shape[1])  # (n*C,)
@@ -368,13 +377,8 @@ class PairCoverage:
         """
         if pending is None:
             return
-        check_probabilities(pending, name="pending")
-        n_hypotheses, _, n_classes = self.proba.shape
-        if (pending.shape[0], pending.shape[2]) != (n_hypotheses, n_classes):
-            raise ValueError(
-                f"pending has {pending.shape[0]} hypotheses and {pending.shape[2]} classes, proba "
-                f"has {n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
-            )
+        pending = working_precision(pending, name="pending")
+        check_same_hypotheses(pending, self.proba)
         for proba in pending.to(self.proba.device).unbind(1):
             self._multiply(proba)
 

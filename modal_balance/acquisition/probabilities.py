@@ -65,6 +65,37 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
         raise ValueError(f"{name} has a negative probability ({smallest:.4g}).{hint}")
 
 
+def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending") -> None:
+    """Raise unless two sets of predictions have the same number of hypotheses and of classes.
+
+    Parameters
+    ----------
+    other : Tensor of shape (S, M, C)
+        Predictions on other points.
+    proba : Tensor of shape (S, N, C)
+        Predictions on the points of the pool.
+    name : str, default="pending"
+        What the error message calls ``other``.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.probabilities import check_same_hypotheses
+    >>> check_same_hypotheses(torch.full((2, 1, 4), 0.25), torch.full((2, 3, 4), 0.25))
+    """
+    (n_other, _, n_other_classes), (n_hypotheses, _, n_classes) = other.shape, proba.shape
+    if (n_other, n_other_classes) != (n_hypotheses, n_classes):
+        raise ValueError(
+            f"{name} has {n_other} hypotheses and {n_other_classes} classes, proba has "
+            f"{n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
+        )
+
+
 def likelihood_deficit(proba: Tensor) -> Tensor:
     """Return 1 - lambda, with lambda = p(y | h) / max_y' p(y' | h) the likelihood ratio.
 
