@@ -1,4 +1,5 @@
 import math
+import warnings
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from modal_balance.acquisition.batchbald import (
     JointInformation,
     _thin,
     batchbald_batch,
+    conditional_bald_scores,
     iter_batchbald_batch,
 )
 from modal_balance.acquisition.greedy import greedy
@@ -97,6 +99,53 @@ def test_batch_is_the_greedy_maximiser_of_the_enumerated_information(proba):
         assert information_by_enumeration(proba, found[:size]) == pytest.approx(
             information_by_enumeration(proba, best[:size]), abs=1e-12
         )
+
+
+@settings(max_examples=40, deadline=None)
+@given(proba=cases, n_pending=st.integers(0, 2))
+def test_pending_points_count_as_chosen_before_the_batch(proba, n_pending):
+    pending = list(range(n_pending))
+    pool, predicted = proba[:, n_pending:], proba[:, pending]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomSelectionWarning)  # there may be nothing to gain
+        indices, gains = batchbald_batch(pool, 2, pending=predicted, random_state=0)
+    picks = (indices + n_pending).tolist()
+    for i, pick in enumerate(picks):
+        chosen = [*pending, *picks[:i]]
+        before = information_by_enumeration(proba, chosen)
+        exact = {
+            x: information_by_enumeration(proba, [*chosen, x]) - before
+            for x in range(n_pending, proba.shape[1])
+            if x not in chosen
+        }
+        assert gains[i].item() == pytest.approx(exact[pick], abs=1e-12)
+        assert exact[pick] >= max(exact.values()) - 1e-12
+        if i == 0:
+            scores = conditional_bald_scores(pool, predicted)
+            assert scores.tolist() == pytest.approx(list(exact.values()), abs=1e-12)
+
+
+def test_conditional_scores_with_nothing_pending_are_bald_scores():
+    proba = random_proba(0, 8, 40, 4)
+    assert torch.allclose(conditional_bald_scores(proba, None), bald_scores(proba), atol=1e-12)
+    assert torch.allclose(
+        conditional_bald_scores(proba, proba[:, :0]), bald_scores(proba), atol=1e-12
+    )
+
+
+def test_configurations_of_many_pending_points_are_drawn():
+    proba = random_proba(1, 8, 12, 3, sharpness=0.5)
+    pending = proba[:, :6]
+    exact = conditional_bald_scores(proba, pending)  # 3^6 = 729 configurations
+    runs = torch.stack(
+        [
+            conditional_bald_scores(proba, pending, max_configurations=15, random_state=s)
+            for s in range(400)
+        ]
+    )
+    error = runs.std(0) / math.sqrt(len(runs))
+    assert (error > 0).all()
+    assert ((runs.mean(0) - exact).abs() < 4 * error).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -370,6 +419,9 @@ def test_points_chosen_after_the_hypotheses_are_told_apart_are_announced():
         ({"ties": "last"}, ValueError, "ties='last' is unknown"),
         ({"proba": torch.ones(10, 50, 3)}, ValueError, "proba has a row that sums to 3"),
         ({"proba": torch.zeros(3, 0, 2)}, ValueError, "proba has 0 points"),
+        ({"pending": torch.full((9, 2, 3), 1 / 3)}, ValueError, "pending has 9 hypotheses and 3"),
+        ({"pending": torch.ones(10, 2, 3)}, ValueError, "pending has a row that sums to 3"),
+        ({"pending": [[0.5, 0.5]]}, TypeError, "pending must be a floating-point .* got list"),
     ],
 )
 def test_bad_input_is_refused_at_once_and_by_name(function, change, error, message):

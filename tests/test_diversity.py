@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_proba
+from scipy.stats import chisquare
 from torch import nn
 from toy import digits, fitted_net
 
@@ -85,6 +87,106 @@ def test_further_points_are_drawn_by_squared_distance():
     third = [draw[2] for draw in draws if draw[1] == second]
     observed = np.bincount(third, minlength=6) / len(third)
     assert np.abs(observed - both / both.sum()).max() < 4 * 0.5 / np.sqrt(len(third))
+
+
+def batches_by_definition(embedding, pending, n_instances):
+    """The probability of every batch of k-means++, in the order of choice."""
+    first = max(range(len(embedding)), key=lambda i: float((embedding[i] ** 2).sum()))
+    batches = {(): 1.0} if len(pending) else {(first,): 1.0}
+    while len(next(iter(batches))) < n_instances:
+        longer = {}
+        for batch, probability in batches.items():
+            centres = [*pending, *(embedding[i] for i in batch)]
+            squares = [min(float(((g - c) ** 2).sum()) for c in centres) for g in embedding]
+            for i, square in enumerate(squares):
+                if i not in batch:
+                    longer[(*batch, i)] = probability * square / sum(squares)
+        batches = longer
+    return batches
+
+
+@pytest.mark.parametrize("n_pending", [0, 1, 2])
+def test_batches_come_with_the_probabilities_of_their_definition(n_pending):
+    features, proba = random_pool(3, n_points=5 + n_pending)
+    embedding = gradient_embedding(features, proba).numpy()
+    pool = features[n_pending:], proba[n_pending:]
+    pending = {"pending_features": features[:n_pending], "pending_proba": proba[:n_pending]}
+    n_instances = 2 if n_pending else 3
+    expected = batches_by_definition(embedding[n_pending:], embedding[:n_pending], n_instances)
+    generator = np.random.RandomState(0)
+    n_draws = 4000
+    drawn = Counter(
+        tuple(badge_batch(*pool, n_instances, **pending, random_state=generator)[0].tolist())
+        for _ in range(n_draws)
+    )
+    assert set(drawn) <= set(expected)
+    # The chi-squared distribution holds for frequent batches; the others are taken together.
+    often = [batch for batch, probability in expected.items() if probability * n_draws >= 10]
+    counts = [drawn[batch] for batch in often]
+    means = [expected[batch] * n_draws for batch in often]
+    counts, means = [*counts, n_draws - sum(counts)], [*means, n_draws - sum(means)]
+    if means[-1] < 5:
+        counts[-2:], means[-2:] = [sum(counts[-2:])], [sum(means[-2:])]
+    assert chisquare(counts, means).pvalue > 0.001
+
+
+def test_scores_beside_pending_points_are_distances_to_the_nearest():
+    features, proba = random_pool(0, n_points=30)
+    embedding = gradient_embedding(features, proba).numpy()
+    indices, scores = badge_batch(
+        features[5:],
+        proba[5:],
+        4,
+        pending_features=features[:5].float(),
+        pending_proba=proba[:5].float(),
+        random_state=0,
+    )
+    for i in range(4):
+        centres = np.concatenate([embedding[:5], embedding[5:][indices[:i].numpy()]])
+        nearest = np.linalg.norm(centres - embedding[5 + indices[i]], axis=1).min()
+        assert scores[i].item() == pytest.approx(nearest, rel=1e-5)
+
+
+def test_twins_of_pending_points_are_chosen_last_and_at_random():
+    features, proba = random_pool(0, n_points=6)
+    pending = {"pending_features": features[:4], "pending_proba": proba[:4]}
+    tails = set()
+    for seed in range(20):
+        indices, scores = badge_batch(features, proba, 4, **pending, random_state=seed)
+        assert set(indices[:2].tolist()) == {4, 5}
+        assert (scores > 0).tolist() == [True, True, False, False]
+        tails.add(tuple(indices[2:].tolist()))
+    assert len(tails) > 5
+    indices, scores = badge_batch(features[:4], proba[:4], 4, **pending, random_state=0)
+    assert sorted(indices.tolist()) == [0, 1, 2, 3]
+    assert scores.tolist() == [0] * 4
+
+
+def test_no_pending_points_are_as_good_as_none():
+    pool = random_pool(0)
+    empty = {"pending_features": pool[0][:0], "pending_proba": pool[1][:0]}
+    expected = badge_batch(*pool, 6, random_state=0)
+    found = badge_batch(*pool, 6, **empty, random_state=0)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    ("pending_features", "pending_proba", "error", "message"),
+    [
+        (torch.ones(1, 2), None, ValueError, "pending_features and pending_proba belong together"),
+        (None, torch.ones(1, 2) / 2, ValueError, "pending_features and pending_proba belong toge"),
+        (torch.ones(1, 3), torch.ones(1, 2) / 2, ValueError, "pending_features has 3 columns but"),
+        (torch.ones(1, 2), torch.ones(1, 4) / 4, ValueError, "pending_proba has 4 columns but pr"),
+        (torch.ones(1, 2), torch.ones(2, 2) / 2, ValueError, r"pending_proba must .* \(1, class"),
+        (torch.ones(1, 2), torch.ones(1, 2), ValueError, "pending_proba has a row that sums to 2"),
+        ([[1.0, 1.0]], torch.ones(1, 2) / 2, TypeError, "pending_features must be a floating-po"),
+    ],
+)
+def test_bad_pending_points_are_refused(pending_features, pending_proba, error, message):
+    pool = torch.ones(5, 2), torch.full((5, 2), 0.5)
+    with pytest.raises(error, match=message):
+        badge_batch(*pool, 1, pending_features=pending_features, pending_proba=pending_proba)
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,7 +383,12 @@ def test_nothing_is_changed_and_any_precision_will_do(choose):
     ("features", "n_instances", "error", "message"),
     [
         (np.ones((5, 2)), 1, TypeError, "features must be a floating-point .* got ndarray"),
-        (torch.ones(5, 2).long(), 1, TypeError, "features must be a floating.* got torch.int64"),
+        (
+            torch.ones(5, 2).long(),
+            1,
+            TypeError,
+            "features must be a floating.* got a tensor of torch.int64",
+        ),
         (torch.ones(5, 2, 2), 1, ValueError, r"shape \(points, features\).*got \(5, 2, 2\)"),
         (torch.ones(5, 0), 1, ValueError, r"at least one feature, got \(5, 0\)"),
         (torch.full((5, 2), torch.nan), 1, ValueError, "features contains NaN or infinity"),

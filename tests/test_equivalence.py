@@ -5,11 +5,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import delta_by_enumeration, random_proba
 from scipy.spatial.distance import pdist
 from sklearn.metrics import zero_one_loss
 
 from modal_balance import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
-from modal_balance.equivalence.pairs import hamming_distances
+from modal_balance.equivalence.pairs import hamming_distances, random_edges, ring_pairs
+from modal_balance.equivalence.tau import check_tau
 
 
 def random_votes(seed=0, n_hypotheses=6, n_points=50, n_classes=3):
@@ -50,6 +52,40 @@ def test_all_pairs_are_all_pairs():
     assert all_pairs(5).tolist() == [list(pair) for pair in combinations(range(5), 2)]
 
 
+@given(n_hypotheses=st.integers(2, 14), n_neighbours=st.integers(1, 20))
+def test_ring_pairs_are_those_of_neighbours_on_a_ring(n_hypotheses, n_neighbours):
+    expected = set()
+    for i in range(n_hypotheses):
+        for d in range(1, n_neighbours + 1):
+            expected.add(frozenset({i, (i + d) % n_hypotheses}))
+    expected = sorted(sorted(pair) for pair in expected if len(pair) == 2)
+    pairs = ring_pairs(n_hypotheses, n_neighbours)
+    assert pairs.dtype == torch.int64
+    assert pairs.is_contiguous()
+    assert pairs.tolist() == expected
+
+
+def test_small_and_full_rings():
+    assert ring_pairs(2).tolist() == [[0, 1]]
+    assert torch.equal(ring_pairs(3), all_pairs(3))
+    assert torch.equal(ring_pairs(8, 4), all_pairs(8))
+    assert len(ring_pairs(100, 3)) == 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((1,), ValueError, "n_hypotheses=1: a pair needs at least 2"),
+        ((2.0,), TypeError, "n_hypotheses must be an integer, got 2.0"),
+        ((4, 0), ValueError, "n_neighbours must be at least 1, got 0"),
+        ((4, 1.5), TypeError, "n_neighbours must be an integer, got 1.5"),
+    ],
+)
+def test_bad_rings_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ring_pairs(*arguments)
+
+
 @pytest.mark.parametrize("n_hypotheses", [0, 1, 3])
 def test_odd_numbers_have_no_disjoint_pairs(n_hypotheses):
     with pytest.raises(ValueError, match=f"n_hypotheses={n_hypotheses}"):
@@ -75,10 +111,72 @@ def test_no_edges_are_an_empty_set():
     assert hamming_distances(random_votes(), edges).shape == (0,)
 
 
+def test_random_edges_are_a_subset_whose_weights_make_up_for_the_others():
+    edges, weights = all_pairs(7), torch.arange(1.0, 22.0)
+    place = {tuple(edge): i for i, edge in enumerate(edges.tolist())}
+    kept, kept_weights = random_edges(edges, weights, 6, random_state=0)
+    places = [place[tuple(edge)] for edge in kept.tolist()]  # of edges that are there
+    assert len(set(places)) == 6
+    assert kept_weights.tolist() == pytest.approx([21 / 6 * (1 + i) for i in places])
+    again, _ = random_edges(edges, weights, 6, random_state=0)
+    assert torch.equal(again, kept)
+    assert not torch.equal(random_edges(edges, weights, 6, random_state=1)[0], kept)
+
+
+@pytest.mark.parametrize("max_edges", [21, 22, 10**6])
+def test_edges_that_are_few_enough_are_all_kept(max_edges):
+    edges, weights = all_pairs(7), torch.rand(21)
+    kept, kept_weights = random_edges(edges, weights, max_edges, random_state=0)
+    assert torch.equal(kept, edges)
+    assert torch.equal(kept_weights, weights)
+
+
+def test_the_objective_over_random_edges_is_unbiased():
+    edges = all_pairs(6)
+    proba = random_proba(0, 6, 4, 3)
+    weights = torch.rand(15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    exact = delta_by_enumeration(proba, edges, weights, [0, 2])
+    runs = np.array(
+        [
+            delta_by_enumeration(proba, *random_edges(edges, weights, 4, random_state=s), [0, 2])
+            for s in range(2000)
+        ]
+    )
+    error = runs.std() / np.sqrt(len(runs))
+    assert error > 0
+    assert abs(runs.mean() - exact) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("max_edges", "error", "message"),
+    [
+        (0, ValueError, "max_edges must be at least 1, got 0"),
+        (2.5, TypeError, "max_edges must be an integer, got 2.5"),
+    ],
+)
+def test_bad_numbers_of_random_edges_are_refused(max_edges, error, message):
+    with pytest.raises(error, match=message):
+        random_edges(all_pairs(4), torch.ones(6), max_edges)
+
+
 @pytest.mark.parametrize("tau", [-0.1, 1.1, float("nan")])
 def test_tau_outside_the_unit_interval_is_refused(tau):
     with pytest.raises(ValueError, match=r"tau must lie in \[0, 1\]"):
         edges_beyond(random_votes(), all_pairs(6), tau)
+
+
+@pytest.mark.parametrize("tau", ["0.1", np.array([0.1]), torch.tensor(0.1), None, True])
+def test_tau_that_is_no_number_is_refused(tau):
+    with pytest.raises(TypeError, match=r"tau must be a number in \[0, 1\], got "):
+        edges_beyond(random_votes(), all_pairs(6), tau)
+    with pytest.raises(TypeError, match=r"validation_error must be a number in \[0, 1\], got "):
+        annealed_tau(tau)
+
+
+@pytest.mark.parametrize("tau", [0, 1, np.float32(0.5), np.int64(1)])
+def test_any_real_number_will_do_for_tau(tau):
+    assert type(check_tau(tau)) is float
+    assert check_tau(tau) == tau
 
 
 def test_an_empty_reference_pool_is_refused():
@@ -106,3 +204,9 @@ def test_tau_is_annealed_with_the_error():
 def test_bad_annealing_is_refused_by_name(error, anneal, name):
     with pytest.raises(ValueError, match=name):
         annealed_tau(error, anneal)
+
+
+@pytest.mark.parametrize("anneal", ["x", None, [0.25], True])
+def test_annealing_that_is_no_number_is_refused(anneal):
+    with pytest.raises(TypeError, match="anneal must be a finite number >= 0, got "):
+        annealed_tau(0.1, anneal)

@@ -166,6 +166,12 @@ def test_bad_coldness_is_refused(coldness):
         power_batch(torch.ones(3), 1, coldness=coldness)
 
 
+@pytest.mark.parametrize("coldness", ["1", None, torch.ones(3), True])
+def test_coldness_that_is_no_number_is_refused(coldness):
+    with pytest.raises(TypeError, match="coldness must be a finite number >= 0, got"):
+        power_batch(torch.ones(3), 1, coldness=coldness)
+
+
 def test_negative_scores_have_no_power():
     with pytest.raises(ValueError, match=r"scores has a negative value \(-0.5\).*bald_scores"):
         power_batch(doubles(1, -0.5), 1)

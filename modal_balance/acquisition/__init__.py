@@ -2,7 +2,7 @@
 
 from .balance import balance_batch, balance_scores, iter_balance_batch
 from .bald import bald_scores
-from .batchbald import batchbald_batch, iter_batchbald_batch
+from .batchbald import batchbald_batch, conditional_bald_scores, iter_batchbald_batch
 from .diversity import badge_batch, coreset_batch, gradient_embedding
 from .epig import epig_scores
 from .probabilities import check_probabilities, likelihood_deficit
@@ -16,6 +16,7 @@ __all__ = [
     "bald_scores",
     "batchbald_batch",
     "check_probabilities",
+    "conditional_bald_scores",
     "coreset_batch",
     "entropy_scores",
     "epig_scores",

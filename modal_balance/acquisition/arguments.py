@@ -11,7 +11,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer
+from ..arguments import RandomState, check_integer, check_number, kind_of
 
 Ties = Literal["random", "first"]
 
@@ -115,8 +115,7 @@ def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
     tensor([[0, 1]])
     """
     if not isinstance(edges, Tensor) or edges.dtype != torch.int64:
-        kind = f"a tensor of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
-        raise TypeError(f"edges must be an int64 torch tensor, got {kind}.")
+        raise TypeError(f"edges must be an int64 torch tensor, got {kind_of(edges)}.")
     if edges.ndim != 2 or edges.shape[1] != 2:
         raise ValueError(f"edges must have the shape (edges, 2), got {tuple(edges.shape)}.")
     if len(edges) and not (0 <= edges.min() and edges.max() < n_hypotheses):
@@ -160,3 +159,31 @@ def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
     if not bool((weights >= 0).all()) or (n_edges and not 0 < weights.sum().item() < torch.inf):
         raise ValueError("weights must be finite, non-negative and not all 0.")
     return weights
+
+
+def check_cover_tolerance(cover_tolerance: float) -> float:
+    """Return ``cover_tolerance`` as a float, or raise unless it is a number in [0, 1).
+
+    Parameters
+    ----------
+    cover_tolerance : float
+        Share of the edge weight under which a further cover begins.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it lies outside [0, 1).
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.arguments import check_cover_tolerance
+    >>> check_cover_tolerance(1e-4)
+    0.0001
+    """
+    return check_number(cover_tolerance, "cover_tolerance", 1, below_maximum=True)

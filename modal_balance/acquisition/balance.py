@@ -2,8 +2,9 @@
 
 S: hypotheses    N: points of the pool    C: classes    E: edges    b: points of a batch
 
-An edge e = {k, l} joins two hypotheses of different equivalence classes and has a weight w_e.
-With the likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective is
+An edge e = {k, l} joins two hypotheses further apart than tau, and has a weight w_e. With the
+likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective Batch-BALanCe
+(Eq. 4; with b = 1 BALanCe, Eq. 3) is
 
     Delta(x_1..x_b) = sum over y_1..y_b of pbar(y_1..y_b) sum_e w_e (1 - lambda_k lambda_l)(y)
 
@@ -32,18 +33,24 @@ from torch import Tensor
 
 from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
-from .arguments import Ties, check_edges, check_n_instances, check_weights
+from .arguments import Ties, check_cover_tolerance, check_edges, check_n_instances, check_weights
 from .greedy import as_tensors, greedy
-from .probabilities import check_probabilities, likelihood_deficit, working_precision
+from .probabilities import check_same_hypotheses, likelihood_deficit, working_precision
 
 # Edges are taken in blocks of this size, so that the intermediate products stay in cache.
 EDGE_BLOCK = 128
 
 
 def balance_scores(
-    proba: Tensor, edges: Tensor, weights: Tensor | None = None, *, chunk_size: int = 512
+    proba: Tensor,
+    edges: Tensor,
+    weights: Tensor | None = None,
+    *,
+    pending: Tensor | None = None,
+    cover_tolerance: float = 1e-4,
+    chunk_size: int = 512,
 ) -> Tensor:
-    """Return the BALanCe score of every single point.
+    """Return the BALanCe score of every single point (Eq. 3): what it alone would gain.
 
     Parameters
     ----------
@@ -53,6 +60,10 @@ def balance_scores(
         Pairs of hypotheses that lie in different equivalence classes.
     weights : Tensor of shape (E,) or None, default=None
         Non-negative weight of each edge. None: 1 / E each.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions on points that are out for annotation: the scores are gains after them.
+    cover_tolerance : float in [0, 1), default=1e-4
+        See :func:`balance_batch`; matters only after pending points.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
 
@@ -81,7 +92,11 @@ def balance_scores(
     >>> balance_scores(proba, torch.tensor([[0, 1]]))
     tensor([0., 1.], dtype=torch.float64)
     """
-    return PairCoverage(proba, edges, weights, chunk_size=chunk_size).gains()
+    objective = PairCoverage(
+        proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
+    )
+    objective.add_pending(pending)
+    return objective.gains()
 
 
 def balance_batch(
@@ -147,8 +162,7 @@ def balance_batch(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
-    Class Annealing*, ICLR 2023, Eq. 4 and Algorithm 2.
+    Zhang, Khan, Grossman, Chen, ICLR 2023, Eq. 4 and Algorithm 2.
 
     Examples
     --------
@@ -200,6 +214,7 @@ def iter_balance_batch(
         warn_of_random_picks(0, n_instances)
         chosen = check_random_state(random_state).permutation(objective.n_points)[:n_instances]
         return iter([(int(index), 0.0) for index in chosen])
+    # Algorithm 2: greedily, the point of the largest gain given those before it
     return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))
 
 
@@ -221,11 +236,6 @@ def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
         Number of edges, if that may be why.
     n_random : int
         How many of the points chosen were random.
-
-    Warns
-    -----
-    RandomSelectionWarning
-        If there were no edges, or some points were random.
     """
     if n_edges == 0:
         message = (
@@ -277,17 +287,22 @@ class PairCoverage:
         cover_tolerance: float = 0.0,
         chunk_size: int = 512,
     ) -> None:
-        proba = working_precision(proba)
+        self.proba = working_precision(proba).contiguous()
         n_hypotheses, self.n_points, self.n_classes = proba.shape
-        if not 0 <= cover_tolerance < 1:
-            raise ValueError(f"cover_tolerance must lie in [0, 1), got {cover_tolerance}.")
         self.first, self.second = check_edges(edges, n_hypotheses).to(proba.device).unbind(1)
         self.weights = check_weights(weights, len(edges)).to(proba.device).double()  # (E,)
-        self.proba = proba.contiguous()
-        self.deficit = likelihood_deficit(self.proba)  # (S, N, C)
-        self.cover_tolerance = cover_tolerance
+        self.cover_tolerance = check_cover_tolerance(cover_tolerance)
         self.chunk_size = check_integer(chunk_size, "chunk_size")
-        self.tie_tolerance = 1e-5 if proba.dtype == torch.float32 else 1e-12
+        self.tie_tolerance = 1e-5 if self.proba.dtype == torch.float32 else 1e-12
+        # Every scan needs 1 - lambda_k lambda_l. It is kept where it takes no more memory than the
+        # predictions; otherwise 1 - lambda is kept.
+        self.keeps_cut = len(edges) <= n_hypotheses
+        if self.keeps_cut:
+            self.kept = self.proba.new_empty(len(edges), self.n_points, self.n_classes)  # (E, N, C)
+            for points in self._chunks():
+                self.kept[:, points] = self._cut(likelihood_deficit(self.proba[:, points]))
+        else:
+            self.kept = likelihood_deficit(self.proba)  # (S, N, C)
         self._begin_cover()
 
     def _begin_cover(self) -> None:
@@ -297,11 +312,21 @@ class PairCoverage:
         largest = self.weights.max().item() if len(self.weights) else 0.0
         self.scale = largest / n_hypotheses
         self.remaining = (self.weights / (largest or 1.0)).repeat(n_hypotheses, 1)  # (S, E)
+        self.fresh = True
         self.full_weight = self._weight_left()
 
     def _weight_left(self) -> float:
-        left: float = self.scale * self.remaining.sum().item()
-        return left
+        return self.scale * float(self.remaining.sum())
+
+    def _chunks(self) -> Iterator[slice]:
+        for start in range(0, self.n_points, self.chunk_size):
+            yield slice(start, start + self.chunk_size)
+
+    def _cut(self, deficit: Tensor, edges: slice = slice(None)) -> Tensor:
+        """Return 1 - lambda_k lambda_l of some edges, (E, ...), from the deficits (S, ...)."""
+        one = torch.ones((), dtype=deficit.dtype, device=deficit.device)
+        # = d_k + d_l (1 - d_k), free of cancellation
+        return deficit[self.first[edges]].lerp_(one, deficit[self.second[edges]])
 
     def gains(self) -> Tensor:
         """Return what each point of the pool would add to the objective.
@@ -312,23 +337,24 @@ class PairCoverage:
         """
         gains = torch.empty(self.n_points, dtype=torch.float64, device=self.proba.device)
         weight = self.remaining.to(self.proba.dtype)  # (S, E)
-        for start in range(0, self.n_points, self.chunk_size):
-            chunk = slice(start, start + self.chunk_size)
-            gains[chunk] = self._chunk_gains(
-                self.proba[:, chunk].flatten(1), self.deficit[:, chunk].flatten(1), weight
-            )
+        for points in self._chunks():
+            gains[points] = self._chunk_gains(points, weight)
         return gains.mul_(self.scale).cpu()
 
-    def _chunk_gains(self, proba: Tensor, deficit: Tensor, weight: Tensor) -> Tensor:
-        """Return the gains, over ``scale``, of n points given as two (S, n*C) matrices."""
-        total = torch.zeros(proba.shape[1], dtype=proba.dtype, device=proba.device)  # (n*C,)
-        one = torch.ones((), dtype=proba.dtype, device=proba.device)
+    def _chunk_gains(self, points: slice, weight: Tensor) -> Tensor:
+        """Return the gains in Delta (Eq. 3, Eq. 4) of n points, over ``scale``."""
+        proba = self.proba[:, points].flatten(1)  # (S, n*C)
+        kept = self.kept[:, points].flatten(1)  # (E, n*C) or (S, n*C)
+        total = proba.new_zeros(proba.shape[1])  # (n*C,)
         for start in range(0, len(self.first), EDGE_BLOCK):
-            block = slice(start, start + EDGE_BLOCK)
-            # 1 - lambda_k lambda_l = d_k + d_l (1 - d_k), free of cancellation
-            cut = deficit[self.first[block]].lerp_(one, deficit[self.second[block]])  # (E, n*C)
-            mass = weight[:, block].T @ proba  # (E, n*C)
-            total += cut.mul_(mass).sum(0)
+            edges = slice(start, start + EDGE_BLOCK)
+            cut = kept[edges] if self.keeps_cut else self._cut(kept, edges)  # (E, n*C)
+            if self.fresh:  # W[j, e] is the same for every j: no product with p is needed yet
+                total += weight[0, edges] @ cut
+            else:
+                total += (weight[:, edges].T @ proba).mul_(cut).sum(0)
+        if self.fresh:
+            total *= proba.sum(0)
         return total.view(-1, self.n_classes).sum(1)  # (n,)
 
     def add(self, point: int) -> None:
@@ -351,13 +377,8 @@ class PairCoverage:
         """
         if pending is None:
             return
-        check_probabilities(pending, name="pending")
-        n_hypotheses, _, n_classes = self.proba.shape
-        if (pending.shape[0], pending.shape[2]) != (n_hypotheses, n_classes):
-            raise ValueError(
-                f"pending has {pending.shape[0]} hypotheses and {pending.shape[2]} classes, proba "
-                f"has {n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
-            )
+        pending = working_precision(pending, name="pending")
+        check_same_hypotheses(pending, self.proba)
         for proba in pending.to(self.proba.device).unbind(1):
             self._multiply(proba)
 
@@ -369,6 +390,7 @@ class PairCoverage:
         ratio = proba / proba.amax(-1, keepdim=True)  # (S, C)
         agreement = proba @ (ratio[self.first] * ratio[self.second]).T  # (S, E), G of the point
         self.remaining *= agreement.clamp_(max=1)
+        self.fresh = False
         largest = self.remaining.max().item()
         scale = self.scale * largest
         if scale < 1e-290 or self._weight_left() <= self.cover_tolerance * self.full_weight:

@@ -40,7 +40,7 @@ from ..arguments import RandomState, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
-from .probabilities import working_precision
+from .probabilities import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
 
 # Configurations are taken in blocks of this size, so that the products stay in cache.
@@ -51,6 +51,7 @@ def batchbald_batch(
     proba: Tensor,
     n_instances: int = 1,
     *,
+    pending: Tensor | None = None,
     max_configurations: int = 10_000,
     ties: Ties = "random",
     random_state: RandomState = None,
@@ -64,6 +65,9 @@ def batchbald_batch(
         Predictions of S hypotheses on N points, float32 or float64.
     n_instances : int, default=1
         Size of the batch, at most N.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions of the same hypotheses on points that are already out for annotation. They
+        count as chosen before the batch begins.
     max_configurations : int, default=10000
         Number of label configurations of the points chosen so far that are looked at. Gains are
         exact while there are no more of them, that is up to pick
@@ -80,8 +84,8 @@ def batchbald_batch(
     indices : Tensor of shape (n_instances,), int64
         The chosen points, in the order of choice.
     gains : Tensor of shape (n_instances,), float64
-        The information that each adds, in nats. They sum to that of the batch, which cannot
-        exceed log S.
+        The information that each adds, in nats. They sum to that of the batch, given
+        the labels of the pending points in expectation, which cannot exceed log S.
 
     Raises
     ------
@@ -117,6 +121,7 @@ def batchbald_batch(
         iter_batchbald_batch(
             proba,
             n_instances,
+            pending=pending,
             max_configurations=max_configurations,
             ties=ties,
             random_state=random_state,
@@ -129,6 +134,7 @@ def iter_batchbald_batch(
     proba: Tensor,
     n_instances: int = 1,
     *,
+    pending: Tensor | None = None,
     max_configurations: int = 10_000,
     ties: Ties = "random",
     random_state: RandomState = None,
@@ -144,8 +150,66 @@ def iter_batchbald_batch(
         proba, max_configurations=max_configurations, random_state=generator, chunk_size=chunk_size
     )
     n_instances = check_n_instances(n_instances, objective.n_points)
+    objective.add_pending(pending)
     picks = greedy(objective, n_instances, ties=ties, random_state=generator)
     return _warn_where_nothing_was_gained(picks, objective.rounding)
+
+
+def conditional_bald_scores(
+    proba: Tensor,
+    pending: Tensor | None,
+    *,
+    max_configurations: int = 10_000,
+    random_state: RandomState = None,
+    chunk_size: int = 512,
+) -> Tensor:
+    """Return the BALD score of every point, given the labels of pending points in expectation.
+
+        score(x) = I(y_x; h | labels of the pending points)
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points, float32 or float64.
+    pending : Tensor of shape (S, M, C) or None
+        Predictions of the same hypotheses on points that are already out for annotation. None: the
+        scores are those of :func:`~modal_balance.acquisition.bald.bald_scores`, up to rounding.
+    max_configurations : int, default=10000
+        Number of label configurations of the pending points that are looked at. The scores are
+        exact while there are no more of them, and unbiased estimates otherwise.
+    random_state : int, RandomState instance or None, default=None
+        Draws configurations.
+    chunk_size : int, default=512
+        Number of points treated at once; does not change the result.
+
+    Returns
+    -------
+    Tensor of shape (N,), float64
+        Scores in nats, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    What the first point would tell is known once the pending one, which is like it, has a label:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.batchbald import conditional_bald_scores
+    >>> proba = torch.eye(2)[torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])]
+    >>> conditional_bald_scores(proba, pending=proba[:, :1])
+    tensor([0.0000, 0.6931], dtype=torch.float64)
+    """
+    objective = JointInformation(
+        proba,
+        max_configurations=max_configurations,
+        random_state=random_state,
+        chunk_size=chunk_size,
+    )
+    objective.add_pending(pending)
+    return objective.gains()
 
 
 def _warn_where_nothing_was_gained(
@@ -248,7 +312,26 @@ class JointInformation:
         point : int
             Its index.
         """
-        proba = self.proba[:, point].cpu().double()  # (S, C)
+        self._split(self.proba[:, point])
+
+    def add_pending(self, pending: Tensor | None) -> None:
+        """Choose points that are not in the pool.
+
+        Parameters
+        ----------
+        pending : Tensor of shape (S, M, C) or None
+            Predictions of the same hypotheses on them.
+        """
+        if pending is None:
+            return
+        pending = working_precision(pending, name="pending")
+        check_same_hypotheses(pending, self.proba)
+        for proba in pending.unbind(1):
+            self._split(proba)
+
+    def _split(self, proba: Tensor) -> None:
+        """Split every row of J by the label of a point, given as (S, C)."""
+        proba = proba.cpu().double()
         weights = (self.joint @ proba).flatten()  # (M*C,), those of the next configurations
         chosen, factor = _thin(weights, self.max_configurations, self.random_state)  # (M',), (M',)
         row, label = chosen // self.n_classes, chosen % self.n_classes

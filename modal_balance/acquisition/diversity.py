@@ -16,14 +16,12 @@ needs no predictions. It covers the pool by balls around the chosen and the labe
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from sklearn.cluster import kmeans_plusplus
 from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..arguments import RandomState
+from ..arguments import RandomState, kind_of
 from .arguments import check_n_instances
 from .greedy import greedy
 from .probabilities import check_probabilities
@@ -75,14 +73,22 @@ def gradient_embedding(features: Tensor, proba: Tensor) -> Tensor:
 
 
 def badge_batch(
-    features: Tensor, proba: Tensor, n_instances: int, *, random_state: RandomState = None
+    features: Tensor,
+    proba: Tensor,
+    n_instances: int,
+    *,
+    pending_features: Tensor | None = None,
+    pending_proba: Tensor | None = None,
+    random_state: RandomState = None,
 ) -> tuple[Tensor, Tensor]:
     """Choose a batch of points by BADGE: k-means++ seeding of the gradient embedding.
 
     As in the authors' code, the first point is that of the largest gradient, and every further one
     is drawn with a probability proportional to the squared distance of its gradient from the
-    nearest chosen one. The embedding is held densely in float64, on the CPU: N * C * D * 8 bytes,
-    205 MB for 40,000 points, 10 classes and 64 features.
+    nearest chosen one. Where points are pending, their gradients count as chosen, and the first
+    point is drawn like the others. The embedding is held
+    densely in float64, on the CPU: N * C * D * 8 bytes, 205 MB for 40,000 points, 10 classes and
+    64 features.
 
     Parameters
     ----------
@@ -93,6 +99,10 @@ def badge_batch(
         The network's prediction from these features: the second result.
     n_instances : int
         Size of the batch b, 1 to N.
+    pending_features : Tensor of shape (M, D) or None, default=None
+        Inputs of the output layer at points that are already out for annotation.
+    pending_proba : Tensor of shape (M, C) or None, default=None
+        The network's prediction from these.
     random_state : int, RandomState instance or None, default=None
         Decides the draws. A smaller batch is the beginning of a larger one with the same seed.
 
@@ -101,8 +111,9 @@ def badge_batch(
     indices : Tensor of shape (b,), int64
         The chosen points, all different, in the order of choice.
     scores : Tensor of shape (b,), float64
-        Distance of each gradient from the nearest chosen before it; of the first, its length. 0
-        for points chosen at random, once every gradient of the pool is among those chosen.
+        Distance of each gradient from the nearest chosen before it or pending; of the first, where
+        none is pending, its length. 0 for points chosen at random, once every gradient of the pool
+        is among those chosen.
 
     Raises
     ------
@@ -129,31 +140,48 @@ def badge_batch(
     """
     _check_features(features, "features")
     _check_proba(proba, len(features))
-    n_instances = check_n_instances(n_instances, len(features), name="features")
     gradients = gradient_embedding(_on_cpu(features), _on_cpu(proba))  # (N, C*D)
+    n_instances = check_n_instances(n_instances, len(features), name="features")
     rng = check_random_state(random_state)
     order = torch.from_numpy(rng.permutation(len(gradients)))  # decides where nothing else does
-    norms = gradients.norm(dim=1)  # (N,)
-    first = int(order[norms[order].argmax()])
-
-    # scikit-learn draws the first centre by sample weight, the others by weight times squared
-    # distance. All but all of the weight makes it begin at `first`, and in the origin that point is
-    # at a distance of exactly 0 from itself, so that its weight does not count again.
-    gradients -= gradients[first].clone()
-    weights = np.ones(len(gradients))
-    weights[first] = 1e30
-    # One draw for each centre: scikit-learn's default is to take the best of several.
-    _, drawn = kmeans_plusplus(
-        gradients.numpy(), n_instances, sample_weight=weights, random_state=rng, n_local_trials=1
+    cover = _Cover(gradients)
+    chosen: list[int] = []
+    scores: list[float] = []
+    pending = _pending_gradients(pending_features, pending_proba, features, proba)  # (M, C*D)
+    if len(pending):
+        cover.add_centres(pending)
+    else:
+        norms = gradients.norm(dim=1)  # (N,)
+        chosen.append(int(order[norms[order].argmax()]))
+        scores.append(norms[chosen[0]].item())
+        cover.add(chosen[0])
+    while len(chosen) < n_instances and cover.nearest.max() > 0:
+        share = (cover.nearest / cover.nearest.max()) ** 2  # (N,), exactly 0 for points chosen
+        chosen.append(int(rng.choice(len(share), p=(share / share.sum()).numpy())))
+        scores.append(cover.nearest[chosen[-1]].item())
+        cover.add(chosen[-1])
+    indices = torch.tensor(chosen, dtype=torch.int64)
+    spare = order[~torch.isin(order, indices)][: n_instances - len(chosen)]
+    return torch.cat([indices, spare]), torch.tensor(
+        scores + [0.0] * len(spare), dtype=torch.float64
     )
-    indices = torch.from_numpy(drawn).long()  # (b,)
-    scores = _distances_to_earlier(gradients[indices])  # (b,)
 
-    # With no distance left, scikit-learn returns the same index again and again.
-    new = scores > 0
-    scores[0] = norms[first]
-    spare = order[~torch.isin(order, indices[new])][: int((~new).sum())]
-    return torch.cat([indices[new], spare]), torch.cat([scores[new], scores.new_zeros(len(spare))])
+
+def _pending_gradients(
+    pending_features: Tensor | None, pending_proba: Tensor | None, features: Tensor, proba: Tensor
+) -> Tensor:
+    """Return the gradients of the pending points, (M, C*D), after checking them."""
+    if (pending_features is None) != (pending_proba is None):
+        raise ValueError(
+            "pending_features and pending_proba belong together: one was given without the other."
+        )
+    if pending_features is None or pending_proba is None:
+        return torch.zeros(0, proba.shape[1] * features.shape[1], dtype=torch.float64)
+    _check_features(pending_features, "pending_features")
+    _check_same_width(pending_features, features, "pending_features", "features")
+    _check_proba(pending_proba, len(pending_features), "pending_proba", "pending_features")
+    _check_same_width(pending_proba, proba, "pending_proba", "proba")
+    return gradient_embedding(_on_cpu(pending_features), _on_cpu(pending_proba))
 
 
 def coreset_batch(
@@ -215,11 +243,7 @@ def coreset_batch(
     cover = _Cover(features)
     if labelled_features is not None:
         _check_features(labelled_features, "labelled_features")
-        if labelled_features.shape[1] != features.shape[1]:
-            raise ValueError(
-                f"labelled_features has {labelled_features.shape[1]} columns but features has "
-                f"{features.shape[1]}. Take both from the same network."
-            )
+        _check_same_width(labelled_features, features, "labelled_features", "features")
         cover.add_centres(labelled_features.detach().to(cover.features))
     picks = list(greedy(cover, n_instances, random_state=random_state))
     indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
@@ -258,16 +282,9 @@ def _distances(one: Tensor, other: Tensor) -> Tensor:
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _distances_to_earlier(rows: Tensor) -> Tensor:
-    """Return the distance of each of b rows from the nearest row above it, (b,); first infinite."""
-    place = torch.arange(len(rows))
-    return _distances(rows, rows).masked_fill(place[:, None] <= place, torch.inf).amin(1)
-
-
 def _check_features(features: Tensor, name: str) -> None:
     if not isinstance(features, Tensor) or not features.is_floating_point():
-        kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind}.")
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(features)}.")
     if features.ndim != 2 or features.shape[1] == 0:
         raise ValueError(
             f"{name} must have the shape (points, features) with at least one feature, got "
@@ -277,10 +294,20 @@ def _check_features(features: Tensor, name: str) -> None:
         raise ValueError(f"{name} contains NaN or infinity. Look for overflow in the network.")
 
 
-def _check_proba(proba: Tensor, n_points: int) -> None:
+def _check_same_width(one: Tensor, other: Tensor, name: str, other_name: str) -> None:
+    if one.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"{name} has {one.shape[1]} columns but {other_name} has {other.shape[1]}. Take both "
+            "from the same network."
+        )
+
+
+def _check_proba(
+    proba: Tensor, n_points: int, name: str = "proba", features_name: str = "features"
+) -> None:
     if isinstance(proba, Tensor) and (proba.ndim != 2 or len(proba) != n_points):
         raise ValueError(
-            f"proba must have the shape ({n_points}, classes), one row for each row of features, "
-            f"got {tuple(proba.shape)}."
+            f"{name} must have the shape ({n_points}, classes), one row for each row of "
+            f"{features_name}, got {tuple(proba.shape)}."
         )
-    check_probabilities(proba[None] if isinstance(proba, Tensor) else proba)
+    check_probabilities(proba[None] if isinstance(proba, Tensor) else proba, name=name)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_integer
-from .probabilities import working_precision
+from .probabilities import check_same_hypotheses, working_precision
 from .uncertainty import entropy, mean_prediction, plogp
 
 # Joint probabilities computed at once: as many targets as fit, so that they stay in cache.
@@ -72,11 +72,7 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
     target = working_precision(proba_target, name="proba_target").to(proba)
     n_hypotheses, n_points, n_classes = proba.shape
     n_targets = target.shape[1]
-    if (target.shape[0], target.shape[2]) != (n_hypotheses, n_classes):
-        raise ValueError(
-            f"proba_target has {target.shape[0]} hypotheses and {target.shape[2]} classes, proba "
-            f"has {n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
-        )
+    check_same_hypotheses(target, proba, name="proba_target")
     if n_targets == 0:
         raise ValueError(
             "proba_target has no points: there is nothing to gain information about. Pass "

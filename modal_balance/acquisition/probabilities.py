@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import kind_of
+
 # Softmax in float32 misses 1 by about C * 1e-7; half precision by about 1e-3.
 SUM_TOLERANCE = 5e-3
 
@@ -38,8 +40,7 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
     >>> check_probabilities(torch.full((2, 3, 4), 0.25))
     """
     if not isinstance(proba, Tensor) or not proba.is_floating_point():
-        kind = f"a tensor of {proba.dtype}" if isinstance(proba, Tensor) else type(proba).__name__
-        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind}.")
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(proba)}.")
     if proba.ndim != 3 or proba.shape[0] < 1:
         raise ValueError(
             f"{name} must have the shape (hypotheses, points, classes) with at least one "
@@ -62,6 +63,37 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
     smallest = proba.min().item()
     if smallest < 0:
         raise ValueError(f"{name} has a negative probability ({smallest:.4g}).{hint}")
+
+
+def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending") -> None:
+    """Raise unless two sets of predictions have the same number of hypotheses and of classes.
+
+    Parameters
+    ----------
+    other : Tensor of shape (S, M, C)
+        Predictions on other points.
+    proba : Tensor of shape (S, N, C)
+        Predictions on the points of the pool.
+    name : str, default="pending"
+        What the error message calls ``other``.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.probabilities import check_same_hypotheses
+    >>> check_same_hypotheses(torch.full((2, 1, 4), 0.25), torch.full((2, 3, 4), 0.25))
+    """
+    (n_other, _, n_other_classes), (n_hypotheses, _, n_classes) = other.shape, proba.shape
+    if (n_other, n_other_classes) != (n_hypotheses, n_classes):
+        raise ValueError(
+            f"{name} has {n_other} hypotheses and {n_other_classes} classes, proba has "
+            f"{n_hypotheses} and {n_classes}. Predict both with the same hypotheses."
+        )
 
 
 def likelihood_deficit(proba: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState
+from ..arguments import RandomState, check_number, kind_of
 from .arguments import Ties, check_n_instances, tie_rank
 
 
@@ -127,7 +127,7 @@ def power_batch(
     """
     values = _check_scores(scores)  # (N,)
     n_instances = check_n_instances(n_instances, len(values), name="scores")
-    check_coldness(coldness)
+    coldness = check_coldness(coldness)
     if bool((values < 0).any()):
         raise ValueError(
             f"scores has a negative value ({values.min().item():.4g}), which has no power. Pass "
@@ -141,34 +141,38 @@ def power_batch(
     return indices, values[indices]
 
 
-def check_coldness(coldness: float) -> None:
-    """Raise unless ``coldness`` is a finite number of at least 0.
+def check_coldness(coldness: float) -> float:
+    """Return ``coldness`` as a float, or raise unless it is a finite number of at least 0.
 
     Parameters
     ----------
     coldness : float
         Power of the scores in a stochastic batch.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
+    TypeError
+        If it is not a number.
     ValueError
-        If it is not.
+        If it is negative, infinite or NaN.
 
     Examples
     --------
     >>> from modal_balance.acquisition.top import check_coldness
-    >>> check_coldness(1.0)
+    >>> check_coldness(1)
+    1.0
     """
-    if not 0 <= coldness < float("inf"):
-        raise ValueError(f"coldness must be a finite number >= 0, got {coldness}.")
+    return check_number(coldness, "coldness")
 
 
 def _check_scores(scores: Tensor) -> Tensor:
     """Return the scores in float64 on the CPU, or raise unless they are a list of numbers."""
     if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        is_tensor = isinstance(scores, Tensor)
-        kind = f"a tensor of {scores.dtype}" if is_tensor else type(scores).__name__
-        raise TypeError(f"scores must be a floating-point torch tensor, got {kind}.")
+        raise TypeError(f"scores must be a floating-point torch tensor, got {kind_of(scores)}.")
     if scores.ndim != 1:
         raise ValueError(f"scores must have the shape (points,), got {tuple(scores.shape)}.")
     if not bool(scores.isfinite().all()):

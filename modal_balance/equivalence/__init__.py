@@ -6,6 +6,7 @@ from .pairs import (
     edges_beyond,
     hamming_distances,
     random_edges,
+    ring_pairs,
     votes,
 )
 from .partition import farthest_first_cells, partition_edges
@@ -20,5 +21,6 @@ __all__ = [
     "hamming_distances",
     "partition_edges",
     "random_edges",
+    "ring_pairs",
     "votes",
 ]

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState
+from ..arguments import RandomState, check_integer
 from .tau import check_tau
 
 
@@ -37,7 +37,9 @@ def votes(proba: Tensor) -> Tensor:
 
 
 def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
-    """Return the share of reference points on which the two hypotheses of each pair differ.
+    """Return the Hamming distance d_H of each pair (Eq. 2).
+
+        d_H(k, l) = share of the reference points on which the votes of k and l differ
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, ICLR 2023, section 3.1.
+    Zhang, Khan, Grossman, Chen, ICLR 2023, Eq. 2.
 
     Examples
     --------
@@ -72,7 +74,7 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
     if n_points == 0:
         raise ValueError("The reference pool is empty: there is nothing to compare hypotheses on.")
     short = reference_votes.to(torch.int32)  # half the memory traffic of int64
-    # Pair by pair: no more memory than the votes, however many pairs there are.
+    # Eq. 2, pair by pair: no more memory than the votes, however many pairs there are.
     differing = [(short[k] != short[l]).sum() for k, l in pairs.tolist()]
     if not differing:
         return torch.zeros(0, dtype=torch.float64)
@@ -111,6 +113,7 @@ def disjoint_pairs(n_hypotheses: int) -> Tensor:
         raise ValueError(
             f"n_hypotheses={n_hypotheses} cannot be split into disjoint pairs. Use an even number."
         )
+    # Algorithm 1: the draws w_k are compared with further draws w'_k
     return torch.arange(n_hypotheses).view(2, -1).T.contiguous()
 
 
@@ -144,6 +147,50 @@ def all_pairs(n_hypotheses: int) -> Tensor:
     return torch.triu_indices(n_hypotheses, n_hypotheses, offset=1).T.contiguous()
 
 
+def ring_pairs(n_hypotheses: int, n_neighbours: int = 1) -> Tensor:
+    """Return the pairs of every hypothesis with the next ones on a ring.
+
+        {i, (i + d) mod S}        d = 1..n_neighbours
+
+    Every hypothesis is in 2 * n_neighbours pairs, as long as S is larger than that: more pairs for
+    the same predictions than :func:`disjoint_pairs` gives, and fewer than :func:`all_pairs`, with
+    which they coincide from ``n_neighbours`` = S // 2 on.
+
+    Parameters
+    ----------
+    n_hypotheses : int
+        S, at least 2.
+    n_neighbours : int, default=1
+        How many of the next hypotheses each is paired with, at least 1.
+
+    Returns
+    -------
+    Tensor of shape (P, 2), int64
+        Different pairs, the smaller index first, in lexicographic order: S * n_neighbours of them
+        where S > 2 * n_neighbours.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an integer.
+    ValueError
+        If an argument is too small.
+
+    Examples
+    --------
+    >>> from modal_balance.equivalence.pairs import ring_pairs
+    >>> ring_pairs(4)
+    tensor([[0, 1],
+            [0, 3],
+            [1, 2],
+            [2, 3]])
+    """
+    n_neighbours = check_integer(n_neighbours, "n_neighbours")
+    pairs = all_pairs(check_integer(n_hypotheses, "n_hypotheses"))
+    apart = pairs[:, 1] - pairs[:, 0]  # (P,), one way round the ring
+    return pairs[torch.minimum(apart, n_hypotheses - apart) <= n_neighbours]
+
+
 def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     """Return the pairs whose distance on the reference pool exceeds tau, and their weights.
 
@@ -165,8 +212,8 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
 
     Raises
     ------
-    ValueError
-        If tau lies outside [0, 1], or the reference pool is empty.
+    TypeError, ValueError
+        If tau is not a number in [0, 1], or the reference pool is empty.
 
     References
     ----------
@@ -184,8 +231,8 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     >>> weights
     tensor([0.3333, 0.3333], dtype=torch.float64)
     """
-    check_tau(tau)
-    edges = pairs[hamming_distances(reference_votes, pairs) > tau]
+    tau = check_tau(tau)
+    edges = pairs[hamming_distances(reference_votes, pairs) > tau]  # Eq. 3: 1[d_H > tau]
     return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
 
 
@@ -215,8 +262,8 @@ def random_edges(
 
     Raises
     ------
-    ValueError
-        If ``max_edges`` is smaller than 1.
+    TypeError, ValueError
+        If ``max_edges`` is not an integer of at least 1.
 
     Examples
     --------
@@ -226,8 +273,7 @@ def random_edges(
     >>> weights
     tensor([1., 1., 1.])
     """
-    if max_edges < 1:
-        raise ValueError(f"max_edges must be at least 1, got {max_edges}.")
+    max_edges = check_integer(max_edges, "max_edges")
     if len(edges) <= max_edges:
         return edges, weights
     kept = check_random_state(random_state).permutation(len(edges))[:max_edges]

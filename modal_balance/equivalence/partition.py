@@ -16,7 +16,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState
+from ..arguments import RandomState, kind_of
 from .pairs import all_pairs
 from .tau import check_tau
 
@@ -69,7 +69,7 @@ def farthest_first_cells(
     >>> cells, centres
     (tensor([0, 0, 1]), tensor([0, 2]))
     """
-    check_tau(tau)
+    tau = check_tau(tau)
     _check_votes(reference_votes)
     # The smallest type that holds the votes: the traversal is bound by reading them.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
@@ -155,8 +155,7 @@ def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
     >>> check_cells(torch.tensor([0, 0, 1]), n_hypotheses=3)
     """
     if not isinstance(cells, Tensor) or cells.dtype != torch.int64:
-        kind = f"a tensor of {cells.dtype}" if isinstance(cells, Tensor) else type(cells).__name__
-        raise TypeError(f"cells must be an int64 torch tensor, got {kind}.")
+        raise TypeError(f"cells must be an int64 torch tensor, got {kind_of(cells)}.")
     if cells.ndim != 1 or n_hypotheses not in (None, len(cells)):
         expected = "(hypotheses,)" if n_hypotheses is None else f"({n_hypotheses},)"
         raise ValueError(
@@ -167,10 +166,10 @@ def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
 
 def _check_votes(reference_votes: Tensor) -> None:
     if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
-        kind = type(reference_votes).__name__
-        if isinstance(reference_votes, Tensor):
-            kind = f"a tensor of {reference_votes.dtype}; see modal_balance.votes"
-        raise TypeError(f"reference_votes must be a torch tensor of integers, got {kind}.")
+        raise TypeError(
+            "reference_votes must be a torch tensor of integers, got "
+            f"{kind_of(reference_votes)}. See modal_balance.votes."
+        )
     if reference_votes.ndim != 2 or len(reference_votes) == 0:
         raise ValueError(
             "reference_votes must have the shape (hypotheses, points) with at least one "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..arguments import check_number
+
 
 def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
     """Return the radius of an equivalence class for a model with this validation error.
@@ -20,6 +22,8 @@ def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
 
     Raises
     ------
+    TypeError
+        If an argument is not a number.
     ValueError
         If an argument is outside its range.
 
@@ -33,23 +37,27 @@ def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
     >>> annealed_tau(0.2)
     0.05
     """
-    if not 0 <= validation_error <= 1:
-        raise ValueError(f"validation_error must lie in [0, 1], got {validation_error}.")
-    if not 0 <= anneal < float("inf"):
-        raise ValueError(f"anneal must be a finite number >= 0, got {anneal}.")
-    return min(1.0, anneal * validation_error)
+    validation_error = check_number(validation_error, "validation_error", 1)
+    return min(1.0, check_number(anneal, "anneal") * validation_error)  # tau
 
 
-def check_tau(tau: float) -> None:
-    """Raise unless tau is a distance.
+def check_tau(tau: float) -> float:
+    """Return tau as a float, or raise unless it is a number in [0, 1].
 
     Parameters
     ----------
     tau : float
-        Radius of an equivalence class.
+        Radius of an equivalence class: the share of the reference pool on which two hypotheses of
+        one class may differ.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
+    TypeError
+        If tau is not a number.
     ValueError
         If tau lies outside [0, 1].
 
@@ -57,9 +65,6 @@ def check_tau(tau: float) -> None:
     --------
     >>> from modal_balance.equivalence.tau import check_tau
     >>> check_tau(0.1)
+    0.1
     """
-    if not 0 <= tau <= 1:
-        raise ValueError(
-            f"tau must lie in [0, 1], got {tau}: it is the share of the reference pool on which "
-            "two hypotheses of one class may differ."
-        )
+    return check_number(tau, "tau", 1)

@@ -9,6 +9,14 @@ import torch
 from timing import seconds_of
 
 
+def pytest_configure(config):
+    """Say what is missing, where the marks of the benchmarks would only be called unknown."""
+    if not config.pluginmanager.hasplugin("benchmark"):
+        raise pytest.UsageError(
+            "The benchmarks need pytest-benchmark: python -m pip install -e '.[dev]'"
+        )
+
+
 @pytest.fixture
 def gemm_rate():
     """The machine's rate of float32 matrix products, measured now, in operations per second."""
