@@ -9,59 +9,26 @@ import pytest
 import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from toy import digits, fast_classifier, fitted_classifier
+from toy import (
+    STRATEGIES,
+    digits,
+    fast_classifier,
+    fitted_classifier,
+    indices_of,
+    name_of,
+)
 
 import modal_balance
-from modal_balance import (
-    MCDropoutClassifier,
-    badge_query,
-    balance_partition_query,
-    balance_query,
-    bald_query,
-    batchbald_query,
-    coreset_query,
-    entropy_query,
-    epig_query,
-    margin_query,
-    mean_std_query,
-    power_balance_query,
-    power_bald_query,
-    random_query,
-    variation_ratio_query,
-)
+from modal_balance import MCDropoutClassifier
 
 try:
     from modAL.models import ActiveLearner
 except ImportError:
     ActiveLearner = None
 
-quick = {"n_samples": 20}
-STRATEGIES = [
-    pytest.param(partial(balance_query, n_pairs=10, tau=0.02), id="balance"),
-    pytest.param(partial(balance_query, n_pairs=6, tau=0.02, pairing="all"), id="balance-all"),
-    pytest.param(partial(balance_query, n_pairs=10, tau=0.02, max_edges=7), id="balance-some"),
-    pytest.param(partial(balance_partition_query, tau=0.05, **quick), id="partition"),
-    pytest.param(partial(power_balance_query, n_pairs=10, tau=0.02), id="power-balance"),
-    pytest.param(partial(power_bald_query, **quick), id="power-bald"),
-    pytest.param(partial(bald_query, **quick), id="bald"),
-    pytest.param(partial(batchbald_query, max_configurations=300, **quick), id="batchbald"),
-    pytest.param(partial(variation_ratio_query, **quick), id="variation-ratio"),
-    pytest.param(partial(mean_std_query, **quick), id="mean-std"),
-    pytest.param(partial(margin_query, **quick), id="margin"),
-    pytest.param(partial(entropy_query, **quick), id="entropy"),
-    pytest.param(partial(epig_query, X_target=digits()[0][:30], **quick), id="epig"),
-    pytest.param(badge_query, id="badge"),
-    pytest.param(coreset_query, id="coreset"),
-    pytest.param(partial(coreset_query, X_labelled=digits()[0][:30]), id="coreset-labelled"),
-    pytest.param(random_query, id="random"),
-]
 # Draws and random first points follow positions in the pool, not rows.
 DRAWN = {"power_balance_query", "power_bald_query", "badge_query", "coreset_query", "random_query"}
 N = 60
-
-
-def name_of(strategy):
-    return getattr(strategy, "func", strategy).__name__
 
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
@@ -100,10 +67,6 @@ def fitted_learner(kind, form=lambda X: X):
         pytest.importorskip("modAL")
         return ActiveLearner(fast_classifier(), X_training=X, y_training=y)
     return fast_classifier().fit(X, y)
-
-
-def indices_of(result):
-    return result[0] if isinstance(result, tuple) else result
 
 
 @every_strategy

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_iris
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -24,8 +23,19 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_common import STRATEGIES, name_of
-from toy import digits, fast_classifier
+from sklearn.tree import DecisionTreeClassifier
+from toy import (
+    STRATEGIES,
+    digits,
+    fast_classifier,
+    forest_of,
+    iris,
+    iris_frame,
+    iris_words,
+    name_of,
+    reported,
+    samples,
+)
 
 from modal_balance import (
     all_pairs,
@@ -41,19 +51,8 @@ from modal_balance import (
 )
 from modal_balance.hypotheses.validation import validation_error
 
-X, y = load_iris(return_X_y=True)
-ORDER = np.random.default_rng(0).permutation(len(X))
-X, y = X[ORDER], y[ORDER]
-WORDS = np.array(["setosa", "versicolor", "virginica"])[y]
-FRAME = pd.DataFrame(X, columns=list("abcd"), index=np.arange(len(X))[::-1] * 7)
-
-
-def forest_of(kind=RandomForestClassifier, n=12, y=y, **parameters):
-    return kind(n, max_depth=3, random_state=0, **parameters).fit(X[:60], y[:60])
-
-
-def samples(estimator, X=X, n_samples=100, random_state=0):
-    return draw_hypotheses(estimator, n_samples, random_state=random_state).predict_proba_samples(X)
+X, y = iris()
+WORDS, FRAME = iris_words(), iris_frame()
 
 
 def stacked(members, X=X):
@@ -113,9 +112,10 @@ def test_forests_take_missing_values():
 @pytest.mark.parametrize("options", [{}, {"max_features": 0.5}, {"bootstrap_features": True}])
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, pd.DataFrame])
 def test_bagged_members_see_their_own_columns_and_classes(options, form):
-    bagging = BaggingClassifier(
-        KNeighborsClassifier(1), 25, max_samples=4, random_state=0, **options
-    )
+    # Trees compare with a threshold: dense and sparse rows end in the same leaf, to the last bit.
+    # A pipeline takes no sample weights, so each member sees its four rows and no others.
+    member = make_pipeline(DecisionTreeClassifier(random_state=0))
+    bagging = BaggingClassifier(member, 25, max_samples=4, random_state=0, **options)
     bagging.fit(form(X[:60]), WORDS[:60])
     assert len({len(m.classes_) for m in bagging.estimators_}) > 1  # some miss a class
     hypotheses = draw_hypotheses(bagging, 100)
@@ -212,14 +212,6 @@ def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):
 
 
 # --- queries --------------------------------------------------------------------------------------
-
-
-def reported(learner, **options):
-    reports = []
-    options = {"tau": 0.02, "random_state": 0, "n_instances": 5} | options
-    indices, _ = balance_query(learner, options.pop("X_pool", X), **options, report=reports.append)
-    assert indices.tolist() == reports[0].indices.tolist()
-    return reports[0]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from test_ensembles import FRAME, WORDS, X, forest_of, reported, samples, y
-from toy import fast_classifier
+from toy import fast_classifier, forest_of, iris, iris_frame, iris_words, reported, samples
 
 from modal_balance import (
     balance_query,
@@ -25,6 +24,8 @@ from modal_balance import (
 from modal_balance.hypotheses.features import last_layer_features
 from modal_balance.hypotheses.validation import validation_error
 
+X, y = iris()
+WORDS, FRAME = iris_words(), iris_frame()
 MIXED = FRAME.assign(
     a=FRAME["a"].where(FRAME["a"] < 6.5),
     petal=np.where(X[:, 2] > 4, "long", np.where(X[:, 2] > 2, "middling", None)),

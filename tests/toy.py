@@ -1,17 +1,36 @@
-"""Small real nets and learners, on data that ship with scikit-learn."""
+"""Small real learners, on data that ship with scikit-learn, and the strategies to query them."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
+import pandas as pd
+import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from modal_balance import MCDropoutClassifier
+from modal_balance import (
+    MCDropoutClassifier,
+    badge_query,
+    balance_partition_query,
+    balance_query,
+    bald_query,
+    batchbald_query,
+    coreset_query,
+    draw_hypotheses,
+    entropy_query,
+    epig_query,
+    margin_query,
+    mean_std_query,
+    power_balance_query,
+    power_bald_query,
+    random_query,
+    variation_ratio_query,
+)
 
 
 @lru_cache(maxsize=1)

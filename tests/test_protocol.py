@@ -7,8 +7,7 @@ import pytest
 import torch
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from test_ensembles import X, forest_of, reported, samples, y
-from toy import fast_classifier
+from toy import fast_classifier, forest_of, iris, reported, samples
 
 from modal_balance import (
     all_pairs,
@@ -21,6 +20,8 @@ from modal_balance import (
 )
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.validation import validation_error_on
+
+X, y = iris()
 
 
 class Softmax:

@@ -1,0 +1,223 @@
+"""What every strategy says to bad input: the argument's name, before any work, leaving no trace."""
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from toy import fast_classifier, indices_of, iris
+
+from modal_balance import MCDropoutClassifier, strategies
+
+X, y = iris()
+X_TRAIN, y_TRAIN, POOL = X[:60], y[:60], X[60:100]
+EITHER = (TypeError, ValueError)
+
+EVERY = [name for name in strategies.__all__ if name.endswith("_query")]
+DRAWING = [name for name in EVERY if name not in {"badge_query", "coreset_query", "random_query"}]
+PAIRED = ["balance_query", "power_balance_query"]
+COVERING = ["balance_query", "balance_partition_query"]
+WITH_TAU = ["balance_query", "balance_partition_query", "power_balance_query"]
+
+# Whose, with what in place of the good arguments, raises what, with which words.
+TABLE = [
+    (EVERY, {"X_pool": 3.0}, TypeError, ["X_pool"]),
+    (EVERY, {"X_pool": None}, EITHER, ["X_pool"]),
+    (EVERY, {"X_pool": "rows"}, TypeError, ["X_pool"]),
+    (EVERY, {"X_pool": []}, ValueError, ["X_pool", "empty"]),
+    (EVERY, {"X_pool": POOL[:0]}, ValueError, ["X_pool", "empty"]),
+    (EVERY, {"X_pool": [[1, 2, 3, 4], [1, 2]]}, ValueError, ["X_pool"]),
+    (EVERY, {"X_pool": POOL[0]}, ValueError, ["X_pool"]),
+    (EVERY, {"X_pool": POOL.reshape(-1, 4, 4)}, ValueError, ["X_pool"]),
+    (EVERY, {"X_pool": POOL[:, :3]}, ValueError, ["X_pool", "3 features"]),
+    (EVERY, {"X_pool": np.where(POOL > 5, np.nan, POOL)}, ValueError, ["X_pool", "NaN"]),
+    (EVERY, {"X_pool": np.where(POOL > 5, np.inf, POOL)}, ValueError, ["X_pool", "infinity"]),
+    (EVERY, {"X_pool": (POOL, POOL)}, TypeError, ["X_pool", "tuple"]),
+    (EVERY, {"n_instances": 0}, ValueError, ["n_instances", "at least 1"]),
+    (EVERY, {"n_instances": -1}, ValueError, ["n_instances", "at least 1"]),
+    (EVERY, {"n_instances": 2.5}, TypeError, ["n_instances", "2.5"]),
+    (EVERY, {"n_instances": "3"}, TypeError, ["n_instances", "'3'"]),
+    (EVERY, {"n_instances": True}, TypeError, ["n_instances", "True"]),
+    (EVERY, {"n_instances": None}, TypeError, ["n_instances", "None"]),
+    (EVERY, {"n_instances": 41}, ValueError, ["X_pool", "40", "n_instances=41"]),
+    (EVERY, {"random_state": "x"}, EITHER, ["random_state"]),
+    (EVERY, {"verbose": "x"}, TypeError, ["verbose"]),
+    (EVERY, {"learner": "forest"}, TypeError, ["learner", "str"]),
+    (EVERY, {"learner": []}, ValueError, ["empty"]),
+    (EVERY, {"learner": MCDropoutClassifier()}, NotFittedError, ["has not been fitted"]),
+    (EVERY, {"learner": LinearRegression().fit(X, y)}, TypeError, ["regressor"]),
+    (
+        EVERY,
+        {"learner": RandomForestClassifier(3).fit(X, np.zeros(150))},
+        ValueError,
+        ["single class"],
+    ),
+    (
+        DRAWING,
+        {"learner": LogisticRegression(max_iter=999).fit(X, y)},
+        TypeError,
+        ["draw hypotheses", "LogisticRegression"],
+    ),
+    (
+        DRAWING,
+        {"learner": GradientBoostingClassifier(n_estimators=2).fit(X, y)},
+        TypeError,
+        ["draw hypotheses", "GradientBoostingClassifier", "partial sums"],
+    ),
+    (DRAWING, {"n_samples": 0}, ValueError, ["n_samples"]),
+    (DRAWING, {"n_samples": 2.5}, TypeError, ["n_samples", "2.5"]),
+    (DRAWING, {"n_samples": "100"}, TypeError, ["n_samples", "'100'"]),
+    (WITH_TAU, {"n_samples": 1}, ValueError, ["n_samples", "at least 2"]),
+    (WITH_TAU, {"tau": "0.1"}, TypeError, ["tau"]),
+    (WITH_TAU, {"tau": np.array([0.1, 0.2])}, TypeError, ["tau"]),
+    (WITH_TAU, {"tau": 1.5}, ValueError, ["tau", "1.5"]),
+    (WITH_TAU, {"tau": -0.1}, ValueError, ["tau", "-0.1"]),
+    (WITH_TAU, {"tau": np.nan}, ValueError, ["tau", "nan"]),
+    (WITH_TAU, {"anneal": "x"}, TypeError, ["anneal"]),
+    (WITH_TAU, {"anneal": -1}, ValueError, ["anneal", "-1"]),
+    (WITH_TAU, {"X_val": X[:9]}, ValueError, ["X_val", "y_val"]),
+    (WITH_TAU, {"y_val": y[:9]}, ValueError, ["X_val", "y_val"]),
+    (WITH_TAU, {"tau": None, "X_val": X[:9], "y_val": y[:8]}, ValueError, ["X_val", "y_val"]),
+    (WITH_TAU, {"tau": None, "X_val": X[:9], "y_val": y[:9] + 7}, ValueError, ["y_val"]),
+    (WITH_TAU, {"tau": None, "X_val": X[:9, :3], "y_val": y[:9]}, ValueError, ["X_val", "3"]),
+    (WITH_TAU, {"X_reference": X[:, :3]}, ValueError, ["X_reference", "3"]),
+    (COVERING, {"X_pending": X[:, :3]}, ValueError, ["X_pending", "3"]),
+    (COVERING, {"max_edges": 0}, ValueError, ["max_edges", "at least 1"]),
+    (COVERING, {"max_edges": 1.5}, TypeError, ["max_edges", "1.5"]),
+    (COVERING, {"max_edges": "many"}, TypeError, ["max_edges", "many"]),
+    (COVERING, {"cover_tolerance": -1}, ValueError, ["cover_tolerance", "-1"]),
+    (COVERING, {"cover_tolerance": 1}, ValueError, ["cover_tolerance", "1"]),
+    (COVERING, {"cover_tolerance": np.nan}, ValueError, ["cover_tolerance", "nan"]),
+    (COVERING, {"cover_tolerance": "0.1"}, TypeError, ["cover_tolerance"]),
+    (COVERING, {"callback": 3}, TypeError, ["callback", "3"]),
+    (PAIRED, {"pairing": "some"}, ValueError, ["pairing", "some"]),
+    (PAIRED, {"pairing": 3}, EITHER, ["pairing", "3"]),
+    (["epig_query"], {"X_target": X[:, :3]}, ValueError, ["X_target", "3"]),
+    (["epig_query"], {"n_targets": 0}, ValueError, ["n_targets", "at least 1"]),
+    (["coreset_query"], {"X_labelled": X[:, :3]}, ValueError, ["X_labelled", "3"]),
+    (["batchbald_query"], {"max_configurations": 0}, ValueError, ["max_configurations"]),
+    (["batchbald_query"], {"max_configurations": "x"}, TypeError, ["max_configurations"]),
+    (["power_balance_query", "power_bald_query"], {"coldness": "x"}, TypeError, ["coldness"]),
+    (["power_balance_query", "power_bald_query"], {"coldness": -1}, ValueError, ["coldness"]),
+]
+
+
+def short(value):
+    if hasattr(value, "fit"):
+        return type(value).__name__
+    return f"array{value.shape}" if hasattr(value, "shape") else str(value)[:16]
+
+
+ROWS = [
+    pytest.param(
+        name, changes, error, words,
+        id="-".join([name, *(f"{key}={short(value)}" for key, value in changes.items())]),
+    )
+    for names, changes, error, words in TABLE
+    for name in names
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return fast_classifier(max_epochs=2).fit(X_TRAIN, y_TRAIN)
+
+
+class State:
+    """All that a call could change behind our back."""
+
+    def __init__(self, module):
+        self.parts = [
+            (
+                layer.training,
+                list(layer._forward_hooks),
+                list(layer._forward_pre_hooks),
+                list(layer._backward_hooks),
+            )
+            for layer in module.modules()
+        ]
+        self.weights = [p.detach().clone() for p in module.parameters()]
+        self.torch, self.python = torch.get_rng_state(), random.getstate()
+        self.numpy = np.random.get_state()
+
+    def __eq__(self, other):
+        same_weights = all(map(torch.equal, self.weights, other.weights))
+        same_numpy = (self.numpy[1] == other.numpy[1]).all() and self.numpy[2:] == other.numpy[2:]
+        return (
+            self.parts == other.parts
+            and self.python == other.python
+            and torch.equal(self.torch, other.torch)
+            and same_weights
+            and bool(same_numpy)
+        )
+
+
+def good_arguments(name, learner):
+    """Return arguments that a strategy takes."""
+    arguments = {"learner": learner, "X_pool": POOL, "n_instances": 3, "random_state": 0}
+    return arguments | ({"tau": 0.02} if name in WITH_TAU else {})
+
+
+@pytest.mark.parametrize(("name", "changes", "error", "words"), ROWS)
+def test_bad_input_is_refused_by_name_without_a_trace(name, changes, error, words, classifier):
+    module = classifier.net_.module_.train()
+    list(module.modules())[-1].eval()  # flags are put back one by one
+    predictions = []
+    hook = module.register_forward_pre_hook(lambda *_: predictions.append(1))
+    before = State(module)
+    try:
+        with pytest.raises(error) as raised, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            getattr(strategies, name)(**good_arguments(name, classifier) | changes)
+        assert State(module) == before
+    finally:
+        hook.remove()
+    message = str(raised.value)
+    assert [word for word in words if word not in message] == [], message
+    assert "tau is unknown" not in message
+    if "y_val" not in changes:  # the labels that hypotheses know may be known by then only
+        assert not predictions
+
+
+@pytest.mark.parametrize("name", WITH_TAU)
+def test_that_nothing_can_be_drawn_comes_before_tau(name):
+    learner = LogisticRegression(max_iter=999).fit(X, y)
+    with pytest.raises(TypeError, match="draw hypotheses from a LogisticRegression"):
+        getattr(strategies, name)(learner, POOL, 3)
+
+
+@pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
+@pytest.mark.parametrize("name", EVERY)
+def test_the_good_arguments_are_good(name, classifier):
+    """Else the table would show nothing."""
+    indices = indices_of(getattr(strategies, name)(**good_arguments(name, classifier)))
+    assert len(set(indices.tolist())) == 3
+
+
+@pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
+@pytest.mark.parametrize("name", EVERY)
+def test_a_numpy_generator_is_a_random_state(name, classifier):
+    before = np.random.get_state()[1].copy()
+    batches = []
+    for _ in range(2):
+        arguments = good_arguments(name, classifier) | {"random_state": np.random.default_rng(0)}
+        batches.append(indices_of(getattr(strategies, name)(**arguments)).tolist())
+    assert batches[0] == batches[1]
+    assert (np.random.get_state()[1] == before).all()
+
+
+@pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
+@pytest.mark.parametrize("name", EVERY)
+def test_half_precision_tensors_work_or_are_refused_by_name(name, classifier):
+    arguments = good_arguments(name, classifier)
+    arguments["X_pool"] = torch.from_numpy(POOL).bfloat16()
+    try:
+        indices = indices_of(getattr(strategies, name)(**arguments))
+    except EITHER as error:
+        assert "X_pool" in str(error)
+    else:
+        assert len(set(indices.tolist())) == 3
