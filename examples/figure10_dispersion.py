@@ -57,16 +57,15 @@ from tqdm import tqdm
 
 from modal_balance import (
     MCDropoutClassifier,
-    all_pairs,
     annealed_tau,
     balance_batch,
     balance_scores,
     disjoint_pairs,
     draw_hypotheses,
     edges_beyond,
-    votes,
 )
 from modal_balance.acquisition.bald import bald_scores
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.equivalence.pairs import random_edges
 
 RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08

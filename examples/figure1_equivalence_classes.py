@@ -52,7 +52,8 @@ from sklearn.manifold import TSNE
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from modal_balance import MCDropoutClassifier, all_pairs, annealed_tau, draw_hypotheses, votes
+from modal_balance import MCDropoutClassifier, annealed_tau, draw_hypotheses
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.equivalence.pairs import hamming_distances
 from modal_balance.equivalence.partition import farthest_first_cells
 

@@ -32,7 +32,7 @@ from modal_balance import MCDropoutClassifier, balance_query, random_query
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-STRATEGIES = {"Batch-BALanCe": partial(balance_query, n_pairs=20), "random": random_query}
+STRATEGIES = {"Batch-BALanCe": partial(balance_query, n_samples=40), "random": random_query}
 
 
 class SmallCNN(nn.Module):

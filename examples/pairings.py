@@ -1,0 +1,104 @@
+"""Which pairs of trees should Batch-BALanCe compare? Disjoint ones, a ring, or all of them?
+
+A random forest of 100 trees is queried on the digits, 5 to 9 thinned to 8 % of the pool, from 20
+labels to 120, ten at a time. For every seed the first labels, the pools and the forests' seeds are
+the same for all pairings. Accuracy is measured on a balanced test set, and averaged over the curve.
+
+What was found: all pairs are worth their time. The mean accuracy over the curve is 0.708 with all
+pairs, 0.665 with a ring (0.043 less, standard error 0.007, ahead for 3 of 20 seeds) and 0.647 with
+disjoint pairs (0.062 less, ahead for none). A query takes 1.9, 0.09 and 0.07 s on one core. A
+likely reason: trees are hard hypotheses. After few labels most leaves are pure, an edge is either
+cut or not, and a hundred edges are soon used up.
+
+    python examples/pairings.py              twenty seeds, about seven minutes
+    python examples/pairings.py --quick      two seeds, two rounds
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from time import perf_counter
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from modal_balance import balance_query
+
+PAIRINGS = ("disjoint", "ring", "all")
+N_INITIAL, N_INSTANCES, N_ROUNDS, N_TREES = 20, 10, 10, 100
+
+
+def imbalanced_digits(seed):
+    """Return a pool in which the digits 5 to 9 are rare, and a balanced test set."""
+    X, y = load_digits(return_X_y=True)
+    X_pool, X_test, y_pool, y_test = train_test_split(X, y, stratify=y, random_state=seed)
+    keep = (y_pool < 5) | (np.random.default_rng(seed).random(len(y_pool)) < 0.08)
+    return X_pool[keep], y_pool[keep], X_test, y_test
+
+
+def run(pairing, seed, n_rounds):
+    """Yield a record for every round of one learner."""
+    X_pool, y_pool, X_test, y_test = imbalanced_digits(seed)
+    order = np.random.default_rng(seed).permutation(len(X_pool))
+    labelled, unlabelled = list(order[:N_INITIAL]), list(order[N_INITIAL:])
+    for number in range(n_rounds + 1):
+        forest = RandomForestClassifier(N_TREES, oob_score=True, random_state=seed)
+        forest.fit(X_pool[labelled], y_pool[labelled])
+        record = {"pairing": pairing, "seed": seed, "labels": len(labelled)}
+        record["accuracy"] = forest.score(X_test, y_test)
+        started = perf_counter()
+        indices, _ = balance_query(
+            forest, X_pool[unlabelled], N_INSTANCES, pairing=pairing, random_state=number
+        )
+        yield record | {"seconds": perf_counter() - started}
+        labelled += [unlabelled[i] for i in indices]
+        unlabelled = [row for i, row in enumerate(unlabelled) if i not in set(indices)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two seeds, two rounds")
+    parser.add_argument("--output", type=Path, default=Path("pairings.png"))
+    arguments = parser.parse_args()
+    n_seeds, n_rounds = (2, 2) if arguments.quick else (20, N_ROUNDS)
+    records = []
+    for seed in tqdm(range(n_seeds), desc="seeds"):
+        for pairing in PAIRINGS:
+            records += run(pairing, seed, n_rounds)
+    results = pd.DataFrame(records)
+
+    curve = results.groupby(["seed", "pairing"])["accuracy"].mean().unstack()[list(PAIRINGS)]
+    against_all = curve.sub(curve["all"], axis=0)
+    table = pd.DataFrame(
+        {
+            "mean accuracy over the curve": curve.mean(),
+            "minus all pairs": against_all.mean(),
+            "standard error": against_all.sem(),
+            "seeds ahead of all pairs": (against_all > 0).sum(),
+            "seconds per query": results.groupby("pairing")["seconds"].median(),
+        }
+    )
+    print(table.loc[list(PAIRINGS)].round(4).to_string())
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for pairing in PAIRINGS:
+        rows = results[results["pairing"] == pairing].groupby("labels")["accuracy"]
+        mean, error = rows.mean(), rows.sem()
+        axes.plot(mean.index, mean, marker="o", label=pairing)
+        axes.fill_between(mean.index, mean - error, mean + error, alpha=0.2)
+    axes.set(xlabel="labels", ylabel="accuracy", title="Pairs of trees that are compared")
+    axes.legend()
+    figure.savefig(arguments.output, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
