@@ -5,16 +5,15 @@ The names below are the public interface.
 
 from . import compat as _compat
 from .acquisition import balance_batch, balance_scores
-from .equivalence.pairs import all_pairs, disjoint_pairs, edges_beyond, votes
-from .equivalence.tau import annealed_tau
-from .estimators.bootstrap import BootstrapCommittee
-from .estimators.classifier import MCDropoutClassifier
-from .estimators.laplace import LastLayerLaplace
-from .estimators.sgmcmc import CyclicalSGLD
+from .equivalence import annealed_tau, disjoint_pairs, edges_beyond
+from .estimators import (
+    BootstrapCommittee,
+    CyclicalSGLD,
+    LastLayerLaplace,
+    MCDropoutClassifier,
+)
 from .exceptions import RandomSelectionWarning, UnseenDropoutWarning
-from .hypotheses.draw import draw_hypotheses
-from .hypotheses.dropout import DropoutHypotheses
-from .hypotheses.protocol import Hypotheses
+from .hypotheses import DropoutHypotheses, Hypotheses, draw_hypotheses
 from .strategies import (
     QueryReport,
     badge_query,
@@ -32,8 +31,8 @@ from .strategies import (
     random_query,
     variation_ratio_query,
 )
-
-__version__ = "0.1.0"
+from .versions import __version__ as __version__
+from .versions import show_versions
 
 _compat.repair_modal()
 
@@ -47,7 +46,6 @@ __all__ = [
     "QueryReport",
     "RandomSelectionWarning",
     "UnseenDropoutWarning",
-    "all_pairs",
     "annealed_tau",
     "badge_query",
     "balance_batch",
@@ -67,6 +65,6 @@ __all__ = [
     "power_balance_query",
     "power_bald_query",
     "random_query",
+    "show_versions",
     "variation_ratio_query",
-    "votes",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
+from torch import Tensor
 
 RandomState = int | np.random.RandomState | np.random.Generator | None
 
@@ -39,7 +40,7 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
     Examples
     --------
     >>> from modal_balance.arguments import check_integer
-    >>> check_integer(3, "n_pairs")
+    >>> check_integer(3, "n_samples")
     3
     """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
@@ -47,6 +48,51 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
     return int(value)
+
+
+def check_number(
+    value: float, name: str, maximum: float = math.inf, *, below_maximum: bool = False
+) -> float:
+    """Return ``value`` as a float, or raise unless it is a number from 0 to ``maximum``.
+
+    Parameters
+    ----------
+    value : float
+        The value: any real number, but neither a bool nor an array.
+    name : str
+        What the error message calls it.
+    maximum : float, default=inf
+        Largest value allowed. With infinity every finite number is.
+    below_maximum : bool, default=False
+        Whether ``maximum`` itself is refused.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is NaN or outside the range.
+
+    Examples
+    --------
+    >>> from modal_balance.arguments import check_number
+    >>> check_number(1, "tau", 1)
+    1.0
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    below_maximum = below_maximum or maximum == math.inf
+    if is_number and (0 <= value < maximum or (value == maximum and not below_maximum)):
+        return float(value)
+    if maximum == math.inf:
+        expected = "be a finite number >= 0"
+    else:
+        where = f"[0, {maximum}{')' if below_maximum else ']'}"
+        expected = f"lie in {where}" if is_number else f"be a number in {where}"
+    raise (ValueError if is_number else TypeError)(f"{name} must {expected}, got {value!r}.")
 
 
 def n_rows(X: Any) -> int:
@@ -182,3 +228,26 @@ def check_validation_pair(X_val: Any, y_val: Any) -> None:
         )
     if X_val is not None and n_rows(X_val) != n_rows(y_val):
         raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {n_rows(y_val)} labels.")
+
+
+def kind_of(value: object) -> str:
+    """Return what an error message calls a value of the wrong type.
+
+    Parameters
+    ----------
+    value : object
+        The value.
+
+    Returns
+    -------
+    str
+        The type, and of a tensor the type of its entries.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.arguments import kind_of
+    >>> kind_of(torch.zeros(2)), kind_of([0.0, 0.0])
+    ('a tensor of torch.float32', 'list')
+    """
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

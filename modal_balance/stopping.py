@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score
-from sklearn.utils import check_random_state
 
-from .arguments import RandomState, check_integer, n_rows
-from .equivalence.pairs import all_pairs, edges_beyond
+from .arguments import RandomState, as_random_state, check_integer, check_validation_pair, n_rows
+from .equivalence.pairs import all_pairs, edges_beyond, votes
 from .equivalence.tau import annealed_tau, check_tau
-from .strategies.coverage import sample
-from .strategies.inputs import check_rows
-from .strategies.query import Query, estimator_of
+from .hypotheses.draw import draw_from
+from .hypotheses.resolved import resolve
+from .strategies.inputs import check_has_classes, check_rows
+from .strategies.tau import final_tau, known_tau
 
 __all__ = [
     "AccuracyReached",
@@ -78,7 +78,8 @@ class AccuracyReached:
     def __post_init__(self) -> None:
         """Check the arguments."""
         _check_share(self.target, "target")
-        _check_labelled(self.X_val, self.y_val)
+        _check_not_empty(self.X_val, "X_val")
+        check_validation_pair(self.X_val, self.y_val)
 
     def __call__(self, learner: Any) -> bool:
         """Look at the learner after a round, and return True to stop."""
@@ -172,7 +173,7 @@ class NoEdgesLeft:
         Largest share of pairs in different classes at which to stop.
     patience : int, default=3
         For so many rounds in a row, at least 1: the share goes up and down between rounds.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides the hypotheses.
 
     Attributes
@@ -220,24 +221,27 @@ class NoEdgesLeft:
         if self.tau is not None:
             check_tau(self.tau)
         annealed_tau(0.0, self.anneal)
-        if (self.X_val is None) != (self.y_val is None):
-            raise ValueError("X_val and y_val belong together: one was given without the other.")
+        check_validation_pair(self.X_val, self.y_val)
         if self.X_val is not None:
-            _check_labelled(self.X_val, self.y_val)
+            _check_not_empty(self.X_val, "X_val")
         check_integer(self.n_samples, "n_samples", 2)
         _check_share(self.threshold, "threshold")
         check_integer(self.patience, "patience")
-        check_random_state(self.random_state)
+        as_random_state(self.random_state)
 
     def __call__(self, learner: Any) -> bool:
         """Look at the learner after a round, and return True to stop."""
-        estimator = estimator_of(learner)
-        X = check_rows(self.X_reference, "X_reference", estimator)
-        query = Query(learner, estimator, X, 1, check_random_state(self.random_state))
-        drawn = sample(query, self.n_samples, self.tau, self.anneal, self.X_val, self.y_val, None)
-        pairs = all_pairs(len(drawn.reference_votes))
-        edges, _ = edges_beyond(drawn.reference_votes, pairs, drawn.tau)
-        self.tau_, self.share_ = drawn.tau, len(edges) / len(pairs)
+        resolved = resolve(learner)
+        check_has_classes(resolved)
+        resolved.check_has_hypotheses()
+        X = check_rows(self.X_reference, "X_reference", resolved)
+        known = known_tau(resolved, self.tau, self.anneal, self.X_val, self.y_val)
+        hypotheses = draw_from(resolved, self.n_samples, random_state=self.random_state)
+        self.tau_ = final_tau(known, hypotheses, self.anneal, self.X_val, self.y_val)
+        reference_votes = votes(hypotheses.predict_proba_samples(X))
+        pairs = all_pairs(len(reference_votes))
+        edges, _ = edges_beyond(reference_votes, pairs, self.tau_)
+        self.share_ = len(edges) / len(pairs)
         self._rounds = self._rounds + 1 if self.share_ <= self.threshold else 0
         return self._rounds >= self.patience
 
@@ -393,9 +397,3 @@ def _check_share(value: float, name: str) -> None:
 def _check_not_empty(X: Any, name: str) -> None:
     if X is None or n_rows(X) == 0:
         raise ValueError(f"{name} is empty. Pass at least one row.")
-
-
-def _check_labelled(X_val: Any, y_val: Any) -> None:
-    _check_not_empty(X_val, "X_val")
-    if n_rows(X_val) != len(y_val):
-        raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {len(y_val)} labels.")

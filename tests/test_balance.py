@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import delta_by_enumeration, random_proba
 
-from modal_balance import RandomSelectionWarning, all_pairs, balance_batch, balance_scores
+from modal_balance import RandomSelectionWarning, balance_batch, balance_scores
 from modal_balance.acquisition.balance import PairCoverage
+from modal_balance.equivalence import all_pairs
 
 cases = st.builds(
     random_proba,

@@ -26,15 +26,14 @@ from toy import (
 )
 
 from modal_balance import (
-    all_pairs,
     badge_query,
     balance_batch,
     balance_query,
     disjoint_pairs,
     draw_hypotheses,
     edges_beyond,
-    votes,
 )
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.hypotheses.validation import validation_error, validation_error_on
 
 X, y = iris()
@@ -78,7 +77,7 @@ def test_each_plain_member_is_one_hypothesis(form):
     expected, gains = balance_batch(proba, edges, weights, 5, random_state=0)
     report = reported(learner)
     assert report.indices.tolist() == expected.tolist()
-    assert report.gains == pytest.approx(gains.numpy())
+    assert report.scores == pytest.approx(gains.numpy())
     assert report.n_pairs == 6
     assert reported(learner, pairing="disjoint").n_pairs == 2
 
@@ -128,7 +127,7 @@ def test_members_are_aligned_to_the_union_of_their_classes(labels):
     assert (proba[1, :, 0] == 0).all()
     assert (proba[2] == [0, 0, 1]).all()
     report = reported(learners)
-    assert np.isfinite(report.gains).all()
+    assert np.isfinite(report.scores).all()
     wrong = union[proba.mean(0).argmax(1)] != labels
     assert validation_error_on(hypotheses, X, labels) == pytest.approx(wrong.mean())
 
@@ -193,7 +192,7 @@ def test_members_with_dropout_share_the_draws():
 
 def test_a_query_of_a_deep_ensemble_pairs_its_draws():
     learners = dropout_members(2)
-    report = reported(learners, DIGITS[100:300], n_pairs=8)
+    report = reported(learners, DIGITS[100:300], n_samples=16)
     hypotheses = draw_hypotheses(learners, 16, random_state=0)
     proba = hypotheses.predict_proba_samples(DIGITS[100:300])
     edges, weights = edges_beyond(votes(proba), disjoint_pairs(16), 0.02)
@@ -215,7 +214,7 @@ def test_plain_members_beside_dropout_are_one_hypothesis_each():
     assert sum(torch.equal(h, own) for h in proba) == 1
     with pytest.raises(ValueError, match="has 1 member"):
         reported([plain], DIGITS)
-    assert reported([net], DIGITS, n_pairs=3).n_pairs == 3
+    assert reported([net], DIGITS, n_samples=6).n_pairs == 3
 
 
 def test_nets_without_dropout_are_plain_members():
@@ -251,7 +250,7 @@ def test_the_mean_error_of_the_members_gives_tau():
     errors = [learners[0].validation_error_, learners[1].validation_error_]
     errors += [1 - forest.oob_score_, 1 - max(net.history[:, "valid_acc"])]
     assert validation_error(learners) == pytest.approx(np.mean(errors))
-    report = reported(learners, DIGITS[100:], tau=None, anneal=0.1, n_pairs=5)
+    report = reported(learners, DIGITS[100:], tau=None, anneal=0.1, n_samples=10)
     assert report.tau == pytest.approx(np.mean(errors) / 10)
 
 
@@ -338,7 +337,7 @@ def test_a_committee_queries_and_learns_for_several_rounds(kind):
     committee = models.Committee(learners, query_strategy=balance_query)
     left = np.arange(100, 300)
     for _ in range(3):
-        indices, rows = committee.query(DIGITS[left], n_instances=4, tau=0.01, n_pairs=5)
+        indices, rows = committee.query(DIGITS[left], n_instances=4, tau=0.01, n_samples=10)
         assert np.array_equal(rows, DIGITS[left][indices])
         assert len(set(indices.tolist())) == 4
         committee.teach(rows, DIGIT_LABELS[left][indices])
@@ -359,11 +358,11 @@ def test_a_class_met_in_a_later_round_is_aligned():
     for labels in ([0, 1], [0, 1], [0, 1, 2]):
         hypotheses = draw_hypotheses(committee, 6, random_state=0)
         assert hypotheses.classes_.tolist() == labels[:2]
-        indices, _ = committee.query(X, n_instances=2, n_pairs=3, tau=0.001, random_state=0)
+        indices, _ = committee.query(X, n_instances=2, n_samples=6, tau=0.001, random_state=0)
         rows = np.append(indices, new) if 2 in labels else indices[y[indices] != 2]
         if len(rows):
             committee.teach(X[rows], y[rows])
     assert draw_hypotheses(committee, 6).classes_.tolist() == [0, 1, 2]
     learners[0].teach(X[:1], np.array([7]))  # only one of them has seen this one
     assert draw_hypotheses(committee, 6).classes_.tolist() == [0, 1, 2, 7]
-    committee.query(X, n_instances=2, n_pairs=3, tau=0.001, random_state=0)
+    committee.query(X, n_instances=2, n_samples=6, tau=0.001, random_state=0)

@@ -32,7 +32,7 @@ N_START, N_POOL = 40, 120
 needs_newer_modal = pytest.mark.skipif(
     not hasattr(models, "DeepActiveLearner"), reason="modAL 0.4.1 takes no tensors or dicts"
 )
-query = partial(balance_query, n_pairs=4, tau=0.0, random_state=0)
+query = partial(balance_query, n_samples=8, tau=0.0, random_state=0)
 
 
 def rounds(learner, X_pool, y_pool, take, n_rounds=3, n_instances=3):

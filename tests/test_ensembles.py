@@ -38,7 +38,6 @@ from toy import (
 )
 
 from modal_balance import (
-    all_pairs,
     balance_batch,
     balance_partition_query,
     balance_query,
@@ -47,8 +46,8 @@ from modal_balance import (
     draw_hypotheses,
     edges_beyond,
     power_balance_query,
-    votes,
 )
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.hypotheses.validation import validation_error
 
 X, y = iris()
@@ -217,11 +216,11 @@ def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):
 @pytest.mark.parametrize(
     ("n_trees", "pairing", "pairs"),
     [
-        (12, None, all_pairs(12)),
+        (12, "auto", all_pairs(12)),
         (13, "all", all_pairs(13)),
         (12, "disjoint", disjoint_pairs(12)),
         (13, "disjoint", disjoint_pairs(12)),
-        (2, None, all_pairs(2)),
+        (2, "auto", all_pairs(2)),
     ],
 )
 def test_a_forest_is_queried_by_its_trees(n_trees, pairing, pairs):
@@ -231,21 +230,21 @@ def test_a_forest_is_queried_by_its_trees(n_trees, pairing, pairs):
     edges, weights = edges_beyond(votes(proba), pairs, 0.02)
     expected, gains = balance_batch(proba, edges, weights, 5, random_state=0)
     assert report.indices.tolist() == expected.tolist()
-    assert report.gains == pytest.approx(gains.numpy())
+    assert report.scores == pytest.approx(gains.numpy())
     assert (report.n_pairs, report.n_edges) == (len(pairs), len(edges))
     assert len(edges) > 0
 
 
 def test_more_trees_than_asked_for_are_draws():
-    assert reported(forest_of(n=30), n_pairs=5).n_pairs == 5
-    assert reported(forest_of(n=30), n_pairs=5, pairing="all").n_pairs == 45
-    assert reported(forest_of(n=30), n_pairs=15).n_pairs == 435
+    assert reported(forest_of(n=30), n_samples=10).n_pairs == 5
+    assert reported(forest_of(n=30), n_samples=10, pairing="all").n_pairs == 45
+    assert reported(forest_of(n=30), n_samples=30).n_pairs == 435
 
 
 def test_power_balance_compares_the_same_pairs():
     forest = forest_of(n=9)
     proba = stacked(forest.estimators_)
-    for pairing, pairs in ((None, all_pairs(9)), ("disjoint", disjoint_pairs(8))):
+    for pairing, pairs in (("auto", all_pairs(9)), ("disjoint", disjoint_pairs(8))):
         indices, scores = power_balance_query(
             forest, X, 4, pairing=pairing, tau=0.02, random_state=0
         )
@@ -270,7 +269,7 @@ def test_every_strategy_that_samples_takes_a_forest(strategy):
 
 def test_partition_counts_the_pairs_there_are():
     reports = []
-    balance_partition_query(forest_of(n=9), X, 2, tau=0.02, report=reports.append, random_state=0)
+    balance_partition_query(forest_of(n=9), X, 2, tau=0.02, callback=reports.append, random_state=0)
     assert reports[0].n_pairs == 36
 
 

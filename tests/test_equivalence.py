@@ -9,7 +9,8 @@ from oracles import delta_by_enumeration, random_proba
 from scipy.spatial.distance import pdist
 from sklearn.metrics import zero_one_loss
 
-from modal_balance import all_pairs, annealed_tau, disjoint_pairs, edges_beyond, votes
+from modal_balance import annealed_tau, disjoint_pairs, edges_beyond
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.equivalence.pairs import hamming_distances, random_edges, ring_pairs
 from modal_balance.equivalence.tau import check_tau
 

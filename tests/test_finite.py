@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_proba
 
-from modal_balance import all_pairs, balance_scores
+from modal_balance import balance_scores
+from modal_balance.equivalence import all_pairs
 from modal_balance.reference.finite import (
     cell_sums,
     check_noise_free,

@@ -20,16 +20,22 @@ from torch import nn
 
 from modal_balance.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
-from modal_balance.strategies.inputs import check_estimator_is_ready, check_rows, check_same_width
+from modal_balance.hypotheses.resolved import resolve
+from modal_balance.strategies import inputs
+from modal_balance.strategies.inputs import check_has_classes, check_same_width
 
 X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 FITTED = LogisticRegression().fit(X, y)
 
 
+def check_rows(rows, name, estimator):
+    return inputs.check_rows(rows, name, resolve(estimator))
+
+
 @pytest.mark.parametrize("value", [1, np.int64(7)])
 def test_integers_pass(value):
-    assert check_integer(value, "n_pairs", 1) == value
-    assert type(check_integer(value, "n_pairs", 1)) is int
+    assert check_integer(value, "n_samples", 1) == value
+    assert type(check_integer(value, "n_samples", 1)) is int
 
 
 @pytest.mark.parametrize(
@@ -44,8 +50,8 @@ def test_integers_pass(value):
     ],
 )
 def test_what_is_no_positive_integer_is_refused_by_name(value, error):
-    with pytest.raises(error, match="n_pairs must be"):
-        check_integer(value, "n_pairs", 1)
+    with pytest.raises(error, match="n_samples must be"):
+        check_integer(value, "n_samples", 1)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +69,14 @@ def test_what_is_no_positive_integer_is_refused_by_name(value, error):
 )
 def test_estimators_that_cannot_be_queried_are_refused(estimator, error, message):
     with pytest.raises(error, match=message):
-        check_estimator_is_ready(estimator)
+        resolve(estimator)
 
 
 def test_a_single_class_is_refused():
     classifier = LogisticRegression().fit(X, y)
     classifier.classes_ = classifier.classes_[:1]
     with pytest.raises(ValueError, match="knows a single class"):
-        check_estimator_is_ready(classifier)
+        check_has_classes(resolve(classifier))
 
 
 @pytest.mark.parametrize(

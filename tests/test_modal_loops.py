@@ -27,7 +27,7 @@ pytestmark = pytest.mark.modal
 
 X, y = digits()
 TAKES_METRICS = "return_metrics" in inspect.signature(ActiveLearner.query).parameters
-quick = partial(balance_query, n_pairs=10, random_state=0)
+quick = partial(balance_query, n_samples=20, random_state=0)
 
 
 def test_the_contract_follows_the_version():
@@ -97,10 +97,10 @@ def test_options_pass_through_query():
         fast_classifier(), query_strategy=balance_query, X_training=X[:40], y_training=y[:40]
     )
     reports = []
-    learner.query(X[100:200], n_instances=5, n_pairs=7, pairing="all", report=reports.append)
+    learner.query(X[100:200], n_instances=5, n_samples=14, pairing="all", callback=reports.append)
     assert reports[0].n_pairs == 7 * 13
     assert len(reports[0].indices) == 5
-    loop(learner, X[100:200], y[100:200], from_array, n_pairs=5, tau=0.01, random_state=3)
+    loop(learner, X[100:200], y[100:200], from_array, n_samples=10, tau=0.01, random_state=3)
 
 
 @pytest.mark.skipif(not TAKES_METRICS, reason="modAL 0.4.1 has no metrics")
@@ -110,7 +110,7 @@ def test_metrics_are_the_gains():
     )
     indices, _, gains = learner.query(X[100:200], n_instances=2, return_metrics=True)
     expected = balance_query(
-        learner.estimator, X[100:200], n_instances=2, n_pairs=10, random_state=0
+        learner.estimator, X[100:200], n_instances=2, n_samples=20, random_state=0
     )
     assert indices.tolist() == expected[0].tolist()
     assert gains.tolist() == expected[1].tolist()
@@ -158,7 +158,7 @@ def test_metrics_of_a_committee_are_the_gains():
         [learner.estimator for learner in learners],
         X[100:200],
         n_instances=2,
-        n_pairs=10,
+        n_samples=20,
         tau=0.01,
         random_state=0,
     )

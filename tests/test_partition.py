@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
-from modal_balance import all_pairs, balance_scores, edges_beyond
+from modal_balance import balance_scores, edges_beyond
+from modal_balance.equivalence import all_pairs
 from modal_balance.equivalence.partition import check_cells, farthest_first_cells, partition_edges
 
 seeds = st.integers(0, 10**6)

@@ -9,15 +9,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from toy import fast_classifier, forest_of, iris, reported, samples
 
-from modal_balance import (
-    all_pairs,
-    balance_batch,
-    bald_query,
-    draw_hypotheses,
-    edges_beyond,
-    margin_query,
-    votes,
-)
+from modal_balance import balance_batch, bald_query, draw_hypotheses, edges_beyond, margin_query
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.validation import validation_error_on
 

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from toy import digits, fast_classifier, fitted_classifier, fitted_net
 
-from modal_balance import all_pairs, draw_hypotheses, edges_beyond, random_query, votes
+from modal_balance import draw_hypotheses, edges_beyond, random_query
+from modal_balance.equivalence import all_pairs, votes
 from modal_balance.stopping import (
     AccuracyReached,
     AllOf,
@@ -280,12 +281,12 @@ rows = np.zeros((3, 2))
         (lambda: NoEdgesLeft(rows[:0]), ValueError, "X_reference is empty"),
         (lambda: NoEdgesLeft(rows, tau=1.5), ValueError, "tau must lie in"),
         (lambda: NoEdgesLeft(rows, anneal=-1), ValueError, "anneal must be"),
-        (lambda: NoEdgesLeft(rows, X_val=rows), ValueError, "X_val and y_val belong together"),
+        (lambda: NoEdgesLeft(rows, X_val=rows), ValueError, "X_val was given without y_val"),
         (lambda: NoEdgesLeft(rows, X_val=rows, y_val=[1]), ValueError, "3 rows but y_val has 1"),
         (lambda: NoEdgesLeft(rows, n_samples=1), ValueError, "n_samples must be at least 2, got 1"),
         (lambda: NoEdgesLeft(rows, threshold=2), ValueError, "threshold must lie in"),
         (lambda: NoEdgesLeft(rows, patience=0), ValueError, "patience must be at least 1, got 0"),
-        (lambda: NoEdgesLeft(rows, random_state="x"), ValueError, "seed"),
+        (lambda: NoEdgesLeft(rows, random_state="x"), TypeError, "random_state must be"),
         (lambda: PredictionsStable(None), ValueError, "X_stop is empty"),
         (lambda: PredictionsStable(rows, threshold=99), ValueError, "threshold must lie in"),
         (lambda: PredictionsStable(rows, patience=1.5), TypeError, "patience must be an integer"),

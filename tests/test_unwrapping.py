@@ -53,7 +53,7 @@ def test_a_pipeline_sees_raw_rows_everywhere(final):
     drawn = draw_hypotheses(pipeline[-1], 8, random_state=0)
     proba = samples(pipeline, MIXED, n_samples=8)
     assert torch.allclose(proba, drawn.predict_proba_samples(inner))
-    options = {"n_pairs": 4, "random_state": 0, "n_instances": 3, "tau": None, "anneal": 0.01}
+    options = {"n_samples": 8, "random_state": 0, "n_instances": 3, "tau": None, "anneal": 0.01}
     raw = {"X_val": MIXED[60:], "X_reference": MIXED[20:90], "X_pending": MIXED[:4]}
     report = reported(pipeline, X_pool=MIXED[60:], **raw, y_val=WORDS[60:], **options)
     transformed = {"X_val": inner[60:], "X_reference": inner[20:90], "X_pending": inner[:4]}
@@ -79,8 +79,8 @@ def test_searches_are_their_best_estimators(final, inside):
         best, rows = make_pipeline(learner[0], learner[1].best_estimator_), X
     assert torch.equal(samples(learner, rows, 6), samples(best, rows, 6))
     assert validation_error(learner) == validation_error(best)
-    report = reported(learner, X_pool=rows, n_pairs=3)
-    assert report.indices.tolist() == reported(best, X_pool=rows, n_pairs=3).indices.tolist()
+    report = reported(learner, X_pool=rows, n_samples=6)
+    assert report.indices.tolist() == reported(best, X_pool=rows, n_samples=6).indices.tolist()
     if final == "classifier":
         assert torch.equal(
             last_layer_features(learner, rows)[0], last_layer_features(best, rows)[0]

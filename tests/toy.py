@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import lru_cache, partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -73,6 +73,87 @@ def fitted_net(module=None, **parameters):
     X, y = digits()
     torch.manual_seed(0)
     return skorch_net(module, **parameters).fit(X[:40], y[:40])
+
+
+# --- iris and its forests -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def iris():
+    """Iris, shuffled: X (150, 4) float64, y int64."""
+    X, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    return X[order], y[order]
+
+
+def iris_words():
+    """The classes of iris by name."""
+    return np.array(["setosa", "versicolor", "virginica"])[iris()[1]]
+
+
+def iris_frame():
+    """Iris as a table, with an index that is not the position."""
+    pd = pytest.importorskip("pandas")
+    X, _ = iris()
+    return pd.DataFrame(X, columns=list("abcd"), index=np.arange(len(X))[::-1] * 7)
+
+
+def forest_of(kind=RandomForestClassifier, n=12, y=None, **parameters):
+    """A forest fitted on 60 irises."""
+    X, numbers = iris()
+    y = numbers if y is None else y
+    return kind(n, max_depth=3, random_state=0, **parameters).fit(X[:60], y[:60])
+
+
+# --- queries --------------------------------------------------------------------------------------
+
+
+def samples(estimator, X=None, n_samples=100, random_state=0):
+    """What hypotheses drawn from an estimator predict, on iris unless told otherwise."""
+    hypotheses = draw_hypotheses(estimator, n_samples, random_state=random_state)
+    return hypotheses.predict_proba_samples(iris()[0] if X is None else X)
+
+
+def indices_of(result):
+    """The indices alone, under either version of modAL."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def reported(learner, X_pool=None, **options):
+    """The report of a balance query, on iris unless told otherwise."""
+    reports = []
+    options = {"tau": 0.02, "random_state": 0, "n_instances": 5} | options
+    X_pool = iris()[0] if X_pool is None else X_pool
+    result = balance_query(learner, X_pool, **options, callback=reports.append)
+    assert indices_of(result).tolist() == reports[0].indices.tolist()
+    return reports[0]
+
+
+FEW = {"n_samples": 20}
+STRATEGIES = [
+    pytest.param(partial(balance_query, n_samples=20, tau=0.02), id="balance"),
+    pytest.param(partial(balance_query, n_samples=12, tau=0.02, pairing="all"), id="balance-all"),
+    pytest.param(partial(balance_query, n_samples=20, tau=0.02, max_edges=7), id="balance-some"),
+    pytest.param(partial(balance_partition_query, tau=0.05, **FEW), id="partition"),
+    pytest.param(partial(power_balance_query, n_samples=20, tau=0.02), id="power-balance"),
+    pytest.param(partial(power_bald_query, **FEW), id="power-bald"),
+    pytest.param(partial(bald_query, **FEW), id="bald"),
+    pytest.param(partial(batchbald_query, max_configurations=300, **FEW), id="batchbald"),
+    pytest.param(partial(variation_ratio_query, **FEW), id="variation-ratio"),
+    pytest.param(partial(mean_std_query, **FEW), id="mean-std"),
+    pytest.param(partial(margin_query, **FEW), id="margin"),
+    pytest.param(partial(entropy_query, **FEW), id="entropy"),
+    pytest.param(partial(epig_query, X_target=digits()[0][:30], **FEW), id="epig"),
+    pytest.param(badge_query, id="badge"),
+    pytest.param(coreset_query, id="coreset"),
+    pytest.param(partial(coreset_query, X_labelled=digits()[0][:30]), id="coreset-labelled"),
+    pytest.param(random_query, id="random"),
+]
+
+
+def name_of(strategy):
+    """The name of a strategy, also of one with options filled in."""
+    return getattr(strategy, "func", strategy).__name__
 
 
 QUICK = {"samples_per_epoch": 512, "max_epochs": 20, "n_samples": 10}

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer, check_number, kind_of
+from ..arguments import RandomState, as_random_state, check_integer, check_number, kind_of
 
 Ties = Literal["random", "first"]
 
@@ -63,7 +62,7 @@ def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
         N.
     ties : {"random", "first"}
         A random order, or that of the indices.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState, Generator or None
         Draws the random order.
 
     Returns
@@ -82,7 +81,7 @@ def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
     tensor([0, 1, 2])
     """
     if ties == "random":
-        return torch.from_numpy(check_random_state(random_state).permutation(n_points))
+        return torch.from_numpy(as_random_state(random_state).permutation(n_points))
     if ties == "first":
         return torch.arange(n_points)
     raise ValueError(f"ties={ties!r} is unknown. Choose 'random' or 'first'.")

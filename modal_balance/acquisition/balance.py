@@ -28,10 +28,9 @@ import warnings
 from collections.abc import Iterator
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer
+from ..arguments import RandomState, as_random_state, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_cover_tolerance, check_edges, check_n_instances, check_weights
 from .greedy import as_tensors, greedy
@@ -136,7 +135,7 @@ def balance_batch(
         is followed to the end; a further cover then begins only when no weight is left at all.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain, up to rounding, is chosen.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Breaks ties, and chooses the points where there are no edges.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
@@ -212,7 +211,7 @@ def iter_balance_batch(
     objective.add_pending(pending)
     if len(edges) == 0:
         warn_of_random_picks(0, n_instances)
-        chosen = check_random_state(random_state).permutation(objective.n_points)[:n_instances]
+        chosen = as_random_state(random_state).permutation(objective.n_points)[:n_instances]
         return iter([(int(index), 0.0) for index in chosen])
     # Algorithm 2: greedily, the point of the largest gain given those before it
     return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))

@@ -33,12 +33,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer
+from ..arguments import RandomState, as_random_state, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
+from .bald import bald_scores
 from .greedy import as_tensors, greedy
 from .probabilities import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
@@ -74,7 +74,7 @@ def batchbald_batch(
         1 + log(max_configurations) / log C at least, and unbiased estimates from then on.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain, up to rounding, is chosen.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Breaks ties, and draws configurations.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
@@ -145,7 +145,7 @@ def iter_batchbald_batch(
     Parameters, errors and warnings are those of :func:`batchbald_batch`; the arguments are
     checked before the first pick is asked for.
     """
-    generator = check_random_state(random_state)
+    generator = as_random_state(random_state)
     objective = JointInformation(
         proba, max_configurations=max_configurations, random_state=generator, chunk_size=chunk_size
     )
@@ -173,11 +173,11 @@ def conditional_bald_scores(
         Predictions of S hypotheses on N points, float32 or float64.
     pending : Tensor of shape (S, M, C) or None
         Predictions of the same hypotheses on points that are already out for annotation. None: the
-        scores are those of :func:`~modal_balance.acquisition.bald.bald_scores`, up to rounding.
+        scores are those of :func:`~modal_balance.acquisition.bald.bald_scores`.
     max_configurations : int, default=10000
         Number of label configurations of the pending points that are looked at. The scores are
         exact while there are no more of them, and unbiased estimates otherwise.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Draws configurations.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
@@ -202,6 +202,8 @@ def conditional_bald_scores(
     >>> conditional_bald_scores(proba, pending=proba[:, :1])
     tensor([0.0000, 0.6931], dtype=torch.float64)
     """
+    if pending is None:
+        return bald_scores(proba)
     objective = JointInformation(
         proba,
         max_configurations=max_configurations,
@@ -239,7 +241,7 @@ class JointInformation:
         Predictions of S hypotheses on N points.
     max_configurations : int, default=10000
         See :func:`batchbald_batch`.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Draws configurations.
     chunk_size : int, default=512
         Number of points treated at once.
@@ -266,7 +268,7 @@ class JointInformation:
         self.proba = working_precision(proba).contiguous()
         self.max_configurations = check_integer(max_configurations, "max_configurations")
         self.chunk_size = check_integer(chunk_size, "chunk_size")
-        self.random_state = check_random_state(random_state)
+        self.random_state = as_random_state(random_state)
         n_hypotheses, self.n_points, self.n_classes = proba.shape
         self.rounding = 1e-6 if self.proba.dtype == torch.float32 else 1e-13
         self.tie_tolerance = 0.0

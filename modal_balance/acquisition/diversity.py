@@ -17,11 +17,10 @@ needs no predictions. It covers the pool by balls around the chosen and the labe
 from __future__ import annotations
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..arguments import RandomState, kind_of
+from ..arguments import RandomState, as_random_state, kind_of
 from .arguments import check_n_instances
 from .greedy import greedy
 from .probabilities import check_probabilities
@@ -103,7 +102,7 @@ def badge_batch(
         Inputs of the output layer at points that are already out for annotation.
     pending_proba : Tensor of shape (M, C) or None, default=None
         The network's prediction from these.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides the draws. A smaller batch is the beginning of a larger one with the same seed.
 
     Returns
@@ -142,7 +141,7 @@ def badge_batch(
     _check_proba(proba, len(features))
     gradients = gradient_embedding(_on_cpu(features), _on_cpu(proba))  # (N, C*D)
     n_instances = check_n_instances(n_instances, len(features), name="features")
-    rng = check_random_state(random_state)
+    rng = as_random_state(random_state)
     order = torch.from_numpy(rng.permutation(len(gradients)))  # decides where nothing else does
     cover = _Cover(gradients)
     chosen: list[int] = []
@@ -207,7 +206,7 @@ def coreset_batch(
     labelled_features : Tensor of shape (M, D) or None, default=None
         Coordinates of the points that have labels, or are out for annotation: centres from the
         start.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Chooses the first point where there are no labelled ones, and breaks ties.
 
     Returns

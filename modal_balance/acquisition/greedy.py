@@ -48,7 +48,7 @@ def greedy(
     ties : {"random", "first"}, default="random"
         Which of the points whose gains are equal, up to the objective's relative
         ``tie_tolerance``, is picked: a random one, or the one with the lowest index.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
     Yields

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_number, kind_of
+from ..arguments import RandomState, as_random_state, check_number, kind_of
 from .arguments import Ties, check_n_instances, tie_rank
 
 
@@ -32,7 +31,7 @@ def top_batch(
     ties : {"random", "first"}, default="random"
         Which of the points whose scores are equal, up to a relative difference of 1e-12 (1e-5
         below double precision), comes first: a random one, or the one with the lowest index.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
     Returns
@@ -97,7 +96,7 @@ def power_batch(
     coldness : float, default=1.0
         Finite number >= 0. With 0 every point is as probable as any other, those that score 0
         included; as it grows, the batch becomes that of :func:`top_batch`.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Draws the batch.
 
     Returns
@@ -133,7 +132,7 @@ def power_batch(
             f"scores has a negative value ({values.min().item():.4g}), which has no power. Pass "
             "scores >= 0, such as those of bald_scores or entropy_scores."
         )
-    gumbel = torch.from_numpy(check_random_state(random_state).gumbel(size=len(values)))  # (N,)
+    gumbel = torch.from_numpy(as_random_state(random_state).gumbel(size=len(values)))  # (N,)
     # xlogy makes 0^0 = 1: with coldness 0 a score of 0 is as good as any.
     keys = torch.xlogy(coldness, values) + gumbel  # (N,), -inf where the score is 0
     order = np.lexsort((-gumbel.numpy(), -keys.numpy()))[:n_instances]

@@ -6,10 +6,9 @@ S: hypotheses    N: points of the reference pool    C: classes    K, P: pairs   
 from __future__ import annotations
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer
+from ..arguments import RandomState, as_random_state, check_integer
 from .tau import check_tau
 
 
@@ -252,7 +251,7 @@ def random_edges(
         Their weights.
     max_edges : int
         How many to keep at most, at least 1. Fewer edges are returned as they are.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides the subset.
 
     Returns
@@ -276,6 +275,6 @@ def random_edges(
     max_edges = check_integer(max_edges, "max_edges")
     if len(edges) <= max_edges:
         return edges, weights
-    kept = check_random_state(random_state).permutation(len(edges))[:max_edges]
+    kept = as_random_state(random_state).permutation(len(edges))[:max_edges]
     index = torch.from_numpy(kept).sort().values
     return edges[index], weights[index] * (len(edges) / max_edges)

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, kind_of
+from ..arguments import RandomState, as_random_state, kind_of
 from .pairs import all_pairs
 from .tau import check_tau
 
@@ -35,7 +34,7 @@ def farthest_first_cells(
     tau : float in [0, 1]
         Radius of a cell: share of the reference pool on which a hypothesis may differ from the
         centre of its cell. Two hypotheses of one cell may be up to 2 tau apart.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Chooses the first centre. All that follows is determined by it: of several hypotheses
         that are equally far, the one with the lowest index becomes a centre.
 
@@ -74,7 +73,7 @@ def farthest_first_cells(
     # The smallest type that holds the votes: the traversal is bound by reading them.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
     n_hypotheses, n_points = short.shape
-    centre = check_random_state(random_state).randint(n_hypotheses)
+    centre = as_random_state(random_state).randint(n_hypotheses)
     centres: list[int] = []
     cells = np.zeros(n_hypotheses, dtype=np.int64)
     nearest = np.full(n_hypotheses, np.inf)

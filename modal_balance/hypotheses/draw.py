@@ -1,8 +1,8 @@
-"""Frozen hypotheses: an estimator's posterior samples as fixed functions of the input.
+"""Drawing hypotheses from an estimator, and freezing them.
 
-The only layer that knows skorch and scikit-learn. Whatever the estimator, drawing once gives an
-object whose ``predict_proba_samples(X)`` is a pure function of X: the pool, the reference pool and
-any part of them, in any order, are seen by the same hypotheses.
+Whatever the estimator, drawing once gives an object whose ``predict_proba_samples(X)`` is a pure
+function of X: the pool, the reference pool and any part of them, in any order, are seen by the same
+hypotheses.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -12,16 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
-from skorch import NeuralNet
 
-from ..arguments import RandomState
+from ..arguments import RandomState, as_random_state, check_integer, draw_seed
 from .dropout import DropoutHypotheses
-from .ensembles import Member, committee_members, ensemble_members, why_not
 from .joined import JoinedHypotheses, Part, SingleHypothesis
-from .masks import has_dropout
 from .protocol import GivenHypotheses, Hypotheses, TransformedHypotheses
-from .unwrapping import unwrap
+from .resolved import Resolved, resolve
 
 
 def draw_hypotheses(
@@ -46,7 +42,7 @@ def draw_hypotheses(
     n_samples : int
         Number of hypotheses, at least 1. Of more members a random subset is taken; of fewer, all.
         An object with ``predict_proba_samples`` is taken as it is.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Decides the draw.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
@@ -85,93 +81,81 @@ def draw_hypotheses(
     >>> draw_hypotheses(forest, 100).predict_proba_samples(X[:5]).shape
     torch.Size([50, 5, 3])
     """
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be at least 1, got {n_samples}.")
-    members = committee_members(estimator)
-    if members is not None:
-        return _draw_from_members(members, estimator, n_samples, random_state, verbose)
-    classifier, transforms = unwrap(estimator)
-    drawn = _draw(classifier, n_samples, random_state, verbose)
-    for transform in reversed(transforms):
+    resolved = resolve(estimator)
+    return draw_from(resolved, n_samples, random_state=random_state, verbose=verbose)
+
+
+def draw_from(
+    resolved: Resolved, n_samples: int, *, random_state: RandomState = None, verbose: int = 0
+) -> Hypotheses:
+    """Draw hypotheses as :func:`draw_hypotheses` does, from an estimator that was taken apart.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        The estimator or committee.
+    n_samples : int
+        Number of hypotheses, at least 1.
+    random_state : int, RandomState, Generator or None, default=None
+        Decides the draw.
+    verbose : int, default=0
+        1 or more: predictions show a progress bar.
+
+    Returns
+    -------
+    Hypotheses
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    resolved.check_has_hypotheses()
+    drawn = _draw(resolved, n_samples, as_random_state(random_state), verbose)
+    for transform in reversed(resolved.transforms):
         drawn = TransformedHypotheses(transform, drawn)
     return drawn
 
 
-def _draw(estimator: Any, n_samples: int, random_state: RandomState, verbose: int) -> Hypotheses:
-    if hasattr(estimator, "draw_hypotheses"):
-        drawn: Hypotheses = estimator.draw_hypotheses(
-            n_samples, random_state=random_state, verbose=verbose
-        )
+def _draw(
+    resolved: Resolved, n_samples: int, rng: np.random.RandomState, verbose: int
+) -> Hypotheses:
+    if resolved.members is not None:
+        return _draw_from_members(resolved, n_samples, rng, verbose)
+    classifier = resolved.classifier
+    if hasattr(classifier, "draw_hypotheses"):
+        drawn: Hypotheses = classifier.draw_hypotheses(n_samples, random_state=rng, verbose=verbose)
         return drawn
-    if hasattr(estimator, "predict_proba_samples"):
-        return GivenHypotheses(estimator)
-    if isinstance(estimator, NeuralNet):
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        return DropoutHypotheses(estimator, n_samples, seed, verbose=verbose)
-    members = ensemble_members(estimator)
-    if members is not None:
-        return _draw_from_members(members, estimator, n_samples, random_state, verbose)
-    reason = why_not(estimator)
-    raise TypeError(
-        f"It is not known how to draw hypotheses from a {type(estimator).__name__}. "
-        + (f"{reason} " if reason else "")
-        + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
-        "MCDropoutClassifier, a skorch classifier whose module has nn.Dropout layers, an object "
-        "with predict_proba_samples, or a Pipeline that ends in one of these."
-    )
+    if hasattr(classifier, "predict_proba_samples"):
+        return GivenHypotheses(classifier)
+    return DropoutHypotheses(classifier, n_samples, draw_seed(rng), verbose=verbose)
 
 
 def _draw_from_members(
-    members: list[Member],
-    ensemble: Any,
-    n_samples: int,
-    random_state: RandomState,
-    verbose: int,
+    resolved: Resolved, n_samples: int, rng: np.random.RandomState, verbose: int
 ) -> Hypotheses:
     """Make each member one hypothesis, or let it draw its share of n_samples."""
-    if len(members) < 2 and not any(_can_draw(member.estimator) for member in members):
+    members = list(resolved.members or ())
+    if len(members) < 2 and not any(member.resolved.can_draw for member in members):
         raise ValueError(
-            f"{type(ensemble).__name__} has {len(members)} member: a single hypothesis has nothing "
-            "to be compared with. Use at least 2 members."
+            f"{resolved.name} has {len(members)} member: a single hypothesis has nothing to be "
+            "compared with. Use at least 2 members."
         )
-    rng = check_random_state(random_state)
     complete = len(members) <= n_samples
     if not complete:
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]
-    drawing = [index for index, member in enumerate(members) if _can_draw(member.estimator)]
+    drawing = [index for index, member in enumerate(members) if member.resolved.can_draw]
     n_drawn = n_samples - (len(members) - len(drawing))
     parts = []
-    for index, (estimator, transform, labels) in enumerate(members):
-        hypotheses: Hypotheses = (
-            _share(estimator, n_drawn, drawing.index(index), len(drawing), rng, verbose)
-            if index in drawing
-            else SingleHypothesis(estimator)
-        )
-        classes = hypotheses.classes_
+    for index, (member, transform, labels) in enumerate(members):
+        if index in drawing:
+            # As even a split of what is to be drawn as possible.
+            place, n_places = drawing.index(index), len(drawing)
+            share = n_drawn // n_places + (place < n_drawn % n_places)
+            hypotheses = draw_from(member, share, random_state=rng, verbose=verbose)
+        else:
+            hypotheses = SingleHypothesis(member.estimator)
+        classes = getattr(hypotheses, "classes_", None)
         if labels is not None:  # the members of an ensemble know its classes by number
             classes = labels if classes is None else labels[np.asarray(classes).astype(int)]
         parts.append(Part(hypotheses, classes, transform))
     # Draws of one member must not all be compared with those of one other.
-    seed = int(rng.randint(np.iinfo(np.int32).max)) if drawing else None
+    seed = draw_seed(rng) if drawing else None
     return JoinedHypotheses(parts, complete=complete, seed=seed)
-
-
-def _share(
-    estimator: Any, n_samples: int, place: int, n_places: int, rng: Any, verbose: int
-) -> Hypotheses:
-    """Draw a member's share of n_samples, split as evenly as possible."""
-    share = n_samples // n_places + (place < n_samples % n_places)
-    return draw_hypotheses(estimator, share, random_state=rng, verbose=verbose)
-
-
-def _can_draw(estimator: Any) -> bool:
-    """Return whether a member of a committee is more than one hypothesis."""
-    classifier = unwrap(estimator).estimator
-    # A network without dropout has its own prediction to give, and that is all.
-    if isinstance(classifier, NeuralNet):
-        return has_dropout(classifier.module_)
-    net = getattr(classifier, "net_", None)
-    if isinstance(net, NeuralNet) and getattr(classifier, "posterior", None) == "dropout":
-        return has_dropout(net.module_)
-    return hasattr(classifier, "draw_hypotheses") or hasattr(classifier, "predict_proba_samples")

@@ -26,7 +26,7 @@ from ..sklearn_compat import ALLOW_NAN, validate_data
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 ENSEMBLES = (*FORESTS, BaggingClassifier, VotingClassifier)
-WHY_NOT: tuple[tuple[tuple[type, ...], str], ...] = (
+REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     (
         (GradientBoostingClassifier, HistGradientBoostingClassifier, AdaBoostClassifier),
         "Its stages are partial sums of one model, each fitted to what the ones before it got "
@@ -77,7 +77,7 @@ def committee_members(learner: Any) -> list[Member] | None:
         learners = learner.learner_list
     if learners is None:
         return None
-    return [Member(m.estimator if hasattr(m, "query_strategy") else m) for m in learners]
+    return [Member(member) for member in learners]
 
 
 def ensemble_members(estimator: Any) -> list[Member] | None:
@@ -159,7 +159,7 @@ def out_of_bag_error(estimator: Any) -> float | None:
     return 1.0 - float(estimator.oob_score_)
 
 
-def why_not(estimator: Any) -> str:
+def refusal_reason(estimator: Any) -> str:
     """Return why an ensemble's members are no hypotheses, or an empty string.
 
     Parameters
@@ -174,11 +174,11 @@ def why_not(estimator: Any) -> str:
     Examples
     --------
     >>> from sklearn.ensemble import AdaBoostClassifier
-    >>> from modal_balance.hypotheses.ensembles import why_not
-    >>> why_not(AdaBoostClassifier())[:40]
+    >>> from modal_balance.hypotheses.ensembles import refusal_reason
+    >>> refusal_reason(AdaBoostClassifier())[:40]
     'Its stages are partial sums of one model'
     """
-    reasons = [reason for types, reason in WHY_NOT if isinstance(estimator, types)]
+    reasons = [reason for types, reason in REFUSAL_REASONS if isinstance(estimator, types)]
     return reasons[0] if reasons else ""
 
 

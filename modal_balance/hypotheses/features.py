@@ -89,15 +89,32 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     (torch.Size([150, 32]), torch.Size([150, 3]))
     """
     unwrapped = unwrap(estimator)
-    estimator, X = unwrapped.estimator, unwrapped.transform(X)
-    if hasattr(estimator, "to_inputs"):
-        check_is_fitted(estimator)
-        return _features_of_net(estimator.net_, estimator.to_inputs(X))
-    if isinstance(estimator, NeuralNet):
-        estimator.check_is_fitted()
-        return _features_of_net(_uncompiled(estimator), X)
+    return network_features(unwrapped.estimator, unwrapped.transform(X))
+
+
+def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
+    """Return :func:`last_layer_features` of a classifier that nothing is wrapped around.
+
+    Parameters
+    ----------
+    classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
+        Fitted.
+    X : array-like
+        n rows of whatever the classifier takes.
+
+    Returns
+    -------
+    features : Tensor of shape (n, D)
+    proba : Tensor of shape (n, C)
+    """
+    if hasattr(classifier, "to_inputs"):
+        check_is_fitted(classifier)
+        return _features_of_net(classifier.net_, classifier.to_inputs(X))
+    if isinstance(classifier, NeuralNet):
+        classifier.check_is_fitted()
+        return _features_of_net(_uncompiled(classifier), X)
     raise TypeError(
-        f"A {type(estimator).__name__} has no network to take features from. Use "
+        f"A {type(classifier).__name__} has no network to take features from. Use "
         "MCDropoutClassifier, a skorch classifier, or a Pipeline that ends in one of these."
     )
 

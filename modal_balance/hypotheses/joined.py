@@ -102,7 +102,7 @@ class JoinedHypotheses:
     parts : sequence of Part
         The sets.
     complete : bool, default=True
-        Whether the parts are all there are.
+        Whether the parts are the complete set.
     seed : int or None, default=None
         Shuffle the hypotheses, so that those of one part are not all neighbours.
 
@@ -111,7 +111,7 @@ class JoinedHypotheses:
     classes_ : ndarray of shape (C,) or None
         The union of the classes. None: the labels are 0..C-1.
     complete : bool
-        Whether the parts are all there are, and are complete themselves.
+        Whether the parts are the complete set, and each is complete itself.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a skorch net is given: batches of tensors, checked, from whatever input it takes.
+"""Inputs of a skorch net: checked batches of tensors, from any data that the net takes.
 
 n: rows
 """

@@ -1,4 +1,4 @@
-"""What frozen hypotheses are, and sets of them that wrap others.
+"""The protocol of frozen hypotheses, and sets of them that wrap others.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -28,8 +28,8 @@ class Hypotheses(Protocol):
     classes_ : ndarray of shape (C,) or None
         Labels of the columns. None: the labels are 0..C-1.
     complete : bool, optional
-        Whether the set is all there is, such as the trees of a forest, and not a sample of a
-        larger posterior. Missing: of what ``draw_hypotheses`` returns, False.
+        Whether the set is complete, such as the trees of a forest, and not a sample of a larger
+        posterior. Missing: of what ``draw_hypotheses`` returns, False.
     validation_error_ : float, optional
         Share of wrong predictions on data held out. Gives tau where nothing else does.
 
@@ -81,7 +81,7 @@ class TransformedHypotheses:
     def __init__(self, transform: Callable[[Any], Any], hypotheses: Hypotheses) -> None:
         self.transform = transform
         self.hypotheses = hypotheses
-        self.classes_ = hypotheses.classes_
+        self.classes_ = getattr(hypotheses, "classes_", None)
         self.complete: bool = getattr(hypotheses, "complete", False)
 
     def predict_proba_samples(self, X: Any) -> Tensor:

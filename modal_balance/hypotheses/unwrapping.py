@@ -1,4 +1,4 @@
-"""What is inside pipelines, searches and frozen estimators: the classifier, and the way to it."""
+"""The classifier inside pipelines, searches and frozen estimators, and the way to it."""
 
 from __future__ import annotations
 

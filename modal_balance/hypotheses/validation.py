@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from skorch import NeuralNet
 
-from .ensembles import committee_members, ensemble_members, out_of_bag_error
+from .ensembles import out_of_bag_error
 from .protocol import Hypotheses
-from .unwrapping import unwrap
+from .resolved import Resolved, resolve
 
 
 def validation_error(estimator: Any) -> float | None:
@@ -38,21 +38,34 @@ def validation_error(estimator: Any) -> float | None:
     >>> validation_error(clf) == clf.validation_error_
     True
     """
-    members = committee_members(estimator)
-    if members is None:
-        estimator = unwrap(estimator).estimator
-        error = getattr(estimator, "validation_error_", None)
-        if error is None and isinstance(estimator, NeuralNet):
+    return validation_error_of(resolve(estimator))
+
+
+def validation_error_of(resolved: Resolved) -> float | None:
+    """Return :func:`validation_error` of an estimator that was taken apart.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        The estimator or committee.
+
+    Returns
+    -------
+    float or None
+    """
+    if not resolved.is_committee:
+        classifier = resolved.classifier
+        error = getattr(classifier, "validation_error_", None)
+        if error is None and isinstance(classifier, NeuralNet):
             # Training that goes on (partial_fit) appends to the history of the fits before it.
-            epochs = estimator.history[-estimator.max_epochs :]
+            epochs = classifier.history[-classifier.max_epochs :]
             accuracies = [epoch["valid_acc"] for epoch in epochs if "valid_acc" in epoch]
             error = 1 - max(accuracies) if accuracies else None
         if error is None:
-            error = out_of_bag_error(estimator)
+            error = out_of_bag_error(classifier)
         if error is not None:
             return float(error)
-        members = ensemble_members(estimator) or []
-    errors = [validation_error(member.estimator) for member in members]
+    errors = [validation_error_of(member.resolved) for member in resolved.members or ()]
     known = [error for error in errors if error is not None]
     return float(np.mean(known)) if known and len(known) == len(errors) else None
 
@@ -92,7 +105,8 @@ def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float
     """
     mean = hypotheses.predict_proba_samples(X_val).mean(0).cpu().numpy()  # (m, C)
     labels = np.asarray(y_val).reshape(-1)
-    classes = np.arange(mean.shape[1]) if hypotheses.classes_ is None else hypotheses.classes_
+    known = getattr(hypotheses, "classes_", None)
+    classes = np.arange(mean.shape[1]) if known is None else known
     if len(labels) != len(mean):
         raise ValueError(f"X_val has {len(mean)} rows but y_val has {len(labels)} labels.")
     if not np.isin(labels, classes).any():

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arguments import kind_of
 from .finite import cell_sums, check_noise_free, check_table
 
 # score(proba, cells, prior) -> (N,)
@@ -257,10 +258,7 @@ def _next_query(
 
 def _check_labels(labels: Tensor, n_points: int, n_classes: int) -> None:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        kind = (
-            f"a tensor of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
-        )
-        raise TypeError(f"labels must be an int64 torch tensor, got {kind}.")
+        raise TypeError(f"labels must be an int64 torch tensor, got {kind_of(labels)}.")
     if labels.shape != (n_points,):
         raise ValueError(
             f"labels must have the shape ({n_points},), one answer for each point, got "

@@ -26,12 +26,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ..acquisition.arguments import check_edges, check_weights
 from ..acquisition.probabilities import check_probabilities
-from ..arguments import RandomState
+from ..arguments import RandomState, as_random_state
 
 MAX_CONFIGURATIONS = 1_000_000
 
@@ -160,7 +159,7 @@ def eq5_delta(
         are drawn.
     n_configurations : int, default=10_000
         M, how many configurations y_1:b-1 to draw. The error falls as 1 / sqrt(M).
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Draws the configurations.
 
     Returns
@@ -195,7 +194,7 @@ def eq5_delta(
 
 def _draw_labels(proba: Tensor, n_configurations: int, random_state: RandomState) -> Tensor:
     """Draw from the joint distribution of the labels of all points of ``proba``: (M, N)."""
-    seed = check_random_state(random_state).randint(2**31 - 1)
+    seed = as_random_state(random_state).randint(2**31 - 1)
     generator = torch.Generator(device=proba.device).manual_seed(int(seed))
     n_hypotheses, n_points, n_classes = proba.shape
     drawn = torch.randint(

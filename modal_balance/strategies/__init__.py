@@ -1,11 +1,11 @@
-"""Query strategies with modAL's signature. The only layer that knows modAL."""
+"""Query strategies with modAL's signature ``(learner, X_pool, n_instances)``."""
 
 from .balance import balance_partition_query, balance_query
-from .coverage import QueryReport
 from .information import bald_query, batchbald_query, epig_query
 from .last_layer import badge_query, coreset_query
 from .power import power_balance_query, power_bald_query
 from .random import random_query
+from .report import QueryReport
 from .uncertainty import entropy_query, margin_query, mean_std_query, variation_ratio_query
 
 __all__ = [

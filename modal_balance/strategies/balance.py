@@ -1,28 +1,18 @@
 """Batch-BALanCe, with edges between pairs of hypotheses or between the cells of a partition.
 
-K: pairs    E: edges
+S: hypotheses    N: points of the pool    P: pairs    E: edges
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from ..acquisition.arguments import check_cover_tolerance
 from ..arguments import RandomState, check_integer
 from ..equivalence.pairs import edges_beyond, random_edges
 from ..equivalence.partition import farthest_first_cells, partition_edges
-from .coverage import (
-    Pairing,
-    QueryReport,
-    check_cover_tolerance,
-    check_pairing,
-    checked_max_edges,
-    cover,
-    pairs_of,
-    pending_rows,
-    sample,
-)
-from .query import Query
+from .coverage import Pairing, check_pairing, pairs_of, predict_samples, select_batch
+from .query import Callback, Query
 
 
 def balance_query(
@@ -30,8 +20,8 @@ def balance_query(
     X_pool: Any,
     n_instances: int = 1,
     *,
-    n_pairs: int = 50,
-    pairing: Pairing | None = None,
+    n_samples: int = 100,
+    pairing: Pairing = "auto",
     max_edges: int | None = None,
     tau: float | None = None,
     anneal: float = 0.25,
@@ -42,72 +32,74 @@ def balance_query(
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
-    report: Callable[[QueryReport], object] | None = None,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points to label by Batch-BALanCe.
 
     Hypotheses are drawn from the learner's posterior, or are the members of an ensemble or a
-    committee, and compared on the reference pool. Pairs that differ on more than a share tau of it
-    lie in different equivalence classes and become edges; the batch is the one whose labels best
-    tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
+    committee, and compared on the reference pool. Pairs that differ on more than a share tau of
+    it lie in different equivalence classes and become edges. The batch is the one whose labels
+    best tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
     objective.
 
-    tau is, in this order: ``tau``; ``anneal`` times the error on ``X_val, y_val``; ``anneal``
-    times the estimator's own validation error from its last fit: out of bag for a forest, the mean
-    of the members' for a committee.
+    The estimator's own validation error, where tau is taken from it, is that of the last fit:
+    on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        Its estimator is a :class:`~modal_balance.MCDropoutClassifier`, a skorch classifier whose
-        module has ``nn.Dropout*`` layers, a scikit-learn forest, BaggingClassifier or
-        VotingClassifier, an object with ``predict_proba_samples``, or a Pipeline or a search over
-        one of these. The members of a Committee may be any classifiers. See
-        :func:`~modal_balance.draw_hypotheses`.
-    X_pool : array, tensor, dict of arrays, DataFrame or CSR matrix with N rows
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
-    n_pairs : int, default=50
-        K: 2K hypotheses are drawn. Of an ensemble or a committee with fewer members, all are used.
-    pairing : {"disjoint", "all"} or None, default=None
-        Compare the K disjoint pairs of the 2K hypotheses, as in the paper, or all K (2K - 1).
-        The predictions needed are the same; all pairs vary less, and selection takes longer.
-        Of an odd number, disjoint pairs leave the last hypothesis out. None: disjoint pairs of
-        hypotheses that were drawn, all pairs where they are all there are: 2K trees of a forest or
-        fewer, or the members of a committee without dropout.
+    n_samples : int, default=100
+        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
+        all are used.
+    pairing : {"auto", "disjoint", "ring", "all"}, default="auto"
+        Which hypotheses to compare. "disjoint": each with one other, as in the paper.
+        "ring": each with the next of them. "all": each with every other. The predictions
+        needed are the same; more pairs make the scores vary less and selection slower.
+        "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
+        that are the complete set, such as the trees of a forest.
     max_edges : int or None, default=None
-        Keep at most so many edges, a random subset of them. None: keep all.
+        Largest number of edges; of more, a random subset is kept. None: no limit.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class.
+        Radius of an equivalence class: the share of the reference pool on which two
+        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
+        y_val``, or else ``anneal`` times the estimator's own validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight under which a further cover begins, see
-        :func:`~modal_balance.balance_batch`. 0 gives the paper's objective to the end.
-    X_val : array-like with M rows, optional
-        Labelled validation data, for tau.
+        Share of the edge weight below which a further cover begins, see
+        :func:`~modal_balance.balance_batch`. 0 follows the paper's objective to the end.
+    X_val : like X_pool with M rows, optional
+        Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
-        Their labels.
+        Labels of ``X_val``.
     X_reference : like X_pool, optional
         Points on which hypotheses are compared. Default: the pool.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of X_pool. The batch does not ask again for
-        what they will tell.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
-    report : callable or None, default=None
-        Called with the :class:`QueryReport` of the query, for instance a list's ``append``.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order of choice: rows, never DataFrame labels.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
     gains : ndarray of shape (n_instances,), float64
-        What each adds to the objective. Left out for learners of modAL 0.4.1, whose strategies
-        return indices alone.
+        What each adds to the objective. Left out for learners of modAL 0.4.1, whose
+        strategies return indices alone.
 
     Raises
     ------
@@ -121,8 +113,8 @@ def balance_query(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
-    Class Annealing*, ICLR 2023, Eq. 2-4.
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
+    Equivalence Class Annealing*, ICLR 2023, Eq. 2-4, Algorithms 1 and 2.
 
     Examples
     --------
@@ -134,18 +126,25 @@ def balance_query(
     >>> indices.shape, gains.shape
     ((3,), (3,))
     """
-    n_pairs = check_integer(n_pairs, "n_pairs", 1)
-    max_edges = checked_max_edges(max_edges)
+    n_samples = check_integer(n_samples, "n_samples", 2)
+    max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
     check_cover_tolerance(cover_tolerance)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    pending = pending_rows(query, X_pending)
-    samples = sample(query, 2 * n_pairs, tau, anneal, X_val, y_val, X_reference, pending)
-    pairs = pairs_of(samples, pairing)
-    edges, weights = edges_beyond(samples.reference_votes, pairs, samples.tau)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
+    pairs = pairs_of(len(predictions.proba), predictions.complete, pairing)
+    edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
-    return cover(query, samples, len(pairs), edges, weights, cover_tolerance, report)
+    return select_batch(query, predictions, len(pairs), edges, weights, cover_tolerance)
 
 
 def balance_partition_query(
@@ -154,62 +153,72 @@ def balance_partition_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    max_edges: int | None = None,
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
-    max_edges: int | None = None,
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
-    report: Callable[[QueryReport], object] | None = None,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points to label by BALanCe-Partition.
 
-    The equivalence classes are built explicitly, by a farthest-first traversal of the hypotheses
-    with radius tau; every pair of hypotheses in different classes is an edge.
+    The equivalence classes are built explicitly, by a farthest-first traversal of the
+    hypotheses with radius tau; every pair of hypotheses in different classes is an edge.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses, at least 2. Of an ensemble with fewer members, all are used.
+        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
+        all are used.
+    max_edges : int or None, default=None
+        Largest number of edges; of more, a random subset is kept. None: no limit.
     tau : float in [0, 1] or None, default=None
-        Radius of a cell of the partition. None: see :func:`balance_query`.
+        Radius of an equivalence class: the share of the reference pool on which two
+        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
+        y_val``, or else ``anneal`` times the estimator's own validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight under which a further cover begins.
-    max_edges : int or None, default=None
-        Keep at most so many edges, a random subset of them. None: keep all.
-    X_val : array-like with M rows, optional
-        Labelled validation data, for tau.
+        Share of the edge weight below which a further cover begins, see
+        :func:`~modal_balance.balance_batch`. 0 follows the paper's objective to the end.
+    X_val : like X_pool with M rows, optional
+        Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
-        Their labels.
+        Labels of ``X_val``.
     X_reference : like X_pool, optional
         Points on which hypotheses are compared. Default: the pool.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of X_pool.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
-    report : callable or None, default=None
-        Called with the :class:`QueryReport` of the query.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order of choice.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
     gains : ndarray of shape (n_instances,), float64
-        What each adds to the objective. Left out for learners of modAL 0.4.1.
+        What each adds to the objective. Left out for learners of modAL 0.4.1, whose
+        strategies return indices alone.
 
     Raises
     ------
@@ -223,7 +232,9 @@ def balance_partition_query(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, ICLR 2023, appendix B.3.
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
+    Equivalence Class Annealing*, ICLR 2023, appendix B.3.
+
     Gonzalez, *Clustering to minimize the maximum intercluster distance*, 1985.
 
     Examples
@@ -232,21 +243,28 @@ def balance_partition_query(
     >>> from modal_balance import MCDropoutClassifier, balance_partition_query
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
-    >>> indices, scores = balance_partition_query(clf, X, n_instances=3, tau=0.01, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices, gains = balance_partition_query(clf, X, n_instances=3, tau=0.01, random_state=0)
+    >>> indices.shape, gains.shape
+    ((3,), (3,))
     """
     n_samples = check_integer(n_samples, "n_samples", 2)
-    max_edges = checked_max_edges(max_edges)
+    max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_cover_tolerance(cover_tolerance)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    pending = pending_rows(query, X_pending)
-    samples = sample(query, n_samples, tau, anneal, X_val, y_val, X_reference, pending)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
     cells, _ = farthest_first_cells(
-        samples.reference_votes, samples.tau, random_state=query.random_state
+        predictions.reference_votes, predictions.tau, random_state=query.random_state
     )
     edges, weights = partition_edges(cells)
     n_pairs = len(cells) * (len(cells) - 1) // 2
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
-    return cover(query, samples, n_pairs, edges, weights, cover_tolerance, report)
+    return select_batch(query, predictions, n_pairs, edges, weights, cover_tolerance)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..acquisition.bald import bald_scores
-from ..acquisition.batchbald import batchbald_batch
+from ..acquisition.batchbald import iter_batchbald_batch
 from ..acquisition.epig import epig_scores
+from ..acquisition.greedy import as_tensors
 from ..acquisition.top import top_batch
 from ..arguments import RandomState, check_integer
-from .query import Query
-from .uncertainty import top_query
+from .coverage import with_progress
+from .query import Callback, Query
+from .uncertainty import query_top_scores
 
 
 def bald_query(
@@ -22,32 +24,44 @@ def bald_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose labels tell most about the hypotheses, one by one.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        Mutual information of label and hypothesis, in nats. Left out for learners of modAL 0.4.1.
+        Mutual information of label and hypothesis, in nats. Left out for learners of modAL
+        0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -66,10 +80,19 @@ def bald_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = bald_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    return top_query(bald_scores, learner, X_pool, n_instances, n_samples, random_state, verbose)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    return query_top_scores(query, bald_scores, n_samples)
 
 
 def batchbald_query(
@@ -79,36 +102,48 @@ def batchbald_query(
     *,
     n_samples: int = 100,
     max_configurations: int = 10_000,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose labels together tell most about the hypotheses.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
     max_configurations : int, default=10000
-        Number of label configurations of the points chosen so far that are looked at. Up to it
-        the gains are exact, beyond it estimates from sampled configurations.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Largest number of label configurations of the points chosen so far. Up to it the
+        gains are exact, beyond it estimates from sampled configurations.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order of choice.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
     gains : ndarray of shape (n_instances,), float64
-        What each adds to the joint mutual information, in nats.
-        Left out for learners of modAL 0.4.1.
+        What each adds to the joint mutual information, in nats. Left out for learners of
+        modAL 0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -130,21 +165,30 @@ def batchbald_query(
     >>> from modal_balance import MCDropoutClassifier, batchbald_query
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
-    >>> indices, scores = batchbald_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices, gains = batchbald_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape, gains.shape
+    ((3,), (3,))
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     max_configurations = check_integer(max_configurations, "max_configurations", 1)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    return query.result(
-        *batchbald_batch(
-            query.sample_proba(n_samples),
-            query.n_instances,
-            max_configurations=max_configurations,
-            random_state=query.random_state,
-        )
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
     )
+    proba, pending = query.predict_pool(n_samples)
+    picks = iter_batchbald_batch(
+        proba,
+        query.n_instances,
+        pending=pending,
+        max_configurations=max_configurations,
+        random_state=query.random_state,
+    )
+    return query.result(*as_tensors(with_progress(picks, query)))
 
 
 def epig_query(
@@ -155,37 +199,49 @@ def epig_query(
     n_samples: int = 100,
     X_target: Any = None,
     n_targets: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose labels tell most about the predictions at target points.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
     X_target : like X_pool, optional
-        Points from the distribution on which the model will be used. Default: a random sample of
-        the pool.
+        Points from the distribution on which the model will be used. Default: a random
+        sample of the pool.
     n_targets : int, default=100
         Size M of that sample, at least 1; a smaller pool is taken whole.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        Expected predictive information gain, in nats. Left out for learners of modAL 0.4.1.
+        Expected predictive information gain, in nats. Left out for learners of modAL 0.4.1,
+        whose strategies return indices alone.
 
     Raises
     ------
@@ -194,8 +250,8 @@ def epig_query(
 
     References
     ----------
-    Bickford Smith et al., *Prediction-oriented Bayesian active learning*, AISTATS 2023,
-    arXiv 2304.08151.
+    Bickford Smith et al., *Prediction-oriented Bayesian active learning*, AISTATS 2023, arXiv
+    2304.08151.
 
     Examples
     --------
@@ -204,19 +260,27 @@ def epig_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = epig_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     n_targets = check_integer(n_targets, "n_targets", 1)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
     X_target = query.other_rows(X_target, "X_target")
     hypotheses = query.draw(n_samples)
-    proba = hypotheses.predict_proba_samples(query.X_pool)  # (S, N, C)
+    proba = query.predict(hypotheses, query.X_pool)  # (S, N, C)
     if X_target is None:
         targets = query.random_state.permutation(proba.shape[1])[:n_targets]
         proba_target = proba[:, targets]  # (S, M, C)
     else:
-        proba_target = hypotheses.predict_proba_samples(X_target)
+        proba_target = query.predict(hypotheses, X_target)
     scores = epig_scores(proba, proba_target)  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

@@ -6,86 +6,53 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_regressor
+import torch
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import assert_all_finite
-from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from ..arguments import n_rows
-from ..hypotheses.ensembles import committee_members
-from ..hypotheses.unwrapping import unwrap
+from ..hypotheses.resolved import Resolved
 from ..sklearn_compat import get_tags
 
 
-def check_estimator_is_ready(estimator: Any) -> None:
-    """Raise unless ``estimator`` is a fitted classifier of at least two classes.
+def check_has_classes(resolved: Resolved) -> None:
+    """Raise unless a learner knows at least two classes, as far as it says which it knows.
 
     Parameters
     ----------
-    estimator : estimator or committee
-        Any estimator. Of a committee, each member is checked, and the classes of all count.
+    resolved : Resolved
+        The estimator, or the committee, of which the classes of all members count.
 
     Raises
     ------
-    TypeError
-        If it is a regressor, or no estimator at all.
-    NotFittedError
-        If it has not been fitted; also a ValueError.
     ValueError
-        If it knows a single class, or a committee is empty.
+        If it knows a single class.
 
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from modal_balance.strategies.inputs import check_estimator_is_ready
-    >>> check_estimator_is_ready(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    >>> from modal_balance.hypotheses.resolved import resolve
+    >>> from modal_balance.strategies.inputs import check_has_classes
+    >>> check_has_classes(resolve(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
     """
-    members = committee_members(estimator)
-    if members is not None and not members:
-        raise ValueError(f"{type(estimator).__name__} is empty. Pass fitted classifiers in it.")
     known: list[Any] = []
-    for member in [estimator] if members is None else [m.estimator for m in members]:
-        _check_is_fitted_classifier(member)
-        classes = _known_classes(member)
+    for voter in resolved.voters:
+        # The classes_ of a skorch net are the labels it was last shown, not its columns.
+        is_net = isinstance(voter.classifier, NeuralNet)
+        classes = None if is_net else getattr(voter.classifier, "classes_", None)
         if classes is None:
             return
         known += [label for label in classes if label not in known]
     if len(known) < 2:
         raise ValueError(
-            f"This {type(estimator).__name__} knows a single class, {known[0]!r}: there is nothing "
-            "to tell apart. Label points of another class first, or declare the classes."
+            f"This {resolved.name} knows a single class, {known[0]!r}: there is nothing to tell "
+            "apart. Label points of another class first, or declare the classes."
         )
 
 
-def _check_is_fitted_classifier(estimator: Any) -> None:
-    name = type(estimator).__name__
-    classifier = unwrap(estimator).estimator
-    is_given = hasattr(classifier, "predict_proba_samples")
-    if is_given and not hasattr(classifier, "__sklearn_is_fitted__"):
-        return  # used as it is, whatever else it can do
-    if not hasattr(estimator, "fit"):
-        raise TypeError(f"learner must be a modAL learner or a fitted estimator, got a {name}.")
-    if is_regressor(estimator):
-        raise TypeError(f"{name} is a regressor. BALanCe compares class votes: pass a classifier.")
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError as error:
-        raise NotFittedError(
-            f"This {name} has not been fitted, so it has no posterior to query with. Fit it on "
-            "the labels at hand, or give the learner X_training and y_training."
-        ) from error
-
-
-def _known_classes(estimator: Any) -> Any:
-    """Return the labels of a classifier, None where they are not known."""
-    classifier = unwrap(estimator).estimator
-    # The classes_ of a skorch net are the labels it was last shown, not the columns it predicts.
-    return None if isinstance(classifier, NeuralNet) else getattr(classifier, "classes_", None)
-
-
-def check_rows(X: Any, name: str, estimator: Any) -> Any:
+def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
     """Return X, lists as an array, or raise unless the estimator can take its rows.
 
     Parameters
@@ -94,8 +61,8 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
         Rows for the estimator.
     name : str
         What error messages call X.
-    estimator : estimator or committee
-        Fitted. All members of a committee must take the rows.
+    resolved : Resolved
+        What is to take the rows. All members of a committee must.
 
     Returns
     -------
@@ -104,7 +71,7 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
     Raises
     ------
     TypeError
-        If X is a tuple.
+        If X is a tuple, or no data at all.
     ValueError
         If there are no rows, the number of features is not the estimator's, or floating-point
         data hold NaN or infinity and the estimator takes none. What a pipeline does with its
@@ -114,8 +81,9 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> from modal_balance.strategies.inputs import check_rows
-    >>> clf = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    >>> check_rows([[3.0], [4.0]], "X_pool", clf).shape
+    >>> from modal_balance.hypotheses.resolved import resolve
+    >>> resolved = resolve(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    >>> check_rows([[3.0], [4.0]], "X_pool", resolved).shape
     (2, 1)
     """
     if isinstance(X, tuple):
@@ -124,39 +92,61 @@ def check_rows(X: Any, name: str, estimator: Any) -> Any:
             "dict from the names of the module's arguments to arrays."
         )
     if isinstance(X, list):
-        X = _as_array(X)
-    if X is None or n_rows(X) == 0:
+        X = _as_array(X, name)
+    if X is None:
         raise ValueError(f"{name} is empty. Pass at least one row.")
-    members = committee_members(estimator)
-    for member in [estimator] if members is None else [m.estimator for m in members]:
-        classifier, transforms = unwrap(member)
-        if transforms or hasattr(classifier, "predict_proba_samples"):
+    if not (hasattr(X, "shape") or hasattr(X, "__len__")) or isinstance(X, str):
+        raise TypeError(
+            f"{name} must be an array, tensor, DataFrame, sparse matrix, list or dict of arrays, "
+            f"got {X!r}."
+        )
+    if len(getattr(X, "shape", (1,))) == 0:
+        raise ValueError(f"{name} is a single number. Pass at least one row.")
+    if n_rows(X) == 0:
+        raise ValueError(f"{name} is empty. Pass at least one row.")
+    if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:
+        X = X.float()  # NumPy, and with it scikit-learn, does not know bfloat16
+    for voter in resolved.voters:
+        classifier = voter.classifier
+        if voter.transforms or hasattr(classifier, "predict_proba_samples"):
             continue
         expected = getattr(classifier, "n_features_in_", None)
         shape: tuple[int, ...] = getattr(X, "shape", ())
+        takes_more_axes = getattr(classifier, "module", None) is not None
+        if expected is not None and len(shape) != 2 and not hasattr(X, "iloc"):
+            if shape and (len(shape) == 1 or not takes_more_axes):
+                raise ValueError(
+                    f"{name} has the shape {shape} but {type(classifier).__name__} takes rows of "
+                    f"{expected} features. Pass an array of shape (rows, {expected})."
+                )
         if expected is not None and len(shape) > 1 and shape[1] != expected:
             raise ValueError(
                 f"{name} has {shape[1]} features but {type(classifier).__name__} was fitted with "
                 f"{expected}. Pass the same columns as in fit."
             )
-        if not _takes_missing_values(classifier):
+        if not _takes_missing_values(voter):
             for part in X.values() if isinstance(X, Mapping) else [X]:
                 _check_finite(part, name)
     return X
 
 
-def _as_array(X: list[Any]) -> np.ndarray:
+def _as_array(X: list[Any], name: str) -> np.ndarray:
     """Return a list as an array in which numbers beside words stay numbers."""
-    array = np.asarray(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is a list of rows of different lengths. Pass rows of one length."
+        ) from error
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
 
 
-def _takes_missing_values(estimator: Any) -> bool:
-    classifier, transforms = unwrap(estimator)
-    if transforms:
+def _takes_missing_values(resolved: Resolved) -> bool:
+    classifier = resolved.classifier
+    if resolved.transforms:
         return True
     if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
-        return all(_takes_missing_values(member) for member in classifier.estimators_)
+        return all(_takes_missing_values(member.resolved) for member in resolved.members or ())
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
 
 

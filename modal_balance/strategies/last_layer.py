@@ -1,16 +1,17 @@
-"""Strategies that look at the network's last layer, and random selection.
+"""Strategies that look at a network's last layer.
 
-N: points of the pool    C: classes    D: features
+N: points of the pool    M: points out for annotation    C: classes    D: features
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from ..acquisition.diversity import badge_batch, coreset_batch
 from ..arguments import RandomState
-from ..hypotheses.features import last_layer_features
-from .query import Query
+from .query import Callback, Query
 
 
 def badge_query(
@@ -18,31 +19,44 @@ def badge_query(
     X_pool: Any,
     n_instances: int = 1,
     *,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose points of large and diverse loss gradients (BADGE).
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+        The learner to query for. Its classifier is a
+        :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
+        last step of a pipeline.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
-    random_state : int, RandomState instance or None, default=None
-        Decides the draws. With None, NumPy's global state is used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        Without effect: there is nothing to wait for.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order of choice.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
     scores : ndarray of shape (n_instances,), float64
-        Distance of each gradient from the nearest chosen before it; of the first, its length.
-        Left out for learners of modAL 0.4.1.
+        Distance of each gradient from the nearest pending or chosen one; of the first of
+        all, its length. Left out for learners of modAL 0.4.1, whose strategies return
+        indices alone.
 
     Raises
     ------
@@ -61,13 +75,31 @@ def badge_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = badge_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    features, proba = last_layer_features(query.estimator, query.X_pool)  # (N, D), (N, C)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    features, proba = query.features(query.X_pool)  # (N, D), (N, C)
+    pending, proba_pending = (
+        (None, None) if query.X_pending is None else query.features(query.X_pending)
+    )  # (M, D), (M, C)
     return query.result(
-        *badge_batch(features, proba, query.n_instances, random_state=query.random_state)
+        *badge_batch(
+            features,
+            proba,
+            query.n_instances,
+            pending_features=pending,
+            pending_proba=proba_pending,
+            random_state=query.random_state,
+        )
     )
 
 
@@ -77,33 +109,46 @@ def coreset_query(
     n_instances: int = 1,
     *,
     X_labelled: Any = None,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points that are furthest from all labelled and chosen ones (core-set).
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+        The learner to query for. Its classifier is a
+        :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
+        last step of a pipeline.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
-    random_state : int, RandomState instance or None, default=None
-        Breaks ties. With None, NumPy's global state is used.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has
+        none.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        Without effect: there is nothing to wait for.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order of choice.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
     distances : ndarray of shape (n_instances,), float64
-        Distance of each from the nearest labelled or chosen point.
-        Left out for learners of modAL 0.4.1.
+        Distance of each from the nearest labelled, pending or chosen point. Left out for
+        learners of modAL 0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -121,23 +166,29 @@ def coreset_query(
     >>> from modal_balance import MCDropoutClassifier, coreset_query
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
-    >>> indices, scores = coreset_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices, distances = coreset_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape, distances.shape
+    ((3,), (3,))
     """
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
     if X_labelled is None:
         X_labelled = getattr(learner, "X_training", None)
     X_labelled = query.other_rows(X_labelled, "X_labelled")
-    features, _ = last_layer_features(query.estimator, query.X_pool)  # (N, D)
-    labelled = None
-    if X_labelled is not None:
-        labelled, _ = last_layer_features(query.estimator, X_labelled)
+    features, _ = query.features(query.X_pool)  # (N, D)
+    known = [query.features(X)[0] for X in (X_labelled, query.X_pending) if X is not None]
     return query.result(
         *coreset_batch(
             features,
             query.n_instances,
-            labelled_features=labelled,
+            labelled_features=torch.cat(known) if known else None,
             random_state=query.random_state,
         )
     )

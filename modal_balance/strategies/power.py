@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..acquisition.balance import balance_scores, warn_of_random_picks
-from ..acquisition.bald import bald_scores
+from ..acquisition.batchbald import conditional_bald_scores
 from ..acquisition.top import check_coldness, power_batch
 from ..arguments import RandomState, check_integer
 from ..equivalence.pairs import edges_beyond
-from .coverage import Pairing, check_pairing, pairs_of, sample
-from .query import Query
+from .coverage import Pairing, check_pairing, pairs_of, predict_samples
+from .query import Callback, Query
 
 
 def power_balance_query(
@@ -21,54 +21,74 @@ def power_balance_query(
     X_pool: Any,
     n_instances: int = 1,
     *,
-    n_pairs: int = 50,
-    pairing: Pairing | None = None,
+    n_samples: int = 100,
+    pairing: Pairing = "auto",
     coldness: float = 1.0,
     tau: float | None = None,
     anneal: float = 0.25,
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALanCe scores.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
-    n_pairs : int, default=50
-        K: 2K hypotheses are drawn.
-    pairing : {"disjoint", "all"} or None, default=None
-        Which pairs of them to compare, see :func:`balance_query`.
+    n_samples : int, default=100
+        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
+        all are used.
+    pairing : {"auto", "disjoint", "ring", "all"}, default="auto"
+        Which hypotheses to compare. "disjoint": each with one other, as in the paper.
+        "ring": each with the next of them. "all": each with every other. The predictions
+        needed are the same; more pairs make the scores vary less and selection slower.
+        "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
+        that are the complete set, such as the trees of a forest.
     coldness : float, default=1.0
-        Power of the scores, >= 0. 0: uniform; as it grows, the points of the highest scores.
+        Power of the scores, >= 0. 0 draws uniformly; the larger it is, the more the highest
+        scores are preferred.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class. None: see :func:`balance_query`.
+        Radius of an equivalence class: the share of the reference pool on which two
+        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
+        y_val``, or else ``anneal`` times the estimator's own validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    X_val : array-like with M rows, optional
-        Labelled validation data, for tau.
+    X_val : like X_pool with M rows, optional
+        Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
-        Their labels.
+        Labels of ``X_val``.
     X_reference : like X_pool, optional
         Points on which hypotheses are compared. Default: the pool.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order in which they were drawn.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order in
+        which they were drawn.
     scores : ndarray of shape (n_instances,), float64
-        Their BALanCe scores. Left out for learners of modAL 0.4.1.
+        Their BALanCe scores. Left out for learners of modAL 0.4.1, whose strategies return
+        indices alone.
 
     Raises
     ------
@@ -82,7 +102,9 @@ def power_balance_query(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, ICLR 2023 (PowerBALanCe).
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
+    Equivalence Class Annealing*, ICLR 2023, PowerBALanCe.
+
     Kirsch et al., *Stochastic batch acquisition: a simple baseline for deep active learning*,
     TMLR 2023, arXiv 2106.12059.
 
@@ -93,21 +115,32 @@ def power_balance_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = power_balance_query(clf, X, n_instances=3, tau=0.01, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    n_pairs = check_integer(n_pairs, "n_pairs", 1)
+    n_samples = check_integer(n_samples, "n_samples", 2)
     check_pairing(pairing)
     check_coldness(coldness)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    samples = sample(query, 2 * n_pairs, tau, anneal, X_val, y_val, X_reference)
-    edges, weights = edges_beyond(samples.reference_votes, pairs_of(samples, pairing), samples.tau)
-    scores = balance_scores(samples.proba, edges, weights)  # (N,)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
+    pairs = pairs_of(len(predictions.proba), predictions.complete, pairing)
+    edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
+    scores = balance_scores(predictions.proba, edges, weights, pending=predictions.pending)  # (N,)
     indices, chosen_scores = power_batch(
         scores, query.n_instances, coldness=coldness, random_state=query.random_state
     )
     warn_of_random_picks(len(edges), int((chosen_scores == 0).sum()))
-    return query.result(indices, chosen_scores)
+    return query.result(
+        indices, chosen_scores, tau=predictions.tau, n_pairs=len(pairs), n_edges=len(edges)
+    )
 
 
 def power_bald_query(
@@ -117,34 +150,48 @@ def power_bald_query(
     *,
     n_samples: int = 100,
     coldness: float = 1.0,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALD scores.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
     coldness : float, default=1.0
-        Power of the scores, >= 0. 0: uniform; as it grows, the batch of :func:`bald_query`.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Power of the scores, >= 0. 0 draws uniformly; the larger it is, the more the highest
+        scores are preferred.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, in the order in which they were drawn.
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order in
+        which they were drawn.
     scores : ndarray of shape (n_instances,), float64
-        Mutual information of label and hypothesis, in nats. Left out for learners of modAL 0.4.1.
+        Mutual information of label and hypothesis, in nats. Left out for learners of modAL
+        0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -163,13 +210,22 @@ def power_bald_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = power_bald_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     check_coldness(coldness)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    scores = bald_scores(query.sample_proba(n_samples))  # (N,)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    proba, pending = query.predict_pool(n_samples)
+    scores = conditional_bald_scores(proba, pending, random_state=query.random_state)  # (N,)
     return query.result(
         *power_batch(scores, query.n_instances, coldness=coldness, random_state=query.random_state)
     )

@@ -1,25 +1,31 @@
-"""What all query strategies share: what they work on, and what they return. Written once.
+"""A checked call of a query strategy: what all strategies share.
 
-S: hypotheses    N: points of the pool    C: classes
+S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..arguments import RandomState, check_integer, n_rows
-from ..hypotheses.draw import draw_hypotheses
+from ..arguments import RandomState, as_random_state, check_integer, n_rows
+from ..hypotheses.draw import draw_from
+from ..hypotheses.features import network_features
 from ..hypotheses.protocol import Hypotheses
-from .inputs import check_estimator_is_ready, check_rows, check_same_width
+from ..hypotheses.resolved import Resolved, resolve
+from .inputs import check_has_classes, check_rows, check_same_width
+from .report import QueryReport
+
+Callback = Callable[[QueryReport], object]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Query:
     """A checked call of a query strategy.
 
@@ -27,24 +33,36 @@ class Query:
     ----------
     learner : object
         What the strategy was called with.
-    estimator : estimator or committee
-        The fitted classifier behind it, or the committee itself.
+    resolved : Resolved
+        The classifier or committee behind it.
     X_pool : array-like with N rows
         The pool.
     n_instances : int
         Size of the batch, 1 to N.
+    X_pending : array-like with M rows or None
+        Points out for annotation. None where there are none.
     random_state : RandomState
         Source of all randomness of the query.
     verbose : int
         1 or more: progress bars.
+    callback : callable or None
+        Called with the report.
+    started : float
+        When the query began.
+    inference_seconds : float
+        Time spent so far on drawing hypotheses and predicting.
     """
 
     learner: Any
-    estimator: Any
+    resolved: Resolved
     X_pool: Any
     n_instances: int
+    X_pending: Any
     random_state: np.random.RandomState
-    verbose: int = 0
+    verbose: int
+    callback: Callback | None
+    started: float
+    inference_seconds: float = 0.0
 
     @classmethod
     def of(
@@ -52,23 +70,30 @@ class Query:
         learner: Any,
         X_pool: Any,
         n_instances: int,
+        *,
+        X_pending: Any = None,
         random_state: RandomState = None,
         verbose: int = 0,
+        callback: Callback | None = None,
     ) -> Query:
-        """Return the query, or raise unless learner, pool and batch size fit each other.
+        """Return the query, or raise unless its arguments fit each other.
 
         Parameters
         ----------
-        learner : ActiveLearner, DeepActiveLearner, Committee or fitted estimator
-            What the strategy was called with.
+        learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+            What the strategy was called with. It is taken apart here and nowhere else.
         X_pool : array-like with N rows
             The pool.
         n_instances : int
             Size of the batch.
-        random_state : int, RandomState instance or None, default=None
+        X_pending : array-like with M rows or None, default=None
+            Points out for annotation.
+        random_state : int, RandomState, Generator or None, default=None
             Source of randomness.
         verbose : int, default=0
             1 or more: progress bars.
+        callback : callable or None, default=None
+            Called with the report.
 
         Returns
         -------
@@ -79,16 +104,26 @@ class Query:
         TypeError, ValueError
             If an argument is not as described.
         """
-        estimator = estimator_of(learner)
-        X_pool = check_rows(X_pool, "X_pool", estimator)
+        started = perf_counter()
+        verbose = check_integer(
+            int(verbose) if isinstance(verbose, bool) else verbose, "verbose", 0
+        )
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a callable or None, got {callback!r}.")
+        resolved = resolve(learner)
+        check_has_classes(resolved)
+        X_pool = check_rows(X_pool, "X_pool", resolved)
         n_instances = check_integer(n_instances, "n_instances", 1)
         if n_instances > n_rows(X_pool):
             raise ValueError(
                 f"X_pool has {n_rows(X_pool)} rows but n_instances={n_instances}. Ask for at most "
                 f"{n_rows(X_pool)}, or pass a larger pool."
             )
-        state = check_random_state(random_state)
-        return cls(learner, estimator, X_pool, n_instances, state, verbose)
+        state = as_random_state(random_state)
+        query = cls(learner, resolved, X_pool, n_instances, None, state, verbose, callback, started)
+        if X_pending is not None and n_rows(X_pending) > 0:
+            query.X_pending = query.other_rows(X_pending, "X_pending")
+        return query
 
     def other_rows(self, X: Any, name: str) -> Any:
         """Return other data in the form of the pool, or raise unless they have it.
@@ -106,26 +141,12 @@ class Query:
         """
         if X is None:
             return None
-        X = check_rows(X, name, self.estimator)
+        X = check_rows(X, name, self.resolved)
         check_same_width(X, name, self.X_pool)
         return X
 
-    def sample_proba(self, n_samples: int) -> Tensor:
-        """Return the predictions of freshly drawn hypotheses on the pool, (S, N, C).
-
-        Parameters
-        ----------
-        n_samples : int
-            S.
-
-        Returns
-        -------
-        Tensor of shape (S, N, C)
-        """
-        return self.draw(n_samples).predict_proba_samples(self.X_pool)
-
     def draw(self, n_samples: int) -> Hypotheses:
-        """Draw hypotheses from the estimator.
+        """Draw hypotheses from the classifier.
 
         Parameters
         ----------
@@ -136,12 +157,79 @@ class Query:
         -------
         Hypotheses
         """
-        return draw_hypotheses(
-            self.estimator, n_samples, random_state=self.random_state, verbose=self.verbose
+        started = perf_counter()
+        drawn = draw_from(
+            self.resolved, n_samples, random_state=self.random_state, verbose=self.verbose
         )
+        self.inference_seconds += perf_counter() - started
+        return drawn
 
-    def result(self, indices: Tensor, scores: Tensor) -> Any:
-        """Return what the learner expects of a strategy.
+    def predict(self, hypotheses: Hypotheses, X: Any) -> Tensor:
+        """Return the predictions of hypotheses on n rows, (S, n, C).
+
+        Parameters
+        ----------
+        hypotheses : Hypotheses
+            What :meth:`draw` returned.
+        X : array-like
+            n checked rows.
+
+        Returns
+        -------
+        Tensor of shape (S, n, C)
+        """
+        started = perf_counter()
+        proba = hypotheses.predict_proba_samples(X)
+        self.inference_seconds += perf_counter() - started
+        return proba
+
+    def predict_pool(self, n_samples: int) -> tuple[Tensor, Tensor | None]:
+        """Return the predictions of freshly drawn hypotheses on the pool and on pending points.
+
+        Parameters
+        ----------
+        n_samples : int
+            S.
+
+        Returns
+        -------
+        proba : Tensor of shape (S, N, C)
+        pending : Tensor of shape (S, M, C) or None
+        """
+        hypotheses = self.draw(n_samples)
+        proba = self.predict(hypotheses, self.X_pool)
+        if self.X_pending is None:
+            return proba, None
+        return proba, self.predict(hypotheses, self.X_pending)
+
+    def features(self, X: Any) -> tuple[Tensor, Tensor]:
+        """Return the last-layer features (n, D) and the network's own prediction (n, C).
+
+        Parameters
+        ----------
+        X : array-like
+            n checked rows.
+
+        Returns
+        -------
+        features : Tensor of shape (n, D)
+        proba : Tensor of shape (n, C)
+        """
+        started = perf_counter()
+        features, proba = network_features(self.resolved.classifier, self.resolved.transform(X))
+        self.inference_seconds += perf_counter() - started
+        return features, proba
+
+    def result(
+        self,
+        indices: Tensor,
+        scores: Tensor,
+        *,
+        tau: float | None = None,
+        n_pairs: int | None = None,
+        n_edges: int | None = None,
+    ) -> Any:
+        """Report how the query went, and return what the learner expects of a strategy.
 
         Parameters
         ----------
@@ -149,45 +237,28 @@ class Query:
             The chosen points.
         scores : Tensor of shape (n_instances,)
             Their scores.
+        tau, n_pairs, n_edges : optional
+            See :class:`QueryReport`.
 
         Returns
         -------
         ndarray or tuple of ndarray
             See :func:`as_learner_expects`.
         """
-        return as_learner_expects(self.learner, indices.numpy(), scores.double().numpy())
-
-
-def estimator_of(learner: Any) -> Any:
-    """Return the estimator of a modAL learner; a committee or an estimator as it is.
-
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee, list of learners or estimator
-        What a query strategy is called with.
-
-    Returns
-    -------
-    estimator or committee
-        A fitted classifier, or several.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a fitted classifier of at least two classes.
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from modal_balance.strategies.query import estimator_of
-    >>> clf = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    >>> estimator_of(clf) is clf
-    True
-    """
-    is_one = hasattr(learner, "query_strategy") and not hasattr(learner, "learner_list")
-    estimator = learner.estimator if is_one else learner
-    check_estimator_is_ready(estimator)
-    return estimator
+        chosen, values = indices.cpu().numpy(), scores.cpu().double().numpy()
+        if self.callback is not None:
+            self.callback(
+                QueryReport(
+                    indices=chosen,
+                    scores=values,
+                    seconds=perf_counter() - self.started,
+                    inference_seconds=self.inference_seconds,
+                    tau=tau,
+                    n_pairs=n_pairs,
+                    n_edges=n_edges,
+                )
+            )
+        return as_learner_expects(self.learner, chosen, values)
 
 
 def as_learner_expects(learner: Any, indices: np.ndarray, scores: np.ndarray) -> Any:

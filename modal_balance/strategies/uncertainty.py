@@ -18,7 +18,7 @@ from ..acquisition.uncertainty import (
     variation_ratio_scores,
 )
 from ..arguments import RandomState, check_integer
-from .query import Query
+from .query import Callback, Query
 
 
 def margin_query(
@@ -27,33 +27,44 @@ def margin_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose two most probable classes are closest, by the mean prediction.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        One minus the difference of their two largest probabilities.
-        Left out for learners of modAL 0.4.1.
+        One minus the difference of the two largest probabilities. Left out for learners of
+        modAL 0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -63,8 +74,9 @@ def margin_query(
     References
     ----------
     Scheffer, Decomain, Wrobel, *Active hidden Markov models for information extraction*, 2001.
-    Bahri, Jiang, Schuster, Rostamizadeh, *Is margin all you need? An extensive empirical study of
-    active learning on tabular data*, 2022, arXiv 2210.03822.
+
+    Bahri, Jiang, Schuster, Rostamizadeh, *Is margin all you need? An extensive empirical study
+    of active learning on tabular data*, 2022, arXiv 2210.03822.
 
     Examples
     --------
@@ -73,10 +85,19 @@ def margin_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = margin_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    return top_query(margin_scores, learner, X_pool, n_instances, n_samples, random_state, verbose)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    return query_top_scores(query, margin_scores, n_samples)
 
 
 def entropy_query(
@@ -85,32 +106,44 @@ def entropy_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points of the largest entropy of the mean prediction.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        Their entropies, in nats. Left out for learners of modAL 0.4.1.
+        Their entropies, in nats. Left out for learners of modAL 0.4.1, whose strategies
+        return indices alone.
 
     Raises
     ------
@@ -128,10 +161,19 @@ def entropy_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = entropy_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    return top_query(entropy_scores, learner, X_pool, n_instances, n_samples, random_state, verbose)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    return query_top_scores(query, entropy_scores, n_samples)
 
 
 def variation_ratio_query(
@@ -140,32 +182,44 @@ def variation_ratio_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose most probable class is least probable, by the mean prediction.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        One minus their largest probability. Left out for learners of modAL 0.4.1.
+        One minus their largest probability. Left out for learners of modAL 0.4.1, whose
+        strategies return indices alone.
 
     Raises
     ------
@@ -174,8 +228,8 @@ def variation_ratio_query(
 
     References
     ----------
-    Freeman, *Elementary applied statistics*, 1965.
-    Gal, Islam, Ghahramani, *Deep Bayesian active learning with image data*, ICML 2017.
+    Freeman, *Elementary applied statistics*, 1965. Gal, Islam, Ghahramani, *Deep Bayesian
+    active learning with image data*, ICML 2017.
 
     Examples
     --------
@@ -184,12 +238,19 @@ def variation_ratio_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = variation_ratio_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    return top_query(
-        variation_ratio_scores, learner, X_pool, n_instances, n_samples, random_state, verbose
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
     )
+    return query_top_scores(query, variation_ratio_scores, n_samples)
 
 
 def mean_std_query(
@@ -198,33 +259,44 @@ def mean_std_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose probabilities vary most between hypotheses.
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        See :func:`~modal_balance.balance_query`.
-    X_pool : array-like with N rows
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
         The unlabelled pool.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
-        Number of hypotheses drawn, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Decides the hypotheses and breaks ties. With None, NumPy's global state is used.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        because points are scored one by one.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
-        1 or more: progress bars.
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions in the pool, the best first.
+        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
     scores : ndarray of shape (n_instances,), float64
-        Mean over classes of the standard deviation over hypotheses.
-        Left out for learners of modAL 0.4.1.
+        Mean over classes of the standard deviation over hypotheses. Left out for learners
+        of modAL 0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -242,50 +314,39 @@ def mean_std_query(
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
     >>> indices, scores = mean_std_query(clf, X, n_instances=3, random_state=0)
-    >>> indices.shape
-    (3,)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
     """
-    return top_query(
-        mean_std_scores, learner, X_pool, n_instances, n_samples, random_state, verbose
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
     )
+    return query_top_scores(query, mean_std_scores, n_samples)
 
 
-def top_query(
-    score: Callable[[Tensor], Tensor],
-    learner: Any,
-    X_pool: Any,
-    n_instances: int,
-    n_samples: int,
-    random_state: RandomState,
-    verbose: int,
-) -> Any:
+def query_top_scores(query: Query, score: Callable[[Tensor], Tensor], n_samples: int) -> Any:
     """Choose the points with the highest scores of freshly drawn hypotheses.
 
     Parameters
     ----------
+    query : Query
+        The call of the strategy.
     score : callable
         Maps predictions (S, N, C) to scores (N,).
-    learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        What the strategy was called with.
-    X_pool : array-like with N rows
-        The pool.
-    n_instances : int
-        Size of the batch.
     n_samples : int
         S.
-    random_state : int, RandomState instance or None
-        Decides the hypotheses and breaks ties.
-    verbose : int
-        1 or more: progress bars.
 
     Returns
     -------
-    indices : ndarray of shape (n_instances,), int64
-        Positions in the pool.
-    scores : ndarray of shape (n_instances,), float64
-        Left out for learners of modAL 0.4.1.
+    ndarray or tuple of ndarray
+        What the learner expects.
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
-    query = Query.of(learner, X_pool, n_instances, random_state, verbose)
-    scores = score(query.sample_proba(n_samples))  # (N,)
+    hypotheses = query.draw(n_samples)
+    scores = score(query.predict(hypotheses, query.X_pool))  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

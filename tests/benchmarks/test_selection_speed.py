@@ -34,7 +34,7 @@ def test_selection(benchmark, gemm_rate, n_points, n_pairs, n_classes, n_instanc
 
 
 def test_all_pairs(benchmark, gemm_rate):
-    from modal_balance import all_pairs
+    from modal_balance.equivalence import all_pairs
 
     proba = torch.softmax(torch.randn(40, 5_000, 7), -1)
     edges = all_pairs(40)

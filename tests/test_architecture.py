@@ -1,0 +1,88 @@
+"""Imports within the package go one way, as docs/architecture.md draws it."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import modal_balance
+
+ROOT = Path(modal_balance.__file__).parent
+LEAVES = {"arguments", "compat", "exceptions", "sklearn_compat", "torch_state", "versions"}
+# Room or module at the top -> what it may import, besides the leaves and itself.
+MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
+    "acquisition": set(),
+    "equivalence": set(),
+    "hypotheses": {"acquisition"},
+    "estimators": {"hypotheses"},
+    "strategies": {"acquisition", "equivalence", "hypotheses"},
+    "reference": {"acquisition", "equivalence"},
+    "stopping": {"equivalence", "hypotheses", "strategies"},
+}
+# Leaves of which one needs another.
+LEAF_MAY_IMPORT = {"torch_state": {"arguments"}}
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in ROOT.rglob("*.py")}
+
+
+def imports_of(module):
+    """Yield the modules of the package that a module imports, as dotted names below the package."""
+    path = MODULES[module]
+    folder = path.parent.relative_to(ROOT).parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.split(".")[0] == "modal_balance" for name in node.names)
+        if not isinstance(node, ast.ImportFrom) or node.level == 0:
+            assert not isinstance(node, ast.ImportFrom) or node.module != "modal_balance"
+            continue
+        base = folder[: len(folder) - node.level + 1]
+        source = ".".join([*base, *filter(None, [node.module])])
+        if source in MODULES and MODULES[source].name != "__init__.py":
+            yield source
+        else:
+            for name in node.names:
+                inner = f"{source}.{name.name}".strip(".")
+                yield inner if inner in MODULES else source
+
+
+def room_of(module):
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {""}))
+def test_a_module_imports_only_what_its_room_may_import(module):
+    room = room_of(module)
+    assert room in MAY_IMPORT, f"{room} is new: say in MAY_IMPORT what it may import"
+    allowed = MAY_IMPORT[room] | {room}
+    allowed |= LEAF_MAY_IMPORT.get(room, set()) if room in LEAVES else LEAVES
+    forbidden = {other for other in imports_of(module) if room_of(other) not in allowed}
+    assert not forbidden
+
+
+def test_the_imports_make_no_circle():
+    # An __init__ hands on the names of its room; the modules inside must not ask it for them.
+    graph = {
+        module: {other for other in imports_of(module) if other != module}
+        for module, path in MODULES.items()
+        if path.name != "__init__.py"
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def test_every_room_of_the_table_exists():
+    assert {room_of(module) for module in MODULES} - {""} == set(MAY_IMPORT)
+
+
+def test_the_core_knows_no_estimators_and_no_modal():
+    for module, path in MODULES.items():
+        if room_of(module) in ("acquisition", "equivalence"):
+            tree = ast.walk(ast.parse(path.read_text()))
+            names = {node.module for node in tree if isinstance(node, ast.ImportFrom)}
+            assert not {str(name).split(".")[0] for name in names} & {"skorch", "modAL"}

@@ -1,0 +1,152 @@
+"""One interface for all strategies: the same keywords, texts, reports and return types."""
+
+import inspect
+from collections import defaultdict
+from functools import partial
+
+import numpy as np
+import pytest
+from numpydoc.docscrape import FunctionDoc
+from toy import digits, fitted_classifier
+
+from modal_balance import QueryReport, strategies
+
+ALL = {name: getattr(strategies, name) for name in strategies.__all__ if name.endswith("_query")}
+# What makes a strategy quick, and what it cannot do without.
+OPTIONS = {
+    name: {"n_samples": 12} if "n_samples" in inspect.signature(strategy).parameters else {}
+    for name, strategy in ALL.items()
+}
+for name in ("balance_query", "balance_partition_query", "power_balance_query"):
+    OPTIONS[name] |= {"tau": 0.02}
+OPTIONS["batchbald_query"] |= {"max_configurations": 300}
+# Whose batch depends on what pending points will tell, and whose cannot.
+TAKES_PENDING_INTO_ACCOUNT = {
+    "badge_query",
+    "balance_partition_query",
+    "balance_query",
+    "batchbald_query",
+    "coreset_query",
+    "power_bald_query",
+    "power_balance_query",
+}
+# Parameters whose text may differ between strategies, and the number of texts there may be:
+# networks are asked for by the strategies that look into one, a minimum of two hypotheses by those
+# that compare them, and pending points count or do not.
+TEXTS = {"learner": 2, "n_samples": 2, "X_pending": 2}
+
+every_strategy = pytest.mark.parametrize("name", sorted(ALL))
+
+
+def call(name, X_pool, n_instances=4, **options):
+    defaults = {"random_state": 0} | OPTIONS[name]
+    return ALL[name](fitted_classifier(), X_pool, n_instances, **(defaults | options))
+
+
+def pool():
+    return digits()[0][-80:]
+
+
+@every_strategy
+def test_every_strategy_has_the_same_common_parameters(name):
+    parameters = inspect.signature(ALL[name]).parameters
+    names = list(parameters)
+    assert names[:3] == ["learner", "X_pool", "n_instances"]
+    assert names[-4:] == ["X_pending", "random_state", "verbose", "callback"]
+    assert all(parameters[n].kind == inspect.Parameter.KEYWORD_ONLY for n in names[3:])
+    defaults = {n: parameters[n].default for n in names}
+    assert (defaults["n_instances"], defaults["verbose"]) == (1, 0)
+    assert [defaults[n] for n in ("X_pending", "random_state", "callback")] == [None] * 3
+
+
+def test_a_parameter_is_described_in_the_same_words_everywhere():
+    texts = defaultdict(lambda: defaultdict(list))
+    for name, strategy in ALL.items():
+        for parameter in FunctionDoc(strategy)["Parameters"]:
+            text = (parameter.type, " ".join(parameter.desc))
+            texts[parameter.name][text].append(name)
+    for parameter, where in texts.items():
+        assert len(where) <= TEXTS.get(parameter, 1), (parameter, dict(where))
+
+
+def test_equal_parameters_have_equal_defaults():
+    defaults = defaultdict(set)
+    for strategy in ALL.values():
+        for name, parameter in inspect.signature(strategy).parameters.items():
+            defaults[name].add(parameter.default)
+    assert all(len(values) == 1 for values in defaults.values()), defaults
+
+
+@every_strategy
+def test_the_callback_gets_a_report_of_what_is_returned(name):
+    reports = []
+    indices, scores = call(name, pool(), callback=reports.append)
+    (report,) = reports
+    assert isinstance(report, QueryReport)
+    assert (indices.dtype, scores.dtype) == (np.int64, np.float64)
+    assert indices.shape == scores.shape == (4,)
+    assert np.array_equal(report.indices, indices)
+    assert np.array_equal(report.scores, scores)
+    assert 0 <= report.inference_seconds <= report.seconds
+    is_balance = "balance" in name
+    assert [value is not None for value in (report.tau, report.n_pairs, report.n_edges)] == [
+        is_balance
+    ] * 3
+
+
+@every_strategy
+def test_pending_points_count_where_they_can(name):
+    X = pool()
+    alone, scores = call(name, X)
+    pending, pending_scores = call(name, X, X_pending=digits()[0][40:55])
+    same = np.array_equal(alone, pending) and np.array_equal(scores, pending_scores)
+    assert same == (name not in TAKES_PENDING_INTO_ACCOUNT)
+
+
+@every_strategy
+def test_no_pending_points_are_the_same_as_none(name):
+    X = pool()
+    assert np.array_equal(call(name, X)[0], call(name, X, X_pending=X[:0])[0])
+
+
+@every_strategy
+def test_pending_points_of_another_form_are_refused(name):
+    with pytest.raises(ValueError, match="X_pending has"):
+        call(name, pool(), X_pending=np.ones((3, 5), dtype=np.float32))
+
+
+@every_strategy
+def test_a_generator_is_a_source_of_randomness(name):
+    def batch(seed):
+        return call(name, pool(), random_state=np.random.default_rng(seed))[0].tolist()
+
+    assert batch(3) == batch(3)
+
+
+@every_strategy
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"callback": 3}, TypeError, "callback must be a callable or None, got 3"),
+        ({"verbose": "x"}, TypeError, "verbose must be an integer, got 'x'"),
+        ({"random_state": "x"}, TypeError, "random_state must be an int, .* got 'x'"),
+    ],
+)
+def test_bad_common_arguments_are_refused_before_any_prediction(
+    name, options, error, message, monkeypatch
+):
+    forbidden = partial(pytest.fail, "something was predicted")
+    monkeypatch.setattr(fitted_classifier().net_, "infer", lambda *args, **kwargs: forbidden())
+    with pytest.raises(error, match=message):
+        call(name, pool(), **options)
+
+
+@every_strategy
+def test_verbose_shows_a_bar_of_the_predictions(name, capsys):
+    call(name, pool(), verbose=1)
+    shown = capsys.readouterr().err
+    bars = {
+        "Hypotheses": "n_samples" in inspect.signature(ALL[name]).parameters,
+        "Batch": name in ("balance_query", "balance_partition_query", "batchbald_query"),
+    }
+    assert {bar: bar in shown for bar in bars} == bars
