@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from toy import fast_classifier, forest_of, iris, reported, samples
 
 from modal_balance import balance_batch, bald_query, draw_hypotheses, edges_beyond, margin_query
@@ -86,3 +87,29 @@ def test_columns_must_be_the_classes():
         bald_query(Softmax(classes_=np.array([0, 1])), X)
     with pytest.raises(ValueError, match="knows a single class"):
         bald_query(Softmax(classes_=np.array([0])), X)
+
+
+class Bare:
+    """Hypotheses with nothing but their predictions: no classes_, no complete."""
+
+    def predict_proba_samples(self, X):
+        return Softmax().predict_proba_samples(X)
+
+
+class DrawsBare(GaussianNB):
+    """A classifier whose draws say nothing about themselves."""
+
+    def draw_hypotheses(self, n_samples, random_state=None, *, verbose=0):
+        return Bare()
+
+
+def test_hypotheses_need_no_attributes_wherever_they_are():
+    plain = DrawsBare().fit(X, y)
+    pipeline = make_pipeline(FunctionTransformer(), plain)
+    expected = reported(plain, X_pool=X, tau=None, X_val=X[:40], y_val=y[:40])
+    wrong = (samples(plain).mean(0).argmax(1).numpy()[:40] != y[:40]).mean()
+    assert expected.tau == pytest.approx(wrong / 4)
+    for learner in (pipeline, [plain]):
+        report = reported(learner, X_pool=X, tau=None, X_val=X[:40], y_val=y[:40])
+        assert report.tau == expected.tau
+        assert torch.equal(samples(learner).sort(0).values, samples(plain).sort(0).values)

@@ -1,0 +1,15 @@
+from importlib.metadata import version
+
+import modal_balance
+
+
+def test_the_version_stands_in_one_place():
+    assert modal_balance.__version__ == version("modal-balance")
+
+
+def test_versions_are_shown_for_a_bug_report(capsys):
+    modal_balance.show_versions()
+    lines = {line.strip() for line in capsys.readouterr().out.splitlines()}
+    for name in ("torch", "scikit-learn", "skorch", "numpy"):
+        assert f"{name}: {version(name)}" in lines
+    assert f"modal_balance: {modal_balance.__version__}" in lines
