@@ -94,13 +94,10 @@ def test_at_most_so_many_edges_are_covered(kind, max_edges):
 
 def test_missing_values_go_the_whole_way():
     holes = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
-    learner = ActiveLearner(
-        RandomForestClassifier(15, random_state=0),
-        query_strategy=query_iris,
-        X_training=holes[:12],
-        y_training=y[:12],
-        force_all_finite=False,
-    )
+    forest = RandomForestClassifier(15, random_state=0)
+    learner = ActiveLearner(forest, query_strategy=query_iris)
+    learner.force_all_finite = False  # modAL 0.4.2 hands the keyword on to the forest
+    learner.teach(holes[:12], y[:12])
     batches = rounds(learner, holes[12:], y[12:], 3, 4)
     assert len(set(sum(batches, []))) == 12
     assert np.isnan(learner.X_training).any()
