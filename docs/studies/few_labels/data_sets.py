@@ -1,0 +1,156 @@
+"""Data sets, splits, metrics and the results file of the few-label study.
+
+Every data set is a fixed train pool and a fixed test part (at most 2,000 rows);
+a seed only decides which rows of the pool are labelled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_classification,
+)
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+
+DEVELOPMENT = ("digits", "breast_cancer", "dry_bean", "mnist", "synthetic")
+CONFIRMATION = ("wine", "iris", "har", "drift", "fashion", "digits_imbalanced")
+LABELS = (10, 20, 50, 100, 200)
+TEST_CAP = 2000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A pool of rows to label and a test part; labels are 0..n_classes-1."""
+
+    name: str
+    x_pool: np.ndarray
+    y_pool: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    n_classes: int
+
+
+def _halves(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    x_a, x_b, y_a, y_b = train_test_split(x, y, test_size=0.5, stratify=y, random_state=0)
+    return x_a, y_a, x_b, y_b
+
+
+def _images(path: Path) -> tuple[np.ndarray, ...]:
+    z = np.load(path)
+    return (
+        z["X_train"].reshape(len(z["X_train"]), -1) / np.float32(255),
+        z["y_train"],
+        z["X_test"].reshape(len(z["X_test"]), -1) / np.float32(255),
+        z["y_test"],
+    )
+
+
+def load(name: str, data_dir: Path) -> Dataset:
+    """Load one data set by its short name."""
+    if name == "digits":
+        parts = _halves(*load_digits(return_X_y=True))
+    elif name == "breast_cancer":
+        parts = _halves(*load_breast_cancer(return_X_y=True))
+    elif name == "wine":
+        parts = _halves(*load_wine(return_X_y=True))
+    elif name == "iris":
+        parts = _halves(*load_iris(return_X_y=True))
+    elif name == "synthetic":
+        parts = _halves(
+            *make_classification(
+                n_samples=4000, n_features=40, n_informative=6, n_classes=3, random_state=0
+            )
+        )
+    elif name == "dry_bean":
+        z = np.load(data_dir / "dry_bean.npz")
+        parts = _halves(z["X"], z["y"])
+    elif name == "drift":
+        z = np.load(data_dir / "gas_drift_8of10.npz")
+        parts = _halves(z["X"], z["y"])
+    elif name == "har":
+        z = np.load(data_dir / "har_hapt561.npz")
+        parts = (z["X_train"], z["y_train"], z["X_test"], z["y_test"])
+    elif name == "mnist":
+        parts = _images(data_dir / "mnist.npz")
+    elif name == "fashion":
+        parts = _images(data_dir / "fashion_mnist.npz")
+    elif name == "digits_imbalanced":
+        x_pool, y_pool, x_test, y_test = _halves(*load_digits(return_X_y=True))
+        rng = np.random.default_rng(0)
+        keep = (y_pool < 5) | (rng.random(len(y_pool)) < 0.08)
+        parts = (x_pool[keep], y_pool[keep], x_test, y_test)
+    else:
+        raise ValueError(f"unknown data set {name!r}")
+    x_pool, y_pool, x_test, y_test = parts
+    if len(y_test) > TEST_CAP:
+        rows = np.random.default_rng(0).permutation(len(y_test))[:TEST_CAP]
+        x_test, y_test = x_test[rows], y_test[rows]
+    n_classes = int(max(y_pool.max(), y_test.max())) + 1
+    return Dataset(
+        name,
+        x_pool.astype(np.float32),
+        y_pool.astype(np.int64),
+        x_test.astype(np.float32),
+        y_test.astype(np.int64),
+        n_classes,
+    )
+
+
+def labelled_rows(data: Dataset, n: int, seed: int) -> np.ndarray | None:
+    """``n`` rows drawn uniformly from the pool, redrawn until two classes occur.
+
+    None where the pool has fewer than ``n`` rows.
+    """
+    if len(data.y_pool) < n:
+        return None
+    rng = np.random.default_rng(1000 + seed)
+    while True:
+        rows = rng.permutation(len(data.y_pool))[:n]
+        if len(np.unique(data.y_pool[rows])) >= 2:
+            return rows
+
+
+def metrics(proba: np.ndarray, y: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+    """Accuracy, macro-F1, NLL (clipped at 1e-7), NLL of seen-class rows and 15-bin ECE.
+
+    ``proba`` has a column for every declared class.
+    """
+    guess, confidence = proba.argmax(1), proba.max(1)
+    right = guess == y
+    nll = -np.log(np.clip(proba[np.arange(len(y)), y], 1e-7, 1.0))
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    ece = sum(
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
+    )
+    return {
+        "acc": float(right.mean()),
+        "f1": float(f1_score(y, guess, average="macro", zero_division=0)),
+        "nll": float(nll.mean()),
+        "nll_seen": float(nll[np.isin(y, seen)].mean()),
+        "ece": float(ece),
+    }
+
+
+def append(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows to a JSON-lines file."""
+    with path.open("a") as f:
+        f.writelines(json.dumps(r) + "\n" for r in rows)
+
+
+def done(path: Path) -> set[tuple[str, str, int, int]]:
+    """The (config, dataset, n, seed) combinations already in the results file."""
+    if not path.exists():
+        return set()
+    rows = (json.loads(line) for line in path.open())
+    return {(r["config"], r["dataset"], r["n"], r["seed"]) for r in rows}
