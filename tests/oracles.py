@@ -37,15 +37,3 @@ def delta_by_enumeration(proba, edges, weights, batch):
         ratio = likelihood / largest
         total += likelihood.mean() * (weights.numpy() * (1 - ratio[k] * ratio[l])).sum()
     return total
-
-
-def greedy_by_enumeration(proba, edges, weights, n_instances, pending=()):
-    """Greedy maximisation of the enumerated objective; ties go to the lowest index."""
-    batch = list(pending)
-    for _ in range(n_instances):
-        values = [
-            -1.0 if x in batch else delta_by_enumeration(proba, edges, weights, [*batch, x])
-            for x in range(proba.shape[1])
-        ]
-        batch.append(int(np.argmax(values)))
-    return batch[len(pending) :]
