@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from skorch import NeuralNet
 
+from ..arguments import check_validation_pair
 from .ensembles import out_of_bag_error
 from .protocol import Hypotheses
 from .resolved import Resolved, resolve
@@ -103,12 +104,11 @@ def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float
     >>> validation_error_on(hypotheses, X, y) < 0.2
     True
     """
+    check_validation_pair(X_val, y_val)
     mean = hypotheses.predict_proba_samples(X_val).mean(0).cpu().numpy()  # (m, C)
     labels = np.asarray(y_val).reshape(-1)
     known = getattr(hypotheses, "classes_", None)
     classes = np.arange(mean.shape[1]) if known is None else known
-    if len(labels) != len(mean):
-        raise ValueError(f"X_val has {len(mean)} rows but y_val has {len(labels)} labels.")
     if not np.isin(labels, classes).any():
         raise ValueError(
             f"No label of y_val is a class of the estimator: y_val holds {labels[:3].tolist()}..., "
