@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, draw_seed
 from ..sklearn_compat import get_tags
+from .labels import encode, find_classes
 from .parameters import COUNT
 from .predicting import PredictsMostProbable
-from .training import encode, find_classes
 
 __all__ = ["BootstrapCommittee"]
 

@@ -1,12 +1,10 @@
-"""A scikit-learn classifier with the BALanCe paper's network and training protocol."""
+"""A scikit-learn classifier on a network with dropout, for few labels."""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,66 +12,69 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from skorch import NeuralNetClassifier
 from torch import Tensor, nn
 
 from ..arguments import RandomState, as_random_state, check_validation_pair
 from ..hypotheses.protocol import Hypotheses
 from ..sklearn_compat import validate_data
 from ..torch_state import seeded
-from .networks import MLP, check_logits
-from .parameters import COUNT, DEVICE, POSITIVE, Constraint, between, check_parameters
+from .classifier_constraints import CLASSIFIER_CONSTRAINTS
+from .cross_validation import smoothed_error
+from .fitting import fit_nets, validate
+from .labels import encode, find_classes, stratified_holdout
+from .parameters import COUNT, check_parameters
 from .posteriors import SnapshotPosterior, posterior_of
 from .predicting import FiniteHypotheses, PredictsMostProbable
+from .scaling import SquashedScaling
 from .sgmcmc import CyclicalSGLD
-from .training import (
-    DrawnBatches,
-    check_convergence,
-    class_weights,
-    encode,
-    find_classes,
-    stratified_holdout,
-    train,
-)
 
 __all__ = ["MCDropoutClassifier"]
 
 
 class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
-    """Neural network with MC dropout, trained as in the BALanCe paper.
+    """Neural network with MC dropout, made for 10 to a few hundred labels.
 
-    Every fit starts from new weights and trains with Adam on class-weighted cross-entropy, in
-    epochs of rows drawn with replacement. Training stops when the accuracy on validation data has
-    not improved for `patience` epochs, and the best epoch is restored. Predictions are the mean
-    over frozen dropout masks, drawn once in ``fit``: they are deterministic, and a row's prediction
-    does not depend on the rows beside it.
+    Every fit starts from new weights and trains with Adam on class-weighted cross-entropy. Without
+    validation data, all labels are trained on, by a fixed number of steps. With validation data,
+    training stops early as in the BALanCe paper: when the accuracy on them has not improved for
+    `patience` epochs of rows drawn with replacement; the best epoch is restored. Predictions are
+    the mean over frozen dropout masks, drawn once in ``fit``: they are deterministic, and a row's
+    prediction does not depend on the rows beside it. :meth:`paper` has the paper's settings.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default=(64, 64)
         Units of the hidden layers of the default network,
         :class:`~modal_balance.estimators.networks.MLP`.
-    dropout : float in [0, 1), default=0.5
+    dropout : float in [0, 1), default=0.2
         Dropout probability of the default network, after each hidden layer.
+    input_dropout : float in [0, 1), default=0.2
+        Dropout probability of the inputs of the default network, in training alone.
     module : callable, default=None
         ``module(n_features, n_classes)`` returns a new ``torch.nn.Module`` that maps float32 inputs
         (n, ...) to logits (n, n_classes); a class or a ``functools.partial``, for example. It
-        replaces the default network, whose two parameters above are then unused. ``n_features`` is
+        replaces the default network, whose parameters above are then unused. ``n_features`` is
         ``X.shape[1]``, the number of channels for images (n, channels, height, width).
+    normalise : bool, default=True
+        Standardise the columns (of images: the channels) by the rows in ``fit``, and squash what
+        is far from their means, see :class:`~modal_balance.estimators.scaling.SquashedScaling`.
+        With False, the network is given `X` as it is.
     learning_rate : float, default=1e-3
         Learning rate of Adam.
-    batch_size : int, default=128
-        Rows of a training batch.
-    samples_per_epoch : int, default=4096
-        Rows drawn with replacement per epoch.
-    max_epochs : int, default=100
-        Largest number of epochs.
-    patience : int, default=3
-        Epochs without a better validation accuracy before training stops.
-    validation_fraction : float in (0, 1), default=0.2
-        Share of the labels held out for early stopping where ``fit`` gets no ``X_val``,
-        stratified. Each class keeps a row in training. Where every class has one row only, nothing
-        is held out: ``fit`` warns and trains for 10 epochs (or `max_epochs`, if fewer).
+    batch_size : int, default=256
+        Rows of a training batch; where labels are fewer, a step sees all of them.
+    label_smoothing : float in [0, 1), default=0.05
+        Share of each label that is spread evenly over all classes.
+    n_steps : int, default=400
+        Training steps without validation data.
+    samples_per_epoch, max_epochs, patience : int, default=4096, 100, 3
+        With validation data: rows drawn per epoch, the largest number of epochs, and epochs without
+        a better validation accuracy before training stops.
+    validation : "cv", None or float in (0, 1), default="cv"
+        Where `validation_error_` comes from if ``fit`` gets no ``X_val``. "cv": five folds, on
+        which networks are trained beside the one on all labels, which takes up to twice its time.
+        None: there is none. A number: this share of the labels is held out, stratified, for early
+        stopping as with ``X_val``; each class keeps a row in training.
     class_weight : "balanced", dict or None, default="balanced"
         Weights of the classes in the loss. "balanced" is ``n / (k * n_c)`` over the rows trained
         on: n rows, n_c of class c, k classes present. A dict maps labels to positive weights, 1
@@ -81,13 +82,16 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     classes : array-like, default=None
         All labels that may occur, where not all of them occur in ``y`` yet. A class without rows
         has a column in ``predict_proba`` all the same. By default the labels in ``y``.
-    posterior : {"dropout", "sgmcmc"} or CyclicalSGLD, default="dropout"
-        Where hypotheses come from: dropout masks, or snapshots of the weights that
-        :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` takes, starting from the best epoch
-        with dropout off ("sgmcmc": with its default settings). Snapshots are a fixed set;
-        ``predict_proba`` averages all of them.
+    posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD, default="dropout"
+        Where hypotheses come from: dropout masks; `n_members` networks, each trained from weights
+        of its own, and their dropout masks (without dropout: the networks, a fixed set); or
+        snapshots of the weights, a fixed set, that
+        :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` takes, starting from the trained
+        network with dropout off ("sgmcmc": with its default settings).
+    n_members : int, default=10
+        Networks of the ensemble.
     n_samples : int, default=100
-        Dropout hypotheses that ``predict_proba`` averages.
+        Dropout hypotheses that ``predict_proba`` averages. Of a fixed set it averages all.
     device : str, default="cpu"
         "cpu" or a CUDA device, such as "cuda" or "cuda:1".
     random_state : int, RandomState, Generator or None, default=None
@@ -95,20 +99,24 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         global random state is read; torch's is never changed. A Generator gives one number to
         every fit.
     verbose : int, default=0
-        1 shows a progress bar over the epochs.
+        1 shows a progress bar over the steps or epochs.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
         The labels, sorted.
     net_ : skorch.NeuralNetClassifier
-        The fitted net; its labels are positions in `classes_`. Its ``history`` records the epochs.
+        The fitted net, of an ensemble the first. Its inputs are what :meth:`to_inputs` returns, its
+        labels positions in `classes_`. Its ``history`` records the steps or epochs.
     validation_error_ : float or None
-        One minus the accuracy of ``predict`` on the validation data; None without such data.
+        Share of the validation data that ``predict`` gets wrong. From "cv" or a held-out share,
+        which are few rows: ``(wrong + 1) / (rows + 2)``, never 0 or 1. None without any.
+    n_validation_rows_ : int
+        Rows behind `validation_error_`. A row that is alone in its class is always trained on.
     snapshots_ : dict of str to Tensor
-        With snapshots: for each parameter of ``net_.module_`` its values, stacked.
+        With a fixed set: for each parameter of ``net_.module_`` its values, stacked.
     n_iter_ : int
-        Epochs that were run, the ones after the best one included.
+        Steps or epochs that were run, the ones after the best epoch included.
     n_features_in_ : int
         ``X.shape[1]`` in ``fit``.
     feature_names_in_ : ndarray
@@ -117,67 +125,44 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     References
     ----------
     Zhang, Khan, Grossman, Chen, "Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
-    Class Annealing", ICLR 2023.
+    Class Annealing", ICLR 2023. Lakshminarayanan, Pritzel, Blundell, "Simple and Scalable
+    Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from modal_balance.estimators.classifier import MCDropoutClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = MCDropoutClassifier(max_epochs=10, random_state=0).fit(X, y)
-    >>> bool(classifier.score(X, y) > 0.8)
-    True
+    >>> classifier = MCDropoutClassifier(random_state=0).fit(X, y)
+    >>> bool(classifier.score(X, y) > 0.9), classifier.n_validation_rows_
+    (True, 150)
     >>> classifier.draw_hypotheses(20, random_state=0).predict_proba_samples(X).shape
     torch.Size([20, 150, 3])
     """
 
     _set_last = "net_"
-    _constraints: ClassVar[Mapping[str, Constraint]] = {
-        "hidden_layer_sizes": Constraint(
-            lambda sizes: isinstance(sizes, (list, tuple)) and all(map(COUNT.holds, sizes)),
-            "a tuple of integers of at least 1, such as (64, 64)",
-        ),
-        "dropout": between(0, 1, "a number in [0, 1)", low_itself=True),
-        "module": Constraint(
-            lambda module: (
-                module is None or (callable(module) and not isinstance(module, nn.Module))
-            ),
-            "a callable module(n_features, n_classes) that builds a new network for every fit, "
-            "such as a torch.nn.Module class",
-        ),
-        "learning_rate": POSITIVE,
-        "batch_size": COUNT,
-        "samples_per_epoch": COUNT,
-        "max_epochs": COUNT,
-        "patience": COUNT,
-        "validation_fraction": between(0, 1, "a number in (0, 1)"),
-        "n_samples": COUNT,
-        "posterior": Constraint(
-            lambda value: (
-                value in ("dropout", "sgmcmc")
-                if isinstance(value, str)
-                else hasattr(value, "sample") and not isinstance(value, type)
-            ),
-            "'dropout', 'sgmcmc', or a CyclicalSGLD()",
-        ),
-        "device": DEVICE,
-    }
+    _constraints = CLASSIFIER_CONSTRAINTS
 
     def __init__(
         self,
         hidden_layer_sizes: Sequence[int] = (64, 64),
-        dropout: float = 0.5,
+        dropout: float = 0.2,
         *,
+        input_dropout: float = 0.2,
         module: Callable[[int, int], nn.Module] | None = None,
+        normalise: bool = True,
         learning_rate: float = 1e-3,
-        batch_size: int = 128,
+        batch_size: int = 256,
+        label_smoothing: float = 0.05,
+        n_steps: int = 400,
         samples_per_epoch: int = 4096,
         max_epochs: int = 100,
         patience: int = 3,
-        validation_fraction: float = 0.2,
+        validation: str | float | None = "cv",
         class_weight: Mapping[Any, float] | str | None = "balanced",
         classes: ArrayLike | None = None,
         posterior: str | CyclicalSGLD = "dropout",
+        n_members: int = 10,
         n_samples: int = 100,
         device: str = "cpu",
         random_state: RandomState = None,
@@ -185,20 +170,67 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.module = module
+        self.normalise = normalise
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.label_smoothing = label_smoothing
+        self.n_steps = n_steps
         self.samples_per_epoch = samples_per_epoch
         self.max_epochs = max_epochs
         self.patience = patience
-        self.validation_fraction = validation_fraction
+        self.validation = validation
         self.class_weight = class_weight
         self.classes = classes
         self.posterior = posterior
+        self.n_members = n_members
         self.n_samples = n_samples
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def paper(cls, **parameters: Any) -> MCDropoutClassifier:
+        """Return a classifier with the network and the training of the BALanCe paper.
+
+        Two hidden layers of 64 units, dropout 0.5, inputs as they are, batches of 128, epochs of
+        4,096 draws, and early stopping: on ``X_val``, 2,000 rows in the paper, or on a fifth of the
+        labels where ``fit`` gets none.
+
+        Parameters
+        ----------
+        **parameters
+            Other parameters of the class, or other values of these.
+
+        Returns
+        -------
+        MCDropoutClassifier
+
+        References
+        ----------
+        Zhang et al., ICLR 2023, section 4.1 and appendix B.
+
+        Examples
+        --------
+        >>> from modal_balance.estimators.classifier import MCDropoutClassifier
+        >>> MCDropoutClassifier.paper(learning_rate=0.01).dropout
+        0.5
+        """
+        settings: dict[str, Any] = {
+            "hidden_layer_sizes": (64, 64),
+            "dropout": 0.5,
+            "input_dropout": 0.0,
+            "normalise": False,
+            "learning_rate": 1e-3,
+            "batch_size": 128,
+            "label_smoothing": 0.0,
+            "samples_per_epoch": 4096,
+            "patience": 3,
+            "validation": 0.2,
+            "class_weight": "balanced",
+        }
+        return cls(**(settings | parameters))
 
     def fit(
         self,
@@ -217,8 +249,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         y : array-like, shape (n,)
             Labels of any kind.
         X_val, y_val : array-like, default=None
-            Data for early stopping and for `validation_error_`, shaped as `X` and `y`. All of `X`
-            is then trained on. By default a part of `X` is held out (see `validation_fraction`).
+            Data for early stopping and for `validation_error_`, shaped as `X` and `y`. By default
+            all of `X` is trained on, see `validation`.
 
         Returns
         -------
@@ -233,6 +265,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
         Warns
         -----
+        UserWarning
+            If every row is alone in its class, so that none can be validated on.
         ConvergenceWarning
             If the trained network's loss on its training rows is above ``10 * log(n_classes)``,
             ten times that of a uniform prediction: training has diverged.
@@ -247,50 +281,37 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.classes_ = find_classes(targets, self.classes)
         seeds = as_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=4)
         split_seed, torch_seed, batch_seed, posterior_seed = seeds.tolist()
+        split_rng = np.random.RandomState(split_seed)
 
         codes = encode(targets, self.classes_, "y")
-        inputs, labels = _to_tensor(rows), torch.from_numpy(codes)
-        if X_val is None:
-            rng = np.random.RandomState(split_seed)
-            kept, held_out = stratified_holdout(codes, self.validation_fraction, rng)
-            inputs_val, labels_val = inputs[held_out], labels[held_out]
-            inputs, labels, codes = inputs[kept], labels[kept], codes[kept]
-        else:
+        self._scaling = SquashedScaling(rows) if self.normalise else None
+        inputs, labels = self._to_tensor(rows), torch.from_numpy(codes)
+        inputs_val, labels_val = inputs[:0], labels[:0]
+        if X_val is not None:
             inputs_val = self.to_inputs(X_val)
             labels_val = torch.from_numpy(encode(column_or_1d(y_val), self.classes_, "y_val"))
-        if not len(labels_val):
-            warnings.warn(
-                f"None of the {len(labels)} rows can be held out: each is alone in its class. "
-                "Training without early stopping, and validation_error_ is None. Pass more labels, "
-                "or X_val and y_val.",
-                UserWarning,
-                stacklevel=2,
-            )
+        elif not (self.validation is None or isinstance(self.validation, str)):
+            kept, held_out = stratified_holdout(codes, float(self.validation), split_rng)
+            inputs_val, labels_val = inputs[held_out], labels[held_out]
+            inputs, labels, codes = inputs[kept], labels[kept], codes[kept]
 
+        training, validation = (inputs, labels), (inputs_val, labels_val)
         with seeded(torch_seed, self.device):
-            weights = class_weights(codes, self.classes_, self.class_weight)
-            net = self._build_net(weights, batch_seed)
-            logits = net.evaluation_step((inputs[:2], None))
-            check_logits(logits, (min(2, len(inputs)), len(weights)))
-            self.n_iter_ = train(
-                net,
-                (inputs, labels),
-                (inputs_val, labels_val),
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                verbose=self.verbose,
-            )
-            check_convergence(net, inputs, labels)
+            nets = fit_nets(self, training, validation, batch_seed)
             self._posterior = posterior_of(
-                net, self.posterior, inputs, labels, posterior_seed, verbose=self.verbose
+                nets, self.posterior, *training, posterior_seed, verbose=self.verbose
             )
+            mistakes = validate(self, self._posterior, training, validation, split_rng)
+        self.validation_error_, self.n_validation_rows_ = None, 0
+        if mistakes is not None:
+            n_wrong, n_rows = mistakes
+            enough = X_val is not None
+            self.validation_error_ = n_wrong / n_rows if enough else smoothed_error(*mistakes)
+            self.n_validation_rows_ = n_rows
         if isinstance(self._posterior, SnapshotPosterior):
             self.snapshots_ = self._posterior.snapshots
-        self.validation_error_ = None
-        if len(labels_val):
-            predicted = self._posterior.mean_proba(inputs_val, self.n_samples).argmax(axis=1)
-            self.validation_error_ = 1.0 - float(np.mean(predicted == labels_val.numpy()))
-        self.net_ = net
+        self.n_iter_ = len(nets[0].history)
+        self.net_ = nets[0]
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -363,37 +384,16 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         ValueError
             If the columns are not those of ``fit``, or X holds NaN or infinity.
         """
-        return _to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
+        return self._to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def _input_rules(self) -> dict[str, Any]:
+        # Scaling needs all digits of a column far from 0; the network takes float32.
+        dtype = [np.float64, np.float32] if self.normalise else np.float32
         # Only a custom network can know what further axes mean.
-        return {"dtype": np.float32, "order": "C", "allow_nd": self.module is not None}
+        return {"dtype": dtype, "order": "C", "allow_nd": self.module is not None}
 
-    def _build_net(self, weights: Tensor, seed: int) -> NeuralNetClassifier:
-        build = self.module or partial(
-            MLP, hidden_layer_sizes=self.hidden_layer_sizes, dropout=self.dropout
-        )
-        # A partial and not an instance: skorch would store an instance twice.
-        net = NeuralNetClassifier(
-            partial(build, self.n_features_in_, len(weights)),
-            criterion=nn.CrossEntropyLoss,
-            criterion__weight=weights,
-            optimizer=torch.optim.Adam,
-            lr=self.learning_rate,
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
-            iterator_train=DrawnBatches,
-            iterator_train__samples_per_epoch=self.samples_per_epoch,
-            iterator_train__seed=seed,
-            train_split=None,
-            callbacks="disable",
-            classes=list(range(len(weights))),
-            device=self.device,
-            verbose=0,
-        )
-        return net.initialize()
-
-
-def _to_tensor(X: NDArray[np.float32]) -> Tensor:
-    # torch warns about memory that it must not write, such as a memory map's.
-    return torch.from_numpy(np.require(X, requirements="W"))
+    def _to_tensor(self, X: NDArray[Any]) -> Tensor:
+        if self._scaling is not None:
+            return torch.from_numpy(self._scaling(X))
+        # torch warns about memory that it must not write, such as a memory map's.
+        return torch.from_numpy(np.require(X, requirements="W"))

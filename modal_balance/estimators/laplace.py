@@ -37,9 +37,9 @@ from ..hypotheses.unwrapping import unwrap
 from ..hypotheses.validation import validation_error
 from ..torch_state import seeded
 from .classifier import MCDropoutClassifier
+from .labels import encode
 from .parameters import COUNT, POSITIVE, Constraint, check_parameters, one_of
 from .predicting import PredictsMostProbable, check_finite
-from .training import encode
 
 __all__ = ["LastLayerLaplace"]
 

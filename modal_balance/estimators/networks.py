@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["MLP", "check_logits"]
 
@@ -13,8 +14,8 @@ __all__ = ["MLP", "check_logits"]
 class MLP(nn.Module):
     """Multilayer perceptron that returns logits and can be sampled by MC dropout.
 
-    Each hidden layer is ``Linear -> ReLU -> Dropout``, the last layer is ``Linear``: dropout
-    stands between layers, never on the input and never on the logits.
+    Each hidden layer is ``Linear -> ReLU -> Dropout``, the last layer is ``Linear``. Dropout of the
+    input is noise in training alone: the sampled networks all see the whole input.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ class MLP(nn.Module):
         Units of each hidden layer. An empty sequence gives a linear model, without dropout.
     dropout : float in [0, 1), default=0.5
         Probability that a hidden unit is dropped.
+    input_dropout : float in [0, 1), default=0
+        Probability that an input is dropped in training.
 
     Examples
     --------
@@ -42,8 +45,10 @@ class MLP(nn.Module):
         n_classes: int,
         hidden_layer_sizes: Sequence[int] = (64, 64),
         dropout: float = 0.5,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.input_dropout = input_dropout
         sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = []
         for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
@@ -52,7 +57,8 @@ class MLP(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the logits, (n, n_classes), of inputs (n, n_features)."""
-        logits: Tensor = self.layers(X)
+        # The functional form, which no mask can fix: it is off in the sampled networks.
+        logits: Tensor = self.layers(functional.dropout(X, self.input_dropout, self.training))
         return logits
 
 

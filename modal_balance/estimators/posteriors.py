@@ -1,4 +1,4 @@
-"""The two posteriors of MCDropoutClassifier: dropout masks, and snapshots of the weights.
+"""The posteriors of MCDropoutClassifier: dropout masks, snapshots of the weights, ensembles.
 
 S: hypotheses    M: snapshots    n: rows    C: classes
 """
@@ -6,6 +6,7 @@ S: hypotheses    M: snapshots    n: rows    C: classes
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,13 +17,20 @@ from torch import Tensor
 
 from ..arguments import draw_seed
 from ..hypotheses.dropout import DropoutHypotheses
+from ..hypotheses.joined import JoinedHypotheses, Part
 from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
 from .predicting import check_finite
 from .sgmcmc import CyclicalSGLD
 
-__all__ = ["DropoutPosterior", "Posterior", "SnapshotPosterior", "posterior_of"]
+__all__ = [
+    "DropoutPosterior",
+    "EnsemblePosterior",
+    "Posterior",
+    "SnapshotPosterior",
+    "posterior_of",
+]
 
 ROWS_AT_ONCE = 4096  # of the mean prediction: bounds the memory of (S, n, C)
 
@@ -79,6 +87,53 @@ class DropoutPosterior:
         return DropoutHypotheses(self.net, n_samples, seed, classes=classes, verbose=verbose)
 
 
+class EnsemblePosterior:
+    """Several networks with MC dropout, which share the hypotheses.
+
+    Parameters
+    ----------
+    nets : sequence of skorch.NeuralNet
+        Fitted nets with dropout that return logits.
+    seed : int
+        Seed of the masks behind the mean prediction.
+    """
+
+    def __init__(self, nets: Sequence[NeuralNet], seed: int) -> None:
+        self.nets = list(nets)
+        self.seed = seed
+
+    def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
+        """Return the mean over `n_samples` sets of masks, an even share for each network."""
+        shares = _shares(max(n_samples, len(self.nets)), len(self.nets))
+        total: NDArray[np.float64] = np.zeros(())
+        for i, (net, share) in enumerate(zip(self.nets, shares, strict=True)):
+            mean = DropoutPosterior(net, self.seed + i).mean_proba(X, share)
+            total = total + mean / len(self.nets)
+        return total
+
+    def draw(
+        self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
+    ) -> Hypotheses:
+        """Return networks with new masks, as even a share for each network as possible."""
+        order = rng.permutation(len(self.nets))
+        parts = [
+            Part(
+                DropoutHypotheses(
+                    self.nets[m], share, draw_seed(rng), classes=classes, verbose=verbose
+                ),
+                classes,
+            )
+            for m, share in zip(order, _shares(n_samples, len(order)), strict=True)
+            if share
+        ]
+        # Draws of one network must not all be compared with those of one other.
+        return JoinedHypotheses(parts, complete=False, seed=draw_seed(rng))
+
+
+def _shares(n: int, n_parts: int) -> list[int]:
+    return [n // n_parts + (part < n % n_parts) for part in range(n_parts)]
+
+
 class SnapshotPosterior:
     """Snapshots of the weights: a fixed set of hypotheses.
 
@@ -116,18 +171,19 @@ class SnapshotPosterior:
 
 
 def posterior_of(
-    net: NeuralNet, posterior: Any, X: Tensor, y: Tensor, seed: int, *, verbose: int = 0
-) -> DropoutPosterior | SnapshotPosterior:
-    """Return the posterior of a trained net, from its dropout or by sampling its weights.
+    nets: Sequence[NeuralNet], posterior: Any, X: Tensor, y: Tensor, seed: int, *, verbose: int = 0
+) -> DropoutPosterior | EnsemblePosterior | SnapshotPosterior:
+    """Return the posterior of trained nets, from their dropout or by sampling weights.
 
     Parameters
     ----------
-    net : skorch.NeuralNet
-        A fitted net that returns logits, with a weighted cross-entropy as its loss.
-    posterior : {"dropout", "sgmcmc"} or CyclicalSGLD
-        Which posterior: of dropout masks, or of weights as the sampler finds them.
+    nets : sequence of skorch.NeuralNet
+        Fitted nets that return logits, with a weighted cross-entropy as their loss: the members of
+        an ensemble, else one.
+    posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD
+        Which posterior: of dropout masks, of networks, or of weights as the sampler finds them.
     X : Tensor of shape (n, ...)
-        The rows it was trained on.
+        The rows they were trained on.
     y : Tensor of int64, shape (n,)
         Their labels 0..C-1.
     seed : int
@@ -137,11 +193,22 @@ def posterior_of(
 
     Returns
     -------
-    DropoutPosterior or SnapshotPosterior
+    DropoutPosterior, EnsemblePosterior or SnapshotPosterior
     """
+    net = nets[0]
     if isinstance(posterior, str):
         if posterior == "dropout":
             return DropoutPosterior(net, seed)
+        if posterior == "ensemble":
+            if has_dropout(net.module_):
+                return EnsemblePosterior(nets, seed)
+            states = [member.module_.state_dict() for member in nets]
+            weights = {
+                name: torch.stack([state[name] for state in states])
+                for name, values in states[0].items()
+                if values.is_floating_point()
+            }
+            return SnapshotPosterior(net, weights)
         posterior = CyclicalSGLD()
     snapshots = posterior.sample(
         net.module_,

@@ -1,4 +1,4 @@
-"""The training protocol of the BALanCe paper, on a skorch net, without per-row Python.
+"""Training with early stopping, as in the BALanCe paper, on a skorch net, without per-row Python.
 
 A round of active learning retrains from scratch on a few hundred labels, so that a ``DataLoader``,
 which collates batches row by row, costs more than the network. Here the data are tensors, the rows
@@ -14,29 +14,19 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetClassifier
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-__all__ = [
-    "DrawnBatches",
-    "check_convergence",
-    "class_weights",
-    "encode",
-    "find_classes",
-    "stratified_holdout",
-    "train",
-]
+__all__ = ["DrawnBatches", "WeightedCrossEntropy", "check_convergence", "train"]
 
-EPOCHS_WITHOUT_VALIDATION = 10
 DIVERGED = 10  # times the loss of a uniform prediction
 
 
@@ -82,137 +72,31 @@ class DrawnBatches:
             yield self.X[idx], self.y[idx]
 
 
-def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
-    """Return the sorted labels: all that are declared, or else those of `y`.
+class WeightedCrossEntropy(nn.CrossEntropyLoss):
+    """Cross-entropy weighted by class, whose label smoothing is the same for all classes.
+
+    The loss is the weighted mean of the rows' cross-entropies, with the weight of each row's own
+    class. (torch weighs the share that smoothing gives to other classes by the weights of these: it
+    teaches the network to predict rare classes everywhere.)
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from modal_balance.estimators.training import find_classes
-    >>> find_classes(np.array([7, 7]), declared=[9, 7, 8])
-    array([7, 8, 9])
+    >>> import torch
+    >>> from modal_balance.estimators.training import WeightedCrossEntropy
+    >>> loss = WeightedCrossEntropy(weight=torch.tensor([1.0, 9.0]), label_smoothing=0.1)
+    >>> round(float(loss(torch.zeros(3, 2), torch.tensor([0, 1, 1]))), 4)
+    0.6931
     """
-    classes = np.unique(y if declared is None else np.asarray(declared))
-    if declared is not None and np.shape(declared) != classes.shape:
-        raise ValueError(
-            f"classes={declared!r}. Expected a flat sequence of labels without duplicates."
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (n, C) and labels (n,)."""
+        losses = cross_entropy(
+            input, target, reduction="none", label_smoothing=self.label_smoothing
         )
-    if len(classes) < 2:
-        raise ValueError(
-            f"There is one class only, {classes.tolist()}. Expected at least two: label rows of "
-            "another class, or declare the labels that are still to come with classes=."
-        )
-    return classes
-
-
-def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Return the position of each label in `classes`; errors call `y` by `name`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from modal_balance.estimators.training import encode
-    >>> encode(np.array(["b", "c", "b"]), np.array(["a", "b", "c"]), "y")
-    array([1, 2, 1])
-    """
-    position = {label: i for i, label in enumerate(classes.tolist())}
-    labels, inverse = np.unique(y, return_inverse=True)
-    unknown = [label for label in labels.tolist() if label not in position]
-    if unknown:
-        raise ValueError(
-            f"{name} has the labels {unknown}, but the classes are {classes.tolist()}. Declare "
-            "every label that may occur with classes=."
-        )
-    return np.array([position[label] for label in labels.tolist()], dtype=np.int64)[inverse]
-
-
-def stratified_holdout(
-    codes: NDArray[np.integer[Any]], fraction: float, rng: np.random.RandomState
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split labelled rows into training and validation rows, keeping each class in training.
-
-    ``round(fraction * n)`` rows, at least one, are held out in proportion to the classes, at random
-    within a class. No class gives its last row: a class with one row stays in training, and the
-    other classes make up for it as far as they can. Where every class has one row only, nothing is
-    held out. (``train_test_split`` refuses such classes, and fewer rows than classes.)
-
-    Parameters
-    ----------
-    codes : array of int, shape (n,)
-        Class of each row, counted from 0.
-    fraction : float in (0, 1)
-        Share of the rows to hold out.
-    rng : numpy.random.RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    train, validation : arrays of int
-        Row numbers, sorted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from modal_balance.estimators.training import stratified_holdout
-    >>> codes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2])
-    >>> _, validation = stratified_holdout(codes, 0.3, np.random.RandomState(0))
-    >>> np.bincount(codes[validation], minlength=3)
-    array([2, 1, 0])
-    """
-    counts = np.bincount(codes)
-    spare = np.maximum(counts - 1, 0)
-    n_out = min(max(1, round(fraction * len(codes))), int(spare.sum()))
-    share = fraction * counts
-    take = np.minimum(np.floor(share).astype(int), spare)
-    tiebreak = rng.permutation(len(counts))
-    while take.sum() < n_out:  # at most about one step per class and per row of the lone classes
-        claim = np.where(take < spare, share - take, -np.inf)
-        take[np.lexsort((tiebreak, claim))[-1]] += 1
-    shuffled = rng.permutation(len(codes))
-    held_out = np.zeros(len(codes), dtype=bool)
-    for code, n_rows in enumerate(take):
-        held_out[shuffled[codes[shuffled] == code][:n_rows]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def class_weights(
-    codes: NDArray[np.integer[Any]],
-    classes: NDArray[Any],
-    class_weight: Mapping[Any, float] | str | None,
-) -> Tensor:
-    """Return the weight of each class in the loss, float32, shape (n_classes,).
-
-    "balanced" gives class c the weight ``n / (k * n_c)``: n rows, n_c of class c, k classes
-    present. A class without rows weighs 1, which no batch ever uses. A dict maps labels to weights,
-    1 for labels left out. None weighs all classes 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from modal_balance.estimators.training import class_weights
-    >>> class_weights(np.array([0, 0, 0, 2]), np.array(["a", "b", "c"]), "balanced").tolist()
-    [0.6666666865348816, 1.0, 2.0]
-    """
-    weights = np.ones(len(classes))
-    labels = classes.tolist()
-    if isinstance(class_weight, Mapping):
-        # As in scikit-learn: weights for labels still to come are no error, a misspelt label is.
-        known = set(labels) <= set(class_weight) or set(class_weight) <= set(labels)
-        weights[:] = [class_weight.get(label, 1.0) for label in labels]
-        valid = known and bool(np.all(np.isfinite(weights) & (weights > 0)))
-    elif isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(codes, minlength=len(classes))
-        present = counts > 0
-        weights[present] = len(codes) / (present.sum() * counts[present])
-        valid = True
-    else:
-        valid = class_weight is None
-    if not valid:
-        raise ValueError(
-            f"class_weight={class_weight!r}. Expected 'balanced', None, or a dict of positive "
-            f"weights for the classes {labels}."
-        )
-    return torch.as_tensor(weights, dtype=torch.float32)
+        if self.weight is None:
+            return losses.mean()
+        weights = self.weight[target]
+        return losses @ weights / weights.sum()
 
 
 def train(
@@ -236,8 +120,7 @@ def train(
     net : skorch.NeuralNetClassifier
         Initialised, with ``callbacks="disable"`` and the iterators of this module.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
-        Inputs, and labels counted from 0. Where `validation` has no rows, training takes 10 epochs
-        (or `max_epochs`, if fewer): more would only memorise a handful of labels.
+        Inputs, and labels counted from 0; one row at least.
     max_epochs : int, at least 1
         Largest number of epochs.
     patience : int, at least 1
@@ -258,9 +141,7 @@ def train(
     X, y, X_val, y_val = (part.to(net.device) for part in (*training, *validation))
     dataset = net.get_dataset(X, y)
     batches = net.get_iterator(dataset, training=True)
-    if not len(y_val):
-        max_epochs = min(max_epochs, EPOCHS_WITHOUT_VALIDATION)
-    best_accuracy, best_epoch, best_state = -1.0, 0, None
+    best_accuracy, best_epoch, best_state = -1.0, 0, net.module_.state_dict()
     with tqdm(range(max_epochs), desc="epochs", disable=not verbose, leave=False) as epochs:
         for epoch in epochs:
             net.notify("on_epoch_begin", dataset_train=dataset)
@@ -272,8 +153,6 @@ def train(
                     f"The training loss became {loss} in epoch {epoch + 1}. It must stay finite: "
                     "scale X (for example with StandardScaler) or lower learning_rate."
                 )
-            if not len(y_val):
-                continue
             accuracy = _accuracy(net, X_val, y_val)
             net.history.record("valid_acc", accuracy)
             epochs.set_postfix(valid_acc=f"{accuracy:.3f}")
@@ -282,8 +161,7 @@ def train(
                 best_state = copy.deepcopy(net.module_.state_dict())
             elif epoch - best_epoch >= patience:
                 break
-    if best_state is not None:
-        net.module_.load_state_dict(best_state)
+    net.module_.load_state_dict(best_state)
     return len(net.history)
 
 
@@ -325,7 +203,7 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
             f"a guess among the {logits.shape[1]} classes {uniform:.3g}. Scale X (for example "
             f"with StandardScaler) or lower learning_rate, which is {net.lr:g}.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of the estimator's fit
         )
 
 

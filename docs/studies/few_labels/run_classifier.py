@@ -1,0 +1,74 @@
+"""Run MCDropoutClassifier as the package has it, and append the results (resumable)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from data_sets import LABELS, append, done, labelled_rows, load, metrics
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from modal_balance import MCDropoutClassifier
+
+# Name -> whether the columns are standardised before, and the parameters.
+CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "default": (True, {}),
+    "raw": (False, {}),
+    "ensemble": (True, {"posterior": "ensemble"}),
+    "ensemble without dropout": (True, {"posterior": "ensemble", "dropout": 0.0}),
+    "held out": (True, {"validation": 0.2}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="+", required=True)
+    parser.add_argument("--configurations", nargs="+", default=["default"])
+    parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
+    parser.add_argument("--seeds", type=int, default=10)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    finished = done(args.out)
+    for name in args.datasets:
+        data = load(name, args.data_dir)
+        for n in args.labels:
+            for seed in range(args.seeds):
+                rows = labelled_rows(data, n, seed)
+                if rows is None:
+                    continue
+                x, y = data.x_pool[rows], data.y_pool[rows]
+                for label in args.configurations:
+                    if (label, name, n, seed) in finished:
+                        continue
+                    scaled, parameters = CONFIGURATIONS[label]
+                    clf = MCDropoutClassifier(
+                        classes=range(data.n_classes), random_state=seed, **parameters
+                    )
+                    pipe = make_pipeline(StandardScaler() if scaled else "passthrough", clf)
+                    start = time.perf_counter()
+                    pipe.fit(x, y)
+                    seconds = time.perf_counter() - start
+                    result = {
+                        "config": label,
+                        "dataset": name,
+                        "n": n,
+                        "seed": seed,
+                        "seconds": seconds,
+                        **metrics(pipe.predict_proba(data.x_test), data.y_test, np.unique(y)),
+                        "validation_error": clf.validation_error_,
+                        "validation_rows": clf.n_validation_rows_,
+                    }
+                    append(args.out, [result])
+
+
+if __name__ == "__main__":
+    main()

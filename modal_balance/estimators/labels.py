@@ -1,0 +1,184 @@
+"""Labels: the classes they belong to, rows to hold out or to deal into folds, class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+__all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "stratified_holdout"]
+
+
+def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
+    """Return the sorted labels: all that are declared, or else those of `y`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.labels import find_classes
+    >>> find_classes(np.array([7, 7]), declared=[9, 7, 8])
+    array([7, 8, 9])
+    """
+    classes = np.unique(y if declared is None else np.asarray(declared))
+    if declared is not None and np.shape(declared) != classes.shape:
+        raise ValueError(
+            f"classes={declared!r}. Expected a flat sequence of labels without duplicates."
+        )
+    if len(classes) < 2:
+        raise ValueError(
+            f"There is one class only, {classes.tolist()}. Expected at least two: label rows of "
+            "another class, or declare the labels that are still to come with classes=."
+        )
+    return classes
+
+
+def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Return the position of each label in `classes`; errors call `y` by `name`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.labels import encode
+    >>> encode(np.array(["b", "c", "b"]), np.array(["a", "b", "c"]), "y")
+    array([1, 2, 1])
+    """
+    position = {label: i for i, label in enumerate(classes.tolist())}
+    labels, inverse = np.unique(y, return_inverse=True)
+    unknown = [label for label in labels.tolist() if label not in position]
+    if unknown:
+        raise ValueError(
+            f"{name} has the labels {unknown}, but the classes are {classes.tolist()}. Declare "
+            "every label that may occur with classes=."
+        )
+    return np.array([position[label] for label in labels.tolist()], dtype=np.int64)[inverse]
+
+
+def stratified_holdout(
+    codes: NDArray[np.integer[Any]], fraction: float, rng: np.random.RandomState
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split labelled rows into training and validation rows, keeping each class in training.
+
+    ``round(fraction * n)`` rows, at least one, are held out in proportion to the classes, at random
+    within a class. No class gives its last row: a class with one row stays in training, and the
+    other classes make up for it as far as they can. Where every class has one row only, nothing is
+    held out. (``train_test_split`` refuses such classes, and fewer rows than classes.)
+
+    Parameters
+    ----------
+    codes : array of int, shape (n,)
+        Class of each row, counted from 0.
+    fraction : float in (0, 1)
+        Share of the rows to hold out.
+    rng : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    train, validation : arrays of int
+        Row numbers, sorted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.labels import stratified_holdout
+    >>> codes = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2])
+    >>> _, validation = stratified_holdout(codes, 0.3, np.random.RandomState(0))
+    >>> np.bincount(codes[validation], minlength=3)
+    array([2, 1, 0])
+    """
+    counts = np.bincount(codes)
+    spare = np.maximum(counts - 1, 0)
+    n_out = min(max(1, round(fraction * len(codes))), int(spare.sum()))
+    share = fraction * counts
+    take = np.minimum(np.floor(share).astype(int), spare)
+    tiebreak = rng.permutation(len(counts))
+    while take.sum() < n_out:  # at most about one step per class and per row of the lone classes
+        claim = np.where(take < spare, share - take, -np.inf)
+        take[np.lexsort((tiebreak, claim))[-1]] += 1
+    shuffled = rng.permutation(len(codes))
+    held_out = np.zeros(len(codes), dtype=bool)
+    for code, n_rows in enumerate(take):
+        held_out[shuffled[codes[shuffled] == code][:n_rows]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def class_weights(
+    codes: NDArray[np.integer[Any]],
+    classes: NDArray[Any],
+    class_weight: Mapping[Any, float] | str | None,
+) -> Tensor:
+    """Return the weight of each class in the loss, float32, shape (n_classes,).
+
+    "balanced" gives class c the weight ``n / (k * n_c)``: n rows, n_c of class c, k classes
+    present. A class without rows weighs 1, which no batch ever uses. A dict maps labels to weights,
+    1 for labels left out. None weighs all classes 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.labels import class_weights
+    >>> class_weights(np.array([0, 0, 0, 2]), np.array(["a", "b", "c"]), "balanced").tolist()
+    [0.6666666865348816, 1.0, 2.0]
+    """
+    weights = np.ones(len(classes))
+    labels = classes.tolist()
+    if isinstance(class_weight, Mapping):
+        # As in scikit-learn: weights for labels still to come are no error, a misspelt label is.
+        known = set(labels) <= set(class_weight) or set(class_weight) <= set(labels)
+        weights[:] = [class_weight.get(label, 1.0) for label in labels]
+        valid = known and bool(np.all(np.isfinite(weights) & (weights > 0)))
+    elif isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(codes, minlength=len(classes))
+        present = counts > 0
+        weights[present] = len(codes) / (present.sum() * counts[present])
+        valid = True
+    else:
+        valid = class_weight is None
+    if not valid:
+        raise ValueError(
+            f"class_weight={class_weight!r}. Expected 'balanced', None, or a dict of positive "
+            f"weights for the classes {labels}."
+        )
+    return torch.as_tensor(weights, dtype=torch.float32)
+
+
+def stratified_folds(
+    codes: NDArray[np.integer[Any]], n_folds: int, rng: np.random.RandomState
+) -> list[NDArray[np.intp]]:
+    """Deal labelled rows into folds, each class as evenly as possible.
+
+    A class with one row is in no fold: held out, it would be unknown to the network that is to
+    predict it. (``StratifiedKFold`` puts it in one, and refuses fewer rows of each class than
+    folds.)
+
+    Parameters
+    ----------
+    codes : array of int, shape (n,)
+        Class of each row, counted from 0.
+    n_folds : int
+        Largest number of folds; there are no more than rows to deal.
+    rng : numpy.random.RandomState
+        Source of randomness.
+
+    Returns
+    -------
+    list of arrays of int
+        Row numbers of each fold, sorted; no fold is empty. No class is all in one fold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.labels import stratified_folds
+    >>> codes = np.array([0, 0, 0, 0, 1, 1, 2])
+    >>> [codes[fold].tolist() for fold in stratified_folds(codes, 2, np.random.RandomState(0))]
+    [[0, 0, 1], [0, 0, 1]]
+    """
+    shuffled = rng.permutation(len(codes))
+    dealt = shuffled[np.bincount(codes)[codes[shuffled]] > 1]
+    by_class = dealt[np.argsort(codes[dealt], kind="stable")]
+    n_folds = min(n_folds, len(by_class))
+    return [np.sort(by_class[fold::n_folds]) for fold in range(n_folds)]
