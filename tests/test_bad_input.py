@@ -124,7 +124,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def classifier():
-    return fast_classifier(max_epochs=2).fit(X_TRAIN, y_TRAIN)
+    return fast_classifier().fit(X_TRAIN, y_TRAIN)
 
 
 class State:

@@ -72,8 +72,10 @@ def test_options_reach_the_selection():
 
 
 def test_the_reference_pool_is_where_hypotheses_are_compared():
-    one_row = POOL[:1]
-    proba = draw_hypotheses(fitted_classifier(), 16, random_state=0).predict_proba_samples(one_row)
+    hypotheses = draw_hypotheses(fitted_classifier(), 16, random_state=0)
+    least_certain = hypotheses.predict_proba_samples(POOL).mean(0).max(1).values.argmin()
+    one_row = POOL[[int(least_certain)]]
+    proba = hypotheses.predict_proba_samples(one_row)
     edges, _ = edges_beyond(votes(proba), disjoint_pairs(8 * 2), 0.5)
     with_reference = query(X_reference=one_row, tau=0.5)
     assert with_reference.n_edges == len(edges)

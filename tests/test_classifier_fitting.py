@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
@@ -21,17 +23,20 @@ from modal_balance.estimators.networks import MLP
 # --- protocol -------------------------------------------------------------------------------------
 
 
-def test_defaults_are_those_of_the_paper():
-    parameters = MCDropoutClassifier().get_params()
+def test_the_papers_settings():
+    parameters = MCDropoutClassifier.paper(max_epochs=7).get_params()
     expected = {
         "hidden_layer_sizes": (64, 64),
         "dropout": 0.5,
+        "input_dropout": 0.0,
+        "normalise": False,
         "learning_rate": 1e-3,
         "batch_size": 128,
+        "label_smoothing": 0.0,
         "samples_per_epoch": 4096,
+        "max_epochs": 7,
         "patience": 3,
         "class_weight": "balanced",
-        "n_samples": 100,
     }
     assert expected.items() <= parameters.items()
 
@@ -39,7 +44,7 @@ def test_defaults_are_those_of_the_paper():
 def test_the_net_is_what_the_parameters_say():
     X, y = IRIS
     parameters = {"hidden_layer_sizes": (12, 7), "dropout": 0.2, "learning_rate": 0.01}
-    classifier = quick(batch_size=50, **parameters).fit(X, y)
+    classifier = quick(batch_size=50, validation=0.2, **parameters).fit(X, y)
     net = classifier.net_
     assert isinstance(net, NeuralNetClassifier)
     assert [tuple(w.shape) for w in weights_of(classifier)] == [
@@ -48,6 +53,7 @@ def test_the_net_is_what_the_parameters_say():
     assert [layer.p for layer in net.module_.modules() if isinstance(layer, nn.Dropout)] == [
         0.2
     ] * 2
+    assert net.module_.input_dropout == 0.2
     assert type(net.optimizer_) is torch.optim.Adam
     assert net.optimizer_.param_groups[0]["lr"] == 0.01
     assert net.history[0, "batches", :, "train_batch_size"] == [50] * 10 + [12]
@@ -72,8 +78,9 @@ def test_the_batches_seen_explain_the_weights_and_the_history(class_weight):
     y = np.array(["a", "b"])[codes]
     X_fit, X_val = torch.tensor(X[:60]).float(), torch.tensor(X[60:160]).float()
     batches = []
+    parameters = {"class_weight": class_weight, "patience": 2, "batch_size": 128}
     classifier = quick(
-        module=partial(Watched, batches=batches), class_weight=class_weight, patience=2
+        module=partial(Watched, batches=batches), normalise=False, label_smoothing=0.0, **parameters
     ).fit(X[:60], y[:60], X_val=X[60:160], y_val=y[60:160])
     assert len(batches) == 4 * classifier.n_iter_
 
@@ -126,7 +133,7 @@ def test_every_fit_starts_from_new_weights():
         return built[-1]
 
     X, y = IRIS
-    classifier = quick(module=build).fit(X, y)
+    classifier = quick(module=build, validation=None).fit(X, y)
     first, n_iter = classifier.predict_proba(X), classifier.n_iter_
     classifier.fit(X, y)
     assert len(built) == 2 and built[0] is not built[1]
@@ -136,15 +143,13 @@ def test_every_fit_starts_from_new_weights():
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_verbose(verbose, capsys):
-    quick(max_epochs=2, verbose=verbose).fit(*IRIS)
+@pytest.mark.parametrize(("validation", "unit"), [("cv", "steps"), (0.2, "epochs")])
+def test_verbose(verbose, validation, unit, capsys):
+    quick(max_epochs=2, verbose=verbose, validation=validation).fit(*IRIS)
     out, err = capsys.readouterr()
     assert out == ""
-    assert ("epochs" in err) == bool(verbose)
+    assert (unit in err) == bool(verbose)
     assert bool(err) == bool(verbose)
-
-
-# --- validation data ------------------------------------------------------------------------------
 
 
 class Recorder(nn.Module):
@@ -169,6 +174,63 @@ class Recorder(nn.Module):
         return copied
 
 
+# --- a fixed number of steps ----------------------------------------------------------------------
+
+
+def test_without_validation_data_all_labels_are_in_every_step():
+    X, y = DIGITS
+    record = []
+    classifier = quick(
+        module=Recorder.factory(record), n_steps=30, validation=None, normalise=False
+    ).fit(X[:100], y[:100])
+    trained = [rows for training, rows in record if training]
+    assert len(trained) == classifier.n_iter_ == len(classifier.net_.history) == 30
+    for rows in trained:
+        np.testing.assert_array_equal(rows, X[:100].astype(np.float32))
+    losses = classifier.net_.history[:, "train_loss"]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_more_rows_than_a_batch_are_drawn_anew_for_every_step():
+    X, y = DIGITS
+    record = []
+    quick(
+        module=Recorder.factory(record), n_steps=40, batch_size=32, validation=None, normalise=False
+    ).fit(X[:100], y[:100])
+    trained = [rows for training, rows in record if training]
+    assert {len(rows) for rows in trained} == {32}
+    assert not np.array_equal(trained[0], trained[1])
+    seen = np.unique(np.concatenate(trained), axis=0)
+    np.testing.assert_array_equal(seen, np.unique(X[:100].astype(np.float32), axis=0))
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
+def test_raw_columns_are_as_good_as_standardised_ones(load):
+    X, y = load(return_X_y=True)  # columns from thousandths to thousands
+    rows = np.random.default_rng(0).permutation(len(X))
+    train, test = rows[:40], rows[40:]
+    scaled = StandardScaler().fit(X[train]).transform(X)
+    for columns in (X, X * 1e-7, X + 1e5, scaled):
+        classifier = MCDropoutClassifier(random_state=0).fit(columns[train], y[train])
+        assert classifier.score(columns[test], y[test]) > 0.88
+
+
+def test_few_labels_are_learnt_as_well_as_by_logistic_regression():
+    X, y = DIGITS
+    ours, theirs = [], []
+    for seed in range(8):
+        rows = np.random.default_rng(seed).permutation(len(X))
+        train, test = rows[:30], rows[30:]
+        classifier = MCDropoutClassifier(random_state=seed, validation=None, classes=range(10))
+        ours.append(classifier.fit(X[train], y[train]).score(X[test], y[test]))
+        linear = LogisticRegression(max_iter=1000).fit(X[train], y[train])
+        theirs.append(linear.score(X[test], y[test]))
+    assert np.mean(ours) > np.mean(theirs) - 0.01
+
+
+# --- validation data ------------------------------------------------------------------------------
+
+
 def test_validation_error_is_that_of_predict_on_the_data_given():
     X, y = DIGITS
     classifier = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
@@ -184,9 +246,53 @@ def test_data_given_for_validation_are_not_trained_on():
     assert same_weights(*fits)
 
 
-def test_a_fifth_is_held_out_by_default():
+def test_without_data_the_error_is_cross_validated_and_smoothed():
     X, y = DIGITS
-    classifier = quick(module=Recorder.factory(record := []), max_epochs=2).fit(X[:100], y[:100])
+    classifier = quick().fit(X[:60], y[:60])
+    assert classifier.n_validation_rows_ == 60  # each class has more than one
+    n_wrong = classifier.validation_error_ * 62 - 1
+    assert n_wrong == pytest.approx(round(n_wrong))
+    actual = 1 - classifier.score(X[60:], y[60:])
+    assert abs(classifier.validation_error_ - actual) < 0.15
+
+
+def test_cross_validation_leaves_the_network_as_it_is():
+    X, y = DIGITS
+    fits = [quick(validation=validation).fit(X[:60], y[:60]) for validation in ("cv", None)]
+    assert same_weights(*fits)
+    assert fits[1].validation_error_ is None and fits[1].n_validation_rows_ == 0
+
+
+def test_the_cross_validated_error_is_that_on_labels_at_random():
+    X, _ = DIGITS
+    y = np.random.default_rng(0).integers(2, size=100)
+    assert quick().fit(X[:100], y).validation_error_ == pytest.approx(0.5, abs=0.2)
+
+
+def test_rows_alone_in_their_class_are_not_validated_on():
+    X, y = IRIS
+    rows = np.concatenate([np.flatnonzero(y == label)[:n] for label, n in enumerate((9, 9, 1))])
+    classifier = quick().fit(X[rows], y[rows])
+    assert classifier.n_validation_rows_ == 18
+    n_wrong = classifier.validation_error_ * 20 - 1
+    assert n_wrong == pytest.approx(round(n_wrong))
+    assert classifier.predict(X[rows[-1:]]) == 2
+
+
+def test_two_rows_of_each_class_are_enough_and_one_class_is_not():
+    X, y = IRIS
+    rows = np.concatenate([np.flatnonzero(y == label)[:2] for label in range(3)])
+    classifier = quick().fit(X[rows], y[rows])
+    assert classifier.n_validation_rows_ == 6 and 0 < classifier.validation_error_ < 1
+    one = quick(classes=[0, 1, 2]).fit(X[y == 1], y[y == 1])
+    assert one.validation_error_ is None and one.n_validation_rows_ == 0
+    assert quick(classes=[0, 1]).fit(X[:1], [0]).validation_error_ is None
+
+
+def test_a_share_can_be_held_out():
+    X, y = DIGITS
+    parameters = {"max_epochs": 2, "validation": 0.2, "normalise": False}
+    classifier = quick(module=Recorder.factory(record := []), **parameters).fit(X[:100], y[:100])
     validation_sizes = {len(rows) for training, rows in record if not training and len(rows) > 2}
     assert 20 in validation_sizes
     trained = np.unique(np.concatenate([rows for training, rows in record if training]), axis=0)
@@ -195,7 +301,9 @@ def test_a_fifth_is_held_out_by_default():
     together = np.unique(np.concatenate([trained, held_out]), axis=0)
     assert len(together) == len(trained) + 20
     assert len(trained) == 80
-    assert (classifier.validation_error_ * 20) % 1 == pytest.approx(0, abs=1e-9)
+    assert classifier.n_validation_rows_ == 20
+    n_wrong = classifier.validation_error_ * 22 - 1
+    assert n_wrong == pytest.approx(round(n_wrong))
 
 
 def test_the_seed_decides_which_rows_are_held_out():
@@ -203,7 +311,8 @@ def test_the_seed_decides_which_rows_are_held_out():
     held_out = []
     for seed in (0, 0, 1):
         record = []
-        quick(module=Recorder.factory(record), max_epochs=1, random_state=seed).fit(
+        factory = Recorder.factory(record)
+        quick(module=factory, max_epochs=1, random_state=seed, validation=0.2, normalise=False).fit(
             X[:100], y[:100]
         )
         held_out.append(next(rows for training, rows in record if not training and len(rows) == 20))
@@ -211,23 +320,23 @@ def test_the_seed_decides_which_rows_are_held_out():
     assert not np.array_equal(held_out[0], held_out[2])
 
 
-def test_where_nothing_can_be_held_out_fit_warns_and_trains_all_the_same():
+@pytest.mark.parametrize("validation", ["cv", 0.2])
+def test_where_nothing_can_be_validated_on_fit_warns_and_trains_all_the_same(validation):
     X, y = DIGITS
     alone = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
-    classifier = quick(max_epochs=30)
-    with pytest.warns(UserWarning, match="None of the 10 rows can be held out.*X_val"):
-        classifier.fit(X[alone], y[alone])
-    assert classifier.validation_error_ is None
-    assert classifier.n_iter_ == 10
-    assert classifier.score(X[alone], y[alone]) > 0.9
+    with pytest.warns(UserWarning, match=r"None of the 10 rows can be validated.*0\.5.*X_val") as w:
+        classifier = quick(validation=validation).fit(X[alone], y[alone])
+    assert w[0].filename == __file__
+    assert classifier.validation_error_ == 0.5 and classifier.n_validation_rows_ == 0
+    assert classifier.score(X[alone], y[alone]) == 1
 
 
-def test_a_class_with_one_row_is_trained_on():
+def test_a_class_with_one_row_is_trained_on_where_a_share_is_held_out():
     X, y = IRIS
     rows = np.concatenate([np.flatnonzero(y == label)[:n] for label, n in enumerate((20, 20, 1))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        classifier = quick(samples_per_epoch=2048).fit(X[rows], y[rows])
+        classifier = quick(samples_per_epoch=2048, validation=0.2).fit(X[rows], y[rows])
     assert classifier.validation_error_ is not None
     assert classifier.predict(X[rows[-1:]]) == 2
 
@@ -300,10 +409,11 @@ class Trap(nn.Module):
         return self.network(X)
 
 
+@pytest.mark.parametrize("validation", ["cv", 0.2])
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, RuntimeError("out of memory")])
-def test_an_interrupted_fit_propagates_and_is_no_fit(exception):
+def test_an_interrupted_fit_propagates_and_is_no_fit(exception, validation):
     X, y = IRIS
-    classifier = quick(samples_per_epoch=256, patience=20).fit(X, y)
+    classifier = quick(validation=validation).fit(X, y)
     classifier.set_params(module=partial(Trap, exception=exception))
     before = global_states()
     with pytest.raises(type(exception) if isinstance(exception, Exception) else exception):
@@ -321,8 +431,9 @@ def test_an_interrupted_fit_propagates_and_is_no_fit(exception):
     ("parameters", "scale"),
     [
         ({"learning_rate": 1e9}, 1.0),
-        ({"learning_rate": 1e9, "samples_per_epoch": 100, "max_epochs": 1}, 1.0),
-        ({}, 1e30),
+        ({"learning_rate": 1e9, "n_steps": 1}, 1.0),
+        ({"learning_rate": 1e9, "validation": 0.2}, 1.0),
+        ({"normalise": False}, 1e30),
     ],
 )
 def test_a_fit_that_diverges_warns(parameters, scale):
@@ -334,7 +445,10 @@ def test_a_fit_that_diverges_warns(parameters, scale):
     assert np.isfinite(classifier.predict_proba(X * scale)).all()
 
 
-@pytest.mark.parametrize("parameters", [{}, {"max_epochs": 1}, {"learning_rate": 1e-9}])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"n_steps": 1}, {"learning_rate": 1e-9}, {"max_epochs": 1, "validation": 0.2}],
+)
 def test_a_fit_that_has_learnt_little_is_no_divergence(parameters):
     for load in (load_iris, load_breast_cancer, load_digits):
         X, y = shuffled(load, 100)
@@ -345,4 +459,9 @@ def test_a_fit_that_has_learnt_little_is_no_divergence(parameters):
 
 def test_weights_that_are_not_finite_after_the_last_step_are_an_error():
     with pytest.raises(ValueError, match=r"not finite on the rows .* lower learning_rate"):
-        quick(learning_rate=3e37, samples_per_epoch=100, max_epochs=1).fit(*IRIS)
+        quick(learning_rate=3e37, n_steps=1, normalise=False).fit(*IRIS)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    with pytest.raises(ValueError, match=r"loss became nan in step 2\. .*lower learning_rate"):
+        quick(learning_rate=3e37, normalise=False).fit(*IRIS)

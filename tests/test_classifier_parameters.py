@@ -28,15 +28,21 @@ BAD_PARAMETERS = [
     ("max_epochs", True, "an integer of at least 1"),
     ("patience", 0, "an integer of at least 1"),
     ("patience", None, "an integer of at least 1"),
-    ("validation_fraction", 0.0, "a number in (0, 1)"),
-    ("validation_fraction", 1.0, "a number in (0, 1)"),
+    ("input_dropout", 1.0, "a number in [0, 1)"),
+    ("normalise", "yes", "True or False"),
+    ("label_smoothing", 1, "a number in [0, 1)"),
+    ("n_steps", 0, "an integer of at least 1"),
+    ("n_members", 0, "an integer of at least 1"),
+    ("validation", 0.0, "'cv' or None or a number in (0, 1)"),
+    ("validation", 1.0, "'cv' or None or a number in (0, 1)"),
+    ("validation", "none", "'cv' or None or a number in (0, 1)"),
     ("class_weight", "even", "'balanced', None, or a dict"),
     ("class_weight", {0: 1.0, 1: -1.0}, "'balanced', None, or a dict"),
     ("class_weight", {"setosa": 2.0}, "'balanced', None, or a dict"),
     ("classes", [0, 1, 1, 2], "without duplicates"),
-    ("posterior", "laplace", "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
-    ("posterior", CyclicalSGLD, "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
-    ("posterior", None, "'dropout', 'sgmcmc', or a CyclicalSGLD()"),
+    ("posterior", "laplace", "'dropout', 'ensemble', 'sgmcmc' or a CyclicalSGLD()"),
+    ("posterior", CyclicalSGLD, "'dropout', 'ensemble', 'sgmcmc' or a CyclicalSGLD()"),
+    ("posterior", None, "'dropout', 'ensemble', 'sgmcmc' or a CyclicalSGLD()"),
     ("n_samples", 0, "an integer of at least 1"),
     ("device", "gpu", "'cpu', or 'cuda'"),
     ("device", "meta", "'cpu', or 'cuda'"),
@@ -67,7 +73,7 @@ def test_a_bad_seed_is_refused():
 def test_a_bad_number_of_hypotheses_is_refused(n_samples):
     X, y = IRIS
     with pytest.raises(ValueError, match=rf"^n_samples={n_samples}\. Expected an integer"):
-        quick(max_epochs=1).fit(X, y).draw_hypotheses(n_samples)
+        quick(n_steps=10).fit(X, y).draw_hypotheses(n_samples)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,7 @@ def test_labels_that_are_unknown_are_refused():
 
 def test_nan_and_infinity_are_refused():
     X, y = IRIS
-    classifier = quick(max_epochs=1).fit(X, y)
+    classifier = quick(n_steps=10).fit(X, y)
     for bad in (np.nan, np.inf):
         broken = X.copy()
         broken[3, 1] = bad

@@ -63,12 +63,12 @@ def test_one_class_will_do_where_others_are_declared():
 
 def test_probabilities_are_the_mean_of_dropout():
     X, y = IRIS
-    classifier = quick(n_samples=3000, max_epochs=4).fit(X, y)
+    classifier = quick(n_samples=3000, n_steps=20).fit(X, y)
     module = classifier.net_.module_.train()
     with torch.no_grad():  # a new mask for every row: 3000 rows in place of 3000 passes
         expected = [
-            module(torch.tensor(x).float().repeat(3000, 1)).softmax(1).mean(0).numpy()
-            for x in X[:20]
+            module.layers(x.repeat(3000, 1)).softmax(1).mean(0).numpy()
+            for x in classifier.to_inputs(X[:20])
         ]
     # A mean of 3000 values in [0, 1] has a standard error below 0.01, and there are two of them.
     np.testing.assert_allclose(classifier.predict_proba(X[:20]), expected, atol=0.04)
@@ -76,9 +76,9 @@ def test_probabilities_are_the_mean_of_dropout():
 
 def test_dropout_is_not_simply_off_in_predict_proba():
     X, y = IRIS
-    classifier = quick(max_epochs=4).fit(X, y)
+    classifier = quick(n_steps=30).fit(X, y)
     with torch.no_grad():
-        plain = classifier.net_.module_.eval()(torch.tensor(X).float()).softmax(1).numpy()
+        plain = classifier.net_.module_.eval()(classifier.to_inputs(X)).softmax(1).numpy()
     assert np.abs(classifier.predict_proba(X) - plain).max() > 0.02
 
 
@@ -109,7 +109,7 @@ def test_without_dropout_the_network_predicts_as_it_is(parameters):
     X, y = IRIS
     classifier = quick(**parameters).fit(X, y)
     with torch.no_grad():
-        expected = classifier.net_.module_.eval()(torch.tensor(X).float()).softmax(1).numpy()
+        expected = classifier.net_.module_.eval()(classifier.to_inputs(X)).softmax(1).numpy()
     np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-6)
     with pytest.raises(ValueError, match="no active dropout"):
         classifier.draw_hypotheses(3)
@@ -118,9 +118,7 @@ def test_without_dropout_the_network_predicts_as_it_is(parameters):
 def test_images_with_a_network_of_ones_own():
     X, y = load_digits(return_X_y=True)
     X = (X / 16).reshape(-1, 1, 8, 8)
-    classifier = quick(
-        module=partial(Convolution, width=4), samples_per_epoch=2048, learning_rate=0.01
-    )
+    classifier = quick(module=partial(Convolution, width=4), learning_rate=0.01)
     classifier.fit(X[:200], y[:200])
     assert classifier.n_features_in_ == 1
     assert classifier.score(X[200:500], y[200:500]) > 0.8
@@ -134,7 +132,7 @@ def test_images_with_a_network_of_ones_own():
 
 def test_hypotheses_take_what_predict_takes_and_obey_the_seed():
     X, y = load_iris(return_X_y=True, as_frame=True)
-    classifier = quick(max_epochs=3).fit(X, y)
+    classifier = quick(n_steps=30).fit(X, y)
     proba = classifier.draw_hypotheses(6, random_state=1).predict_proba_samples(X)
     assert isinstance(proba, torch.Tensor) and proba.shape == (6, 150, 3)
     again = classifier.draw_hypotheses(6, np.random.RandomState(1)).predict_proba_samples(X)
@@ -150,14 +148,14 @@ def test_hypotheses_take_what_predict_takes_and_obey_the_seed():
 
 def test_the_mean_of_many_hypotheses_is_predict_proba():
     X, y = IRIS
-    classifier = quick(n_samples=3000, max_epochs=3).fit(X, y)
+    classifier = quick(n_samples=3000, n_steps=30).fit(X, y)
     mean = classifier.draw_hypotheses(3000, random_state=5).predict_proba_samples(X).mean(0)
     np.testing.assert_allclose(mean, classifier.predict_proba(X), atol=0.04)
 
 
 def test_hypotheses_outlive_the_next_fit():
     X, y = IRIS
-    classifier = quick(max_epochs=3).fit(X, y)
+    classifier = quick(n_steps=30).fit(X, y)
     hypotheses = classifier.draw_hypotheses(4, random_state=0)
     before = hypotheses.predict_proba_samples(X)
     classifier.fit(X[:, :2], y)
@@ -185,7 +183,9 @@ class Logarithm(nn.Module):
 @pytest.mark.parametrize("posterior", ["dropout", SHORT])
 def test_predictions_that_are_not_finite_are_an_error(posterior, dropout):
     X, y = load_iris(return_X_y=True)
-    classifier = quick(module=partial(Logarithm, dropout=dropout), posterior=posterior).fit(X, y)
+    classifier = quick(
+        module=partial(Logarithm, dropout=dropout), posterior=posterior, normalise=False
+    ).fit(X, y)
     assert np.isfinite(classifier.predict_proba(X)).all()
     X[[3, 60]] *= -1
     expected = "(predictions are not finite for 2 of 150 rows|prediction contains NaN)"

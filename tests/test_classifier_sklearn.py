@@ -45,10 +45,10 @@ def test_input_types_give_the_same_result():
 
 def test_data_frames_are_checked_by_column():
     X, y = load_iris(return_X_y=True, as_frame=True)
-    classifier = quick(max_epochs=2).fit(X, y, X_val=X[::3], y_val=y[::3])
+    classifier = quick(n_steps=20).fit(X, y, X_val=X[::3], y_val=y[::3])
     assert classifier.feature_names_in_.tolist() == list(X.columns)
     assert classifier.n_features_in_ == 4
-    np.testing.assert_array_equal(classifier.predict(X), quick(max_epochs=2).fit(
+    np.testing.assert_array_equal(classifier.predict(X), quick(n_steps=20).fit(
         X.to_numpy(), y.to_numpy(), X_val=X[::3].to_numpy(), y_val=y[::3].to_numpy()
     ).predict(X.to_numpy()))  # fmt: skip
     with pytest.raises(ValueError, match="feature names"):
@@ -60,7 +60,7 @@ def test_data_frames_are_checked_by_column():
 def test_labels_in_a_series_are_matched_by_position():
     X, y = load_iris(return_X_y=True, as_frame=True)
     y = y.set_axis(range(149, -1, -1))
-    fits = [quick(max_epochs=1).fit(X, labels) for labels in (y, pd.Series(y.to_numpy()))]
+    fits = [quick(n_steps=10).fit(X, labels) for labels in (y, pd.Series(y.to_numpy()))]
     assert same_weights(*fits)
 
 
@@ -76,7 +76,7 @@ def test_pickle_and_clone(parameters):
     X, y = X[:100] / 16, y[:100]
     if isinstance(parameters.get("module"), partial):
         X = X.reshape(-1, 1, 8, 8)
-    classifier = quick(max_epochs=2, **parameters).fit(X, y)
+    classifier = quick(n_steps=20, **parameters).fit(X, y)
     loaded = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
     np.testing.assert_array_equal(

@@ -204,7 +204,7 @@ def test_a_query_of_a_deep_ensemble_pairs_its_draws():
 def test_plain_members_beside_dropout_are_one_hypothesis_each():
     plain = GaussianNB(var_smoothing=0.1).fit(DIGITS[:40], DIGIT_LABELS[:40])
     net = fitted_net()
-    pipeline = make_pipeline(StandardScaler(), fast_classifier(max_epochs=3))
+    pipeline = make_pipeline(StandardScaler(), fast_classifier())
     pipeline.fit(DIGITS[:40], DIGIT_LABELS[:40])
     proba = draw_hypotheses([plain, net, pipeline], 10, random_state=0).predict_proba_samples(
         DIGITS
@@ -327,7 +327,7 @@ def test_a_committee_queries_and_learns_for_several_rounds(kind):
     torch.manual_seed(0)
     makers = {
         "plain": [GaussianNB(var_smoothing=0.1), KNeighborsClassifier(3)],
-        "dropout": [fast_classifier(max_epochs=3, random_state=seed) for seed in range(2)],
+        "dropout": [fast_classifier(random_state=seed) for seed in range(2)],
         "nets": [skorch_net(train_split=ValidSplit(3)) for _ in range(2)],
     }
     learners = [
@@ -351,7 +351,7 @@ def test_a_class_met_in_a_later_round_is_aligned():
     known = np.flatnonzero(y != 2)[:20]
     learners = [
         models.ActiveLearner(e, X_training=X[known], y_training=y[known])
-        for e in (GaussianNB(), fast_classifier(max_epochs=3))
+        for e in (GaussianNB(), fast_classifier())
     ]
     committee = models.Committee(learners, query_strategy=balance_query)
     new = np.flatnonzero(y == 2)[:3]

@@ -60,9 +60,9 @@ def learner_of(kind, X_start, y_start, estimators=None):
 
 
 ESTIMATORS = {
-    "classifier": lambda: [fast_classifier(max_epochs=3)],
+    "classifier": lambda: [fast_classifier()],
     "forest": lambda: [RandomForestClassifier(8, random_state=0)],
-    "pipeline": lambda: [make_pipeline(StandardScaler(), fast_classifier(max_epochs=3))],
+    "pipeline": lambda: [make_pipeline(StandardScaler(), fast_classifier())],
     "committee": lambda: [
         RandomForestClassifier(8, random_state=0),
         LogisticRegression(max_iter=999, C=0.1),
@@ -235,7 +235,7 @@ def test_a_class_that_appears_in_round_three(kind):
 
 
 def test_a_class_declared_and_unseen():
-    classifier = fast_classifier(max_epochs=3, classes=range(5))
+    classifier = fast_classifier(classes=range(5))
     learner = learner_of("", X[:N_START], y[:N_START], [classifier])
     rounds(learner, X[100:200], y[100:200], by_index)
     assert learner.predict_proba(X[:3]).shape == (3, 5)

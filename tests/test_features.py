@@ -203,7 +203,7 @@ def test_a_classifier_is_taken_as_one_network_without_dropout():
     classifier = fitted_classifier()
     features, proba = last_layer_features(classifier, X.astype(np.float64))
     with evaluated(classifier.net_.module_.layers) as layers:
-        expected = layers[:-1](torch.from_numpy(X))
+        expected = layers[:-1](classifier.to_inputs(X))
         assert torch.allclose(features, expected, atol=1e-6)
         assert torch.allclose(proba, torch.softmax(layers[-1](expected), -1), atol=1e-6)
     assert not np.allclose(proba, classifier.predict_proba(X), atol=1e-3)

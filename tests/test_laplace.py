@@ -29,7 +29,7 @@ X_TRAIN, Y_TRAIN = X[:60], Y[:60]
 
 
 def small(**parameters):
-    return fast_classifier(hidden_layer_sizes=(6,), **parameters)
+    return fast_classifier(hidden_layer_sizes=(6,), normalise=False, **parameters)
 
 
 def hand_features(estimator, X):
@@ -62,7 +62,7 @@ def hand_precision(estimator, X, delta):
 if find_spec("laplace") is not None:
 
     @parametrize_with_checks([
-        LastLayerLaplace(fast_classifier(max_epochs=20, n_samples=10), n_samples=20)
+        LastLayerLaplace(fast_classifier(n_samples=10), n_samples=20)
     ])  # fmt: skip
     def test_scikit_learn_conventions(estimator, check):
         check(estimator)
@@ -172,7 +172,7 @@ def test_hypotheses_are_functions_of_the_row_alone():
 @needs_library
 def test_predictions_are_the_mean_of_draws():
     names = np.array(list("abcd"))[Y_TRAIN]
-    base = fast_classifier(max_epochs=30, learning_rate=0.01)
+    base = fast_classifier(learning_rate=0.01)
     classifier = LastLayerLaplace(base, n_samples=2000, random_state=0).fit(X_TRAIN, names)
     mean = classifier.draw_hypotheses(2000, random_state=1).predict_proba_samples(X).mean(0)
     np.testing.assert_allclose(classifier.predict_proba(X), mean, atol=0.04)
@@ -226,7 +226,7 @@ def test_a_skorch_classifier_without_dropout():
 @needs_library
 def test_a_pipeline_on_a_data_frame():
     X, y = load_iris(return_X_y=True, as_frame=True)
-    pipeline = make_pipeline(StandardScaler(), fast_classifier(max_epochs=30, learning_rate=0.01))
+    pipeline = make_pipeline(StandardScaler(), fast_classifier(learning_rate=0.01))
     classifier = LastLayerLaplace(pipeline, random_state=0).fit(X, pd.Series(list("abc"))[y])
     assert classifier.feature_names_in_.tolist() == list(X.columns)
     assert classifier.score(X, np.array(list("abc"))[y]) > 0.85
@@ -306,7 +306,9 @@ class Root(nn.Module):
 
 @needs_library
 def test_draws_and_predictions_that_are_not_finite_are_errors():
-    classifier = LastLayerLaplace(fast_classifier(module=Root)).fit(X_TRAIN, Y_TRAIN)
+    classifier = LastLayerLaplace(fast_classifier(module=Root, normalise=False)).fit(
+        X_TRAIN, Y_TRAIN
+    )
     with pytest.raises(ValueError, match="prediction contains NaN"):
         classifier.predict_proba(np.concatenate([X[:3], X[:2] - 1]))
     classifier.laplace_.mean[0] = 1e300  # more than float32 can hold

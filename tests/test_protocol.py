@@ -52,7 +52,7 @@ def test_gradients_and_optional_attributes():
 
 
 def test_drawn_hypotheses_can_be_queried_again():
-    classifier = fast_classifier(max_epochs=3).fit(X[:60], y[:60])
+    classifier = fast_classifier().fit(X[:60], y[:60])
     drawn = draw_hypotheses(classifier, 10, random_state=0)
     assert torch.equal(samples(drawn), drawn.predict_proba_samples(X))
     assert reported(drawn).n_pairs == 45

@@ -40,7 +40,7 @@ class Scripted:
 
 def wide_classifier():
     """A classifier whose hypotheses agree ever more as labels come."""
-    return fast_classifier(hidden_layer_sizes=(256,), samples_per_epoch=2048)
+    return fast_classifier(hidden_layer_sizes=(256,), dropout=0.8)
 
 
 @lru_cache(maxsize=1)
@@ -365,7 +365,7 @@ class TestWithModal:
         assert learner.score(X_val, y_val) == target.accuracy_ >= 0.8
 
     def test_no_edges_end_a_loop(self):
-        clf = wide_classifier().set_params(validation_fraction=0.5)
+        clf = wide_classifier()
         learner = self.active_learner(clf)
         learner.query_strategy = partial(random_query, random_state=0)
         until = NoEdgesLeft(X_val, tau=0.25, threshold=0.1, patience=2, random_state=0)

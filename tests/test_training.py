@@ -6,26 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
 from torch import nn
 
 from modal_balance.estimators.networks import MLP
-from modal_balance.estimators.training import (
-    EPOCHS_WITHOUT_VALIDATION,
-    DrawnBatches,
-    class_weights,
-    encode,
-    find_classes,
-    stratified_holdout,
-    train,
-)
+from modal_balance.estimators.training import DrawnBatches, WeightedCrossEntropy, train
 from modal_balance.torch_state import seeded
 
 # --- batches --------------------------------------------------------------------------------------
@@ -91,103 +80,25 @@ def test_seeded_restores_after_an_exception(error):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# --- hold-out -------------------------------------------------------------------------------------
+# --- loss -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 1000),
-)
-def test_holdout_keeps_every_class_in_training_and_has_the_right_size(counts, fraction, seed):
-    codes = np.random.RandomState(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    kept, held_out = stratified_holdout(codes, fraction, np.random.RandomState(seed))
-    assert sorted([*kept, *held_out]) == list(range(len(codes)))
-    assert set(codes[kept]) == set(codes)
-    n_wanted = max(1, round(fraction * len(codes)))
-    assert len(held_out) == min(n_wanted, sum(counts) - len(counts))
+@pytest.mark.parametrize("weight", [None, [1.0, 5.0, 0.5]])
+def test_without_smoothing_the_loss_is_torchs(weight):
+    logits, y = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    weight = None if weight is None else torch.tensor(weight)
+    expected = nn.CrossEntropyLoss(weight=weight)(logits, y)
+    torch.testing.assert_close(WeightedCrossEntropy(weight=weight)(logits, y), expected)
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    counts=st.lists(st.integers(2, 200), min_size=1, max_size=8),
-    fraction=st.floats(0.01, 0.5),
-)
-def test_holdout_is_stratified_to_within_a_row(counts, fraction):
-    codes = np.repeat(np.arange(len(counts)), counts)
-    _, held_out = stratified_holdout(codes, fraction, np.random.RandomState(0))
-    taken = np.bincount(codes[held_out], minlength=len(counts))
-    assert np.all(np.abs(taken - fraction * np.array(counts)) < 1 + 1e-9)
-
-
-def test_holdout_takes_nothing_where_every_class_is_alone():
-    kept, held_out = stratified_holdout(np.arange(6), 0.5, np.random.RandomState(0))
-    assert list(kept) == list(range(6))
-    assert len(held_out) == 0
-
-
-def test_holdout_is_random_within_and_between_classes():
-    codes = np.repeat(np.arange(5), 2)
-    splits = {
-        tuple(stratified_holdout(codes, 0.2, np.random.RandomState(seed))[1]) for seed in range(400)
-    }
-    # One of two rows in two of five classes: 10 * 2 * 2 ways, all of them likely by now.
-    assert len(splits) == 40
-
-
-# --- labels and weights ---------------------------------------------------------------------------
-
-
-def test_classes_are_those_of_y_or_those_declared():
-    y = np.array(["b", "a", "b"])
-    assert find_classes(y, None).tolist() == ["a", "b"]
-    assert find_classes(y, ["c", "b", "a"]).tolist() == ["a", "b", "c"]
-
-
-def test_a_single_class_is_refused_and_so_are_malformed_declarations():
-    with pytest.raises(ValueError, match=r"one class only, \[4\].*classes="):
-        find_classes(np.array([4, 4]), None)
-    for declared in ([0, 1, 1], [[0, 1], [2, 3]]):
-        with pytest.raises(ValueError, match=r"^classes=.* without duplicates"):
-            find_classes(np.array([0, 1]), declared)
-
-
-def test_labels_become_positions_and_unknown_ones_are_named():
-    classes = np.array([3, 5, 9])
-    assert encode(np.array([9, 3, 9]), classes, "y").tolist() == [2, 0, 2]
-    assert encode(np.array([9.0, 3.0], dtype=object), classes, "y").tolist() == [2, 0]
-    with pytest.raises(ValueError, match=r"y_val has the labels \[4, 7\].*\[3, 5, 9\]"):
-        encode(np.array([4, 3, 7]), classes, "y_val")
-
-
-def test_balanced_weights_are_those_of_scikit_learn():
-    y = np.array([0, 0, 0, 0, 1, 2, 2])
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=y)
-    np.testing.assert_allclose(class_weights(y, np.arange(3), "balanced"), expected, rtol=1e-6)
-
-
-def test_a_class_without_rows_does_not_change_the_other_weights():
-    y = np.array([0, 0, 0, 2])
-    without = class_weights(np.array([0, 0, 0, 1]), np.arange(2), "balanced")
-    with_absent = class_weights(y, np.arange(3), "balanced")
-    assert torch.equal(with_absent[[0, 2]], without)
-    assert with_absent[1] == 1
-
-
-def test_weights_of_a_dict_and_no_weights():
-    y, classes = np.array([0, 1, 2]), np.array(["a", "b", "c"])
-    assert class_weights(y, classes, {"c": 5.0}).tolist() == [1, 1, 5]
-    assert class_weights(y, classes, {"a": 1, "b": 2, "c": 3, "unseen": 4}).tolist() == [1, 2, 3]
-    assert class_weights(y, classes, None).tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    "weight", ["Balanced", {"c": 0}, {"c": -1.0}, {"c": np.inf}, {"C": 2.0}, np.ones(3), 2.0]
-)
-def test_bad_weights_are_refused(weight):
-    with pytest.raises(ValueError, match=r"^class_weight=.*Expected 'balanced', None, or a dict"):
-        class_weights(np.array([0, 1, 2]), np.array(["a", "b", "c"]), weight)
+def test_smoothing_spreads_labels_evenly_whatever_the_weights():
+    logits, y = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    weight = torch.tensor([1.0, 5.0, 0.5])
+    targets = 0.9 * torch.eye(3)[y] + 0.1 / 3
+    rows = -(targets * torch.log_softmax(logits, 1)).sum(1)
+    expected = (rows * weight[y]).sum() / weight[y].sum()
+    loss = WeightedCrossEntropy(weight=weight, label_smoothing=0.1)(logits, y)
+    torch.testing.assert_close(loss, expected)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -302,17 +213,6 @@ def test_the_best_epoch_is_restored_the_first_of_equals():
         train(shorter, training, (X_val, y_val), max_epochs=best + 1, patience=3)
     for name, value in shorter.module_.state_dict().items():
         assert torch.equal(net.module_.state_dict()[name], value)
-
-
-def test_without_validation_data_the_number_of_epochs_is_fixed():
-    training, (X_val, y_val) = iris()
-    nothing = X_val[:0], y_val[:0]
-    for max_epochs in (3, 100):
-        with seeded(1, "cpu"):
-            net = new_net()
-            n_epochs = train(net, training, nothing, max_epochs=max_epochs, patience=1)
-        assert n_epochs == min(max_epochs, EPOCHS_WITHOUT_VALIDATION) == len(net.history)
-        assert "valid_acc" not in net.history[-1]
 
 
 def test_recorded_loss_is_the_mean_over_the_batches():

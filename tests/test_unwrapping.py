@@ -39,7 +39,7 @@ def preprocessing():
 
 
 FINALS = {
-    "classifier": fast_classifier(max_epochs=3),
+    "classifier": fast_classifier(),
     "forest": RandomForestClassifier(8, random_state=0),
     "bagging": BaggingClassifier(n_estimators=8, max_features=0.5, random_state=0),
     "voting": VotingClassifier([("a", GaussianNB()), ("b", LogisticRegression())], voting="soft"),
@@ -95,7 +95,7 @@ def test_a_search_that_keeps_no_estimator_is_refused():
 
 def test_frozen_estimators_are_what_is_frozen():
     frozen = pytest.importorskip("sklearn.frozen")
-    classifier = fast_classifier(max_epochs=3).fit(X[:60], y[:60])
+    classifier = fast_classifier().fit(X[:60], y[:60])
     for inner in (classifier, make_pipeline(StandardScaler(), forest_of()).fit(X, y)):
         learner = frozen.FrozenEstimator(inner)
         assert torch.equal(samples(learner), samples(inner))

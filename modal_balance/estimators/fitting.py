@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +19,13 @@ from .posteriors import Posterior
 from .steps import train_steps
 from .training import DrawnBatches, WeightedCrossEntropy, check_convergence, train
 
-if TYPE_CHECKING:
-    from .classifier import MCDropoutClassifier
-
 __all__ = ["fit_nets", "validate"]
 
 Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
 
 def fit_nets(
-    classifier: MCDropoutClassifier, training: Data, validation: Data, seed: int
+    classifier: Any, training: Data, validation: Data, seed: int
 ) -> list[NeuralNetClassifier]:
     """Return trained nets: one, or the members of an ensemble.
 
@@ -85,7 +82,7 @@ def fit_nets(
 
 
 def validate(
-    classifier: MCDropoutClassifier,
+    classifier: Any,
     posterior: Posterior,
     training: Data,
     validation: Data,
@@ -145,11 +142,11 @@ def validate(
     return n_wrong, n_rows
 
 
-def _weights(classifier: MCDropoutClassifier, y: Tensor) -> Tensor:
+def _weights(classifier: Any, y: Tensor) -> Tensor:
     return class_weights(y.cpu().numpy(), classifier.classes_, classifier.class_weight)
 
 
-def _builder(classifier: MCDropoutClassifier) -> Callable[[], nn.Module]:
+def _builder(classifier: Any) -> Callable[[], nn.Module]:
     build = classifier.module or partial(
         MLP,
         hidden_layer_sizes=classifier.hidden_layer_sizes,
@@ -159,7 +156,7 @@ def _builder(classifier: MCDropoutClassifier) -> Callable[[], nn.Module]:
     return partial(build, classifier.n_features_in_, len(classifier.classes_))
 
 
-def _new_net(classifier: MCDropoutClassifier, weights: Tensor, seed: int) -> NeuralNetClassifier:
+def _new_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
     net = NeuralNetClassifier(
         _builder(classifier),  # and not an instance, which skorch would store twice
         criterion=WeightedCrossEntropy,

@@ -32,8 +32,9 @@ class SquashedScaling:
     >>> from modal_balance.estimators.scaling import SquashedScaling
     >>> X = np.array([[1.0, 500.0, 7.0], [3.0, 300.0, 7.0]])
     >>> scaling = SquashedScaling(X)
-    >>> scaling(X).round(2).tolist()
-    [[-0.96, 0.96, 0.0], [0.96, -0.96, 0.0]]
+    >>> scaling(X).round(2)
+    array([[-0.96,  0.96,  0.  ],
+           [ 0.96, -0.96,  0.  ]], dtype=float32)
     >>> scaling(np.array([[1e9, -1e9, 8.0]])).tolist()
     [[3.0, -3.0, 0.0]]
     """
