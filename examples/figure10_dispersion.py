@@ -135,7 +135,7 @@ def common_best(scores):
 def measure(name, seed, timed):
     """Train one network and return a record for each K and score."""
     X, y, X_pool = DATASETS[name](seed)
-    network = MCDropoutClassifier(
+    network = MCDropoutClassifier.paper(
         samples_per_epoch=2048, patience=10, classes=np.unique(y), random_state=seed
     )
     classifier = make_pipeline(StandardScaler(), network).fit(X, y)

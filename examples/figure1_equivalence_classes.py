@@ -140,7 +140,7 @@ def measure(seed):
     X_test, y_test = X[rows["test"]], y[rows["test"]]
     records, shown = [], None
     for labels, labelled in rows["labels"].items():
-        classifier = MCDropoutClassifier(
+        classifier = MCDropoutClassifier.paper(
             samples_per_epoch=2048, patience=10, classes=range(10), random_state=seed
         ).fit(X[labelled], y[labelled])
         hypotheses = draw_hypotheses(classifier, N_HYPOTHESES, random_state=seed)

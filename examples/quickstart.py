@@ -63,10 +63,7 @@ def run(name, seed, n_rounds):
     X_pool, X_test, y_pool, y_test = imbalanced_digits(seed)
     first = np.random.RandomState(seed).permutation(len(X_pool))[:N_INITIAL]
     learner = ActiveLearner(
-        # A fifth of the few labels is held out; patience steadies early stopping on so few.
-        estimator=MCDropoutClassifier(
-            samples_per_epoch=2048, patience=10, classes=range(10), random_state=seed
-        ),
+        estimator=MCDropoutClassifier(classes=range(10), random_state=seed),
         query_strategy=strategies(seed)[name],
         X_training=X_pool[first],
         y_training=y_pool[first],
