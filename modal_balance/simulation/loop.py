@@ -1,0 +1,330 @@
+"""One run of active learning on labelled data, round by round."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from ..arguments import check_integer, check_validation_pair, draw_seed
+from ..strategies.report import QueryReport
+from .metrics import evaluate
+
+__all__ = ["Learner", "Round", "first_labels", "rounds"]
+
+Strategy = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a strategy is called with: a fitted estimator and its labels, as modAL's learners are.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted on the labelled rows.
+    X_training, y_training : array-like
+        The labelled rows and their labels.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.simulation.loop import Learner
+    >>> X, y = [[0.0], [1.0]], [0, 1]
+    >>> Learner(LogisticRegression().fit(X, y), X, y).predict([[3.0]]).tolist()
+    [1]
+    """
+
+    estimator: Any
+    X_training: Any
+    y_training: Any
+    query_strategy: None = None  # by which a learner is known
+
+    def predict(self, X: Any) -> Any:
+        """Return the estimator's predictions."""
+        return self.estimator.predict(X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the estimator's probabilities."""
+        return self.estimator.predict_proba(X)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The state after one round: a fit on the labels so far, and the query that follows.
+
+    Parameters
+    ----------
+    number : int
+        Of the round, from 0.
+    labelled : ndarray of int
+        Rows of the pool that the estimator was fitted on, in the order they were asked.
+    indices : ndarray of int
+        Rows of the pool asked next; empty in the last round.
+    estimator : estimator
+        Fitted.
+    metrics : dict
+        See :func:`~modal_balance.simulation.metrics.evaluate`.
+    report : QueryReport or None
+        Of the query, where the strategy gives one.
+    seconds_fit, seconds_query : float
+        Duration of the fit and of the query.
+
+    Examples
+    --------
+    >>> from modal_balance.simulation.loop import Round
+    >>> Round.__dataclass_fields__["number"].type
+    'int'
+    """
+
+    number: int
+    labelled: NDArray[np.intp]
+    indices: NDArray[np.intp]
+    estimator: Any
+    metrics: dict[str, Any]
+    report: QueryReport | None
+    seconds_fit: float
+    seconds_query: float
+
+
+def first_labels(
+    y: NDArray[Any], n_initial: int, *, per_class: bool = True, random_state: int = 0
+) -> NDArray[np.intp]:
+    """Return the rows that are labelled before the first query.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        All labels.
+    n_initial : int
+        Rows of each class, or, without `per_class`, rows in all, drawn again until there are two
+        classes among them.
+    per_class : bool, default=True
+        Whether `n_initial` counts for each class.
+    random_state : int, default=0
+        Seed.
+
+    Returns
+    -------
+    ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows, or one class only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.simulation.loop import first_labels
+    >>> y = np.array([0, 0, 1, 1, 2, 2])
+    >>> sorted(y[first_labels(y, 1)].tolist())
+    [0, 1, 2]
+    """
+    rng = np.random.RandomState(random_state)
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"y has one class only, {classes.tolist()}. Expected at least two.")
+    order = rng.permutation(len(y))
+    if per_class:
+        if counts.min() < n_initial:
+            raise ValueError(
+                f"n_initial={n_initial} rows of each class are wanted, but class "
+                f"{classes[counts.argmin()]!r} has {counts.min()} in the pool."
+            )
+        rows = np.concatenate([order[y[order] == c][:n_initial] for c in classes])
+        return rng.permutation(rows)
+    if not 2 <= n_initial <= len(y):
+        raise ValueError(f"n_initial={n_initial}. Expected 2 to {len(y)} rows of the pool.")
+    while len(np.unique(y[order[:n_initial]])) < 2:
+        order = rng.permutation(len(y))
+    return order[:n_initial]
+
+
+def rounds(
+    estimator: Any,
+    X: Any,
+    y: NDArray[Any],
+    strategy: Strategy,
+    *,
+    X_test: Any,
+    y_test: NDArray[Any],
+    labelled: Sequence[int] | NDArray[np.intp],
+    n_instances: int = 10,
+    budget: int = 200,
+    X_val: Any = None,
+    y_val: Any = None,
+    random_state: int = 0,
+    first_round: int = 0,
+) -> Iterator[Round]:
+    """Fit, evaluate, query, reveal the labels; again until the budget is spent.
+
+    All that is random in a round is decided by `random_state` and the number of the round, whatever
+    went before: a run that goes on from its labels so far is the run as it would have been. Runs of
+    different strategies with one `random_state` are paired.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Cloned for every round. Where it has a parameter ``classes`` that is None, all labels of `y`
+        and `y_test` are declared with it; its parameters ``random_state`` are set.
+    X : array-like, DataFrame or CSR matrix with N rows
+        The pool.
+    y : array of shape (N,)
+        Its labels, which the strategy does not see.
+    strategy : callable
+        ``strategy(learner, X_pool, n_instances=...)`` returns positions in the pool, or a tuple of
+        these and whatever else. `random_state`, `callback`, `X_val` and `y_val` are passed where it
+        takes them.
+    X_test, y_test : array-like
+        What the metrics are computed on.
+    labelled : sequence of int
+        Rows of the pool labelled so far.
+    n_instances : int, default=10
+        Size of a batch; the last one is as large as the budget allows.
+    budget : int, default=200
+        Number of labels after which the run ends, those at the start included.
+    X_val, y_val : array-like, default=None
+        Validation data, passed to ``fit`` where the estimator (of a pipeline, the last step) takes
+        them, else to the strategy.
+    random_state : int, default=0
+        Seed.
+    first_round : int, default=0
+        Number of the first round.
+
+    Yields
+    ------
+    Round
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, balance_query
+    >>> from modal_balance.simulation.loop import first_labels, rounds
+    >>> X, y = load_iris(return_X_y=True)
+    >>> start = first_labels(y, 2)
+    >>> run = rounds(MCDropoutClassifier(), X[::2], y[::2], balance_query, X_test=X[1::2],
+    ...              y_test=y[1::2], labelled=first_labels(y[::2], 2), n_instances=5, budget=16)
+    >>> [(len(r.labelled), len(r.indices)) for r in run]
+    [(6, 5), (11, 5), (16, 0)]
+    """
+    check_integer(n_instances, "n_instances", 1)
+    check_validation_pair(X_val, y_val)
+    y, y_test = np.asarray(y), np.asarray(y_test)
+    known = np.asarray(labelled, dtype=np.intp)
+    n_rows = _num_samples(X)
+    budget = min(check_integer(budget, "budget", 1), n_rows)
+    classes = np.unique(np.concatenate([y, y_test]))
+    test_codes = np.searchsorted(classes, y_test)
+    number = first_round
+    while True:
+        rng = np.random.RandomState([random_state, number])
+        fitted = _prepared(estimator, classes, rng)
+        started = perf_counter()
+        used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+        seconds_fit = perf_counter() - started
+        metrics = evaluate(test_codes, _proba(fitted, X_test, classes))
+        indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
+        n_asked = min(n_instances, budget - len(known))
+        if n_asked > 0:
+            left = np.setdiff1d(np.arange(n_rows), known)
+            learner = Learner(fitted, _safe_indexing(X, known), y[known])
+            reports: list[QueryReport] = []
+            given: dict[str, Any] = {"random_state": draw_seed(rng), "callback": reports.append}
+            if not used_up:
+                given |= {"X_val": X_val, "y_val": y_val}
+            started = perf_counter()
+            answer = strategy(
+                learner,
+                _safe_indexing(X, left),
+                n_instances=n_asked,
+                **_accepted(strategy, given),
+            )
+            seconds_query = perf_counter() - started
+            chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
+            _check_choice(chosen, n_asked, len(left), strategy)
+            indices, report = left[chosen], reports[0] if reports else None
+        yield Round(number, known, indices, fitted, metrics, report, seconds_fit, seconds_query)
+        if n_asked <= 0:
+            return
+        known = np.concatenate([known, indices])
+        number += 1
+
+
+def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState) -> Any:
+    """Return a clone that knows all classes and has seeds of its own."""
+    fresh = clone(estimator)
+    parameters = fresh.get_params(deep=True)
+    settings: dict[str, Any] = {}
+    for name in sorted(parameters):
+        last = name.rsplit("__", 1)[-1]
+        if last == "random_state":
+            settings[name] = draw_seed(rng)
+        elif last == "classes" and parameters[name] is None:
+            settings[name] = classes
+    return fresh.set_params(**settings)
+
+
+def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any) -> bool:
+    """Fit an estimator, and tell whether it has taken the validation data."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if X_val is None or "X_val" not in inspect.signature(last.fit).parameters:
+        estimator.fit(X, y)
+        return False
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        before = estimator[:-1]
+        last.fit(before.fit_transform(X, y), y, X_val=before.transform(X_val), y_val=y_val)
+    else:
+        last.fit(X, y, X_val=X_val, y_val=y_val)
+    return True
+
+
+def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the predictions (n, C) in the order of the classes; unseen classes have 0."""
+    if hasattr(estimator, "predict_proba"):
+        known = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+        proba = np.zeros((len(known), len(classes)))
+        proba[:, np.searchsorted(classes, estimator.classes_)] = known
+        return proba
+    certain: NDArray[np.float64] = np.eye(len(classes))[
+        np.searchsorted(classes, estimator.predict(X))
+    ]
+    return certain
+
+
+def _accepted(strategy: Strategy, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a strategy takes."""
+    parameters = inspect.signature(strategy).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        # modAL's own pass them on, to functions that may not know them.
+        parameters = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    # What is fixed by functools.partial stays.
+    fixed = getattr(strategy, "keywords", {})
+    return {
+        name: value
+        for name, value in given.items()
+        if name in parameters and name not in fixed and value is not None
+    }
+
+
+def _check_choice(chosen: NDArray[Any], n_asked: int, n_left: int, strategy: Strategy) -> None:
+    name = getattr(getattr(strategy, "func", strategy), "__name__", repr(strategy))
+    if chosen.shape != (n_asked,) or not np.issubdtype(chosen.dtype, np.integer):
+        raise ValueError(
+            f"{name} returned an array of shape {chosen.shape} and type {chosen.dtype}. Expected "
+            f"{n_asked} positions in the pool."
+        )
+    if len(np.unique(chosen)) < n_asked or chosen.min() < 0 or chosen.max() >= n_left:
+        raise ValueError(
+            f"{name} returned {chosen.tolist()}. Expected {n_asked} different positions from 0 to "
+            f"{n_left - 1}."
+        )

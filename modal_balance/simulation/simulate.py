@@ -1,0 +1,286 @@
+"""Strategies times seeds: paired runs of active learning on labelled data."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from ..arguments import check_integer, check_validation_pair
+from ..versions import __version__
+from .loop import Round, Strategy, first_labels, rounds
+from .records import Key, Record, append_record, finished_rounds, frame_of, mend
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    strategies: Mapping[str, Strategy],
+    *,
+    n_initial: int = 1,
+    initial_per_class: bool = True,
+    n_instances: int = 10,
+    budget: int = 200,
+    seeds: int | Iterable[int] = 10,
+    X_test: Any = None,
+    y_test: Any = None,
+    test_size: float = 0.3,
+    pool_size: int | None = None,
+    X_val: Any = None,
+    y_val: Any = None,
+    dataset: str = "",
+    estimator_name: str | None = None,
+    results: str | Path | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> pd.DataFrame:
+    """Compare query strategies on data whose labels are known.
+
+    Runs are paired by their seed: with one seed, every strategy sees the same split, the same pool,
+    the same first labels, and networks with the same initialisation in each round.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any classifier, or a pipeline that ends in one. It is fitted anew in every round.
+    X, y : array-like, DataFrame or CSR matrix with n rows, and their labels
+        The pool, and the test rows where these are not given.
+    strategies : dict of str to callable
+        Query strategies by name: those of this package, modAL's, or any
+        ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
+    n_initial : int, default=1
+        Rows labelled at the start.
+    initial_per_class : bool, default=True
+        Whether `n_initial` counts for each class, or in all, at random.
+    n_instances : int, default=10
+        Size of a batch.
+    budget : int, default=200
+        Number of labels at the end, those at the start included.
+    seeds : int or iterable of int, default=10
+        The seeds; a number n stands for 0 to n - 1.
+    X_test, y_test : array-like, default=None
+        Test rows. By default each seed holds out a part of `X`, stratified.
+    test_size : float, default=0.3
+        That part.
+    pool_size : int, default=None
+        Rows of the pool that a seed takes, at random. None: all.
+    X_val, y_val : array-like, default=None
+        Validation data for the estimator's ``fit`` or the strategies.
+    dataset : str, default=""
+        Name of the data set in the results.
+    estimator_name : str, default=None
+        Name of the estimator in the results. None: its class.
+    results : path, default=None
+        File to append each round to, as a line of JSON. Runs that are in it already are not run
+        again, and one that was cut off goes on, with the result it would have had.
+    n_jobs : int, default=None
+        Runs at a time, see :class:`joblib.Parallel`.
+    verbose : int, default=0
+        1 shows a progress bar over the rounds that are left.
+
+    Returns
+    -------
+    DataFrame
+        One row a round, as :func:`~modal_balance.simulation.results.read_results` returns them.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid, a class has too few rows, or the results file holds one of the
+        runs with other settings.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from modal_balance import margin_query, random_query
+    >>> from modal_balance.simulation import simulate
+    >>> X, y = load_iris(return_X_y=True)
+    >>> strategies = {"margin": margin_query, "random": random_query}
+    >>> frame = simulate(RandomForestClassifier(20), X, y, strategies, budget=23, seeds=2)
+    >>> frame.groupby("strategy").n_labelled.max().to_dict()
+    {'margin': 23, 'random': 23}
+    """
+    check_integer(n_initial, "n_initial", 1)
+    check_integer(n_instances, "n_instances", 1)
+    check_integer(budget, "budget", 1)
+    check_validation_pair(X_val, y_val)
+    check_validation_pair(X_test, y_test)
+    if not strategies:
+        raise ValueError("strategies is empty. Expected a dict of names to query strategies.")
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    name = type(estimator).__name__ if estimator_name is None else estimator_name
+    settings: Record = {
+        "n_initial": n_initial,
+        "initial_per_class": initial_per_class,
+        "n_instances": n_instances,
+        "budget": budget,
+        "test_size": None if X_test is not None else test_size,
+        "pool_size": pool_size,
+        "n_rows": _num_samples(X),
+        "validation_rows": 0 if X_val is None else _num_samples(X_val),
+        "parameters": " ".join(repr(estimator).split()),
+    }
+    about: Record = {"settings": settings, "versions": _versions(), "machine": platform.processor()}
+    path = None if results is None else Path(results)
+    keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
+    done: dict[Key, list[Record]] = {}
+    if path is not None:
+        mend(path)
+        lines = path.read_text().splitlines() if path.exists() else []
+        done = finished_rounds(map(json.loads, lines), set(keys), settings)
+
+    splits = {
+        seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)
+        for seed in numbers
+    }
+    options = {"n_instances": n_instances, "budget": budget, "X_val": X_val, "y_val": y_val}
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    records = [record for rows in done.values() for record in rows]
+    with tqdm(total=len(keys), desc="runs", disable=verbose < 1) as bar:
+        for new in parallel(
+            delayed(_run)(
+                estimator,
+                strategies[key[2]],
+                splits[key[3]],
+                key,
+                done.get(key, []),
+                about,
+                path,
+                options,
+            )
+            for key in keys
+        ):
+            records += new
+            bar.update()
+    return frame_of(records)
+
+
+class _Split:
+    """Pool, test rows and first labels of a seed."""
+
+    def __init__(self, X: Any, y: Any, X_test: Any, y_test: Any, first: NDArray[np.intp]) -> None:
+        self.X, self.y = X, y
+        self.X_test, self.y_test = X_test, y_test
+        self.first = first
+
+
+def _split(
+    X: Any,
+    y: Any,
+    X_test: Any,
+    y_test: Any,
+    test_size: float,
+    pool_size: int | None,
+    n_initial: int,
+    per_class: bool,
+    seed: int,
+) -> _Split:
+    y = np.asarray(y)
+    rows = np.arange(len(y))
+    if X_test is None:
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2:
+            raise ValueError(
+                f"A class of y has {counts.min()} row. Expected at least 2 of each, one to learn "
+                "from and one to test on; or pass X_test and y_test."
+            )
+        rows, test = train_test_split(rows, test_size=test_size, stratify=y, random_state=seed)
+        X_test, y_test = _safe_indexing(X, test), y[test]
+    if pool_size is not None and pool_size < len(rows):
+        rows = np.random.RandomState(seed).permutation(rows)[:pool_size]
+    first = first_labels(y[rows], n_initial, per_class=per_class, random_state=seed)
+    return _Split(_safe_indexing(X, rows), y[rows], X_test, y_test, first)
+
+
+def _run(
+    estimator: Any,
+    strategy: Strategy,
+    split: _Split,
+    key: Key,
+    done: list[Record],
+    about: Record,
+    path: Path | None,
+    options: dict[str, Any],
+) -> list[Record]:
+    """Run what is left of a run, and return its new records."""
+    known = [int(row) for row in split.first] + [row for r in done for row in r["indices"]]
+    if done and not done[-1]["indices"]:
+        return []
+    new = []
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the networks are small, and the processes as many as the cores
+    try:
+        with threadpool_limits(1):
+            for state in rounds(
+                estimator,
+                split.X,
+                split.y,
+                strategy,
+                X_test=split.X_test,
+                y_test=split.y_test,
+                labelled=known,
+                random_state=key[3],
+                first_round=len(done),
+                **options,
+            ):
+                record = _record(state, key) | about
+                if path is not None:
+                    append_record(path, record)
+                new.append(record)
+    finally:
+        torch.set_num_threads(n_threads)
+    return new
+
+
+def _record(state: Round, key: Key) -> Record:
+    dataset, estimator, strategy, seed = key
+    report = state.report
+    last = state.estimator[-1] if hasattr(state.estimator, "steps") else state.estimator
+    draw = 0.0 if report is None else report.inference_seconds
+    return {
+        "dataset": dataset,
+        "estimator": estimator,
+        "strategy": strategy,
+        "seed": seed,
+        "round": state.number,
+        "n_labelled": len(state.labelled),
+        "indices": state.indices.tolist(),
+        **state.metrics,
+        "validation_error": getattr(last, "validation_error_", None),
+        "tau": None if report is None else report.tau,
+        "n_pairs": None if report is None else report.n_pairs,
+        "n_edges": None if report is None else report.n_edges,
+        "gains": [] if report is None else [_rounded(score) for score in report.scores],
+        "seconds_fit": round(state.seconds_fit, 5),
+        "seconds_draw": round(draw, 5),
+        "seconds_select": round(state.seconds_query - draw, 5),
+    }
+
+
+def _rounded(score: float) -> float | None:
+    return float(f"{score:.6g}") if np.isfinite(score) else None
+
+
+def _versions() -> dict[str, str]:
+    names = ("scikit-learn", "torch", "skorch", "numpy")
+    return {"modal-balance": __version__} | {name: version(name) for name in names}
