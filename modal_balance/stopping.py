@@ -331,7 +331,7 @@ class AnyOf(_Combination):
 
     Parameters
     ----------
-    criteria : callables
+    *criteria : callables
         One or more criteria, each an argument of its own.
 
     Attributes
@@ -363,7 +363,7 @@ class AllOf(_Combination):
 
     Parameters
     ----------
-    criteria : callables
+    *criteria : callables
         See :class:`AnyOf`.
 
     Examples

@@ -18,6 +18,7 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "estimators": {"hypotheses"},
     "strategies": {"acquisition", "equivalence", "hypotheses"},
     "reference": {"acquisition", "equivalence"},
+    "simulation": {"strategies"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
 }
 # Leaves of which one needs another.

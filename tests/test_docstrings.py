@@ -28,8 +28,10 @@ def public_callables():
 
 
 def parameters_of(thing):
-    signature = inspect.signature(thing)
-    return [name for name in signature.parameters if name not in ("self", "args", "kwargs")]
+    parameters = inspect.signature(thing).parameters.values()
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*"}
+    named = [p for p in parameters if p.name not in ("self", "args", "kwargs")]
+    return [stars.get(p.kind, "") + p.name for p in named]
 
 
 def is_protocol_or_named_tuple(thing):

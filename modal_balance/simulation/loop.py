@@ -34,6 +34,8 @@ class Learner:
         Fitted on the labelled rows.
     X_training, y_training : array-like
         The labelled rows and their labels.
+    query_strategy : None
+        By which a learner is known for one.
 
     Examples
     --------
@@ -47,7 +49,7 @@ class Learner:
     estimator: Any
     X_training: Any
     y_training: Any
-    query_strategy: None = None  # by which a learner is known
+    query_strategy: None = None
 
     def predict(self, X: Any) -> Any:
         """Return the estimator's predictions."""
@@ -303,10 +305,8 @@ def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]
 
 def _accepted(strategy: Strategy, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that a strategy takes."""
+    # By name only: modAL's own take any keyword, and pass it on to functions that may not know it.
     parameters = inspect.signature(strategy).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        # modAL's own pass them on, to functions that may not know them.
-        parameters = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     # What is fixed by functools.partial stays.
     fixed = getattr(strategy, "keywords", {})
     return {

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from ..arguments import check_integer, check_validation_pair
@@ -154,7 +153,7 @@ def simulate(
         for seed in numbers
     }
     options = {"n_instances": n_instances, "budget": budget, "X_val": X_val, "y_val": y_val}
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     records = [record for rows in done.values() for record in rows]
     with tqdm(total=len(keys), desc="runs", disable=verbose < 1) as bar:
         for new in parallel(
@@ -230,23 +229,22 @@ def _run(
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the networks are small, and the processes as many as the cores
     try:
-        with threadpool_limits(1):
-            for state in rounds(
-                estimator,
-                split.X,
-                split.y,
-                strategy,
-                X_test=split.X_test,
-                y_test=split.y_test,
-                labelled=known,
-                random_state=key[3],
-                first_round=len(done),
-                **options,
-            ):
-                record = _record(state, key) | about
-                if path is not None:
-                    append_record(path, record)
-                new.append(record)
+        for state in rounds(
+            estimator,
+            split.X,
+            split.y,
+            strategy,
+            X_test=split.X_test,
+            y_test=split.y_test,
+            labelled=known,
+            random_state=key[3],
+            first_round=len(done),
+            **options,
+        ):
+            record = _record(state, key) | about
+            if path is not None:
+                append_record(path, record)
+            new.append(record)
     finally:
         torch.set_num_threads(n_threads)
     return new

@@ -6,6 +6,7 @@ Every rule is a query strategy; the data sets are those of ../few_labels/data_se
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 import warnings
 from functools import partial
@@ -116,6 +117,14 @@ def rule_query(
     return query.result(indices, gains, tau=predictions.tau, n_pairs=len(pairs), n_edges=len(edges))
 
 
+def epig_pool_query(learner: Any, X_pool: Any, n_instances: int = 1, **options: Any) -> Any:
+    """EPIG with 200 points of the pool as targets."""
+    rows = np.random.RandomState(0).permutation(len(X_pool))[:200]
+    return mb.epig_query(learner, X_pool, n_instances, X_target=X_pool[rows], **options)
+
+
+epig_pool_query.__signature__ = inspect.signature(mb.epig_query)  # type: ignore[attr-defined]
+
 STRATEGIES: dict[str, Any] = {
     "margin": mb.margin_query,
     "random": mb.random_query,
@@ -133,6 +142,9 @@ STRATEGIES: dict[str, Any] = {
     "tau 0, distances": partial(rule_query, tau=0.0, distances=True),
     "tau 0, distances, power .3": partial(rule_query, tau=0.0, distances=True, power=0.3),
     "tau 0, power .3, half margin": partial(rule_query, tau=0.0, power=0.3, margin=0.5),
+    "tau 0, half margin": partial(rule_query, tau=0.0, margin=0.5),
+    "tau 0, distances, half margin": partial(rule_query, tau=0.0, distances=True, margin=0.5),
+    "epig": epig_pool_query,
     "badge": mb.badge_query,
     "power-balance": partial(mb.power_balance_query, tau=0.0),
     "bald": mb.bald_query,

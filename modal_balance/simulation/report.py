@@ -1,0 +1,214 @@
+"""A report of simulations: tables, pictures, and one page of HTML with both."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .figures import area_heat_map, learning_curves, rank_figure
+from .results import labels_needed, mean_ranks, normalised_areas, pairwise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["write_report"]
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
+SIGNIFICANT = 0.05
+CSS = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+.wide { overflow-x: auto; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; }
+th, td { border-bottom: 1px solid #ccc; padding: 0.2rem 0.6rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+"""
+
+
+def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | None = None) -> Path:
+    """Write tables (Markdown), pictures (PNG) and one page (HTML) about simulations.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`~modal_balance.simulation.results.read_results` returns it.
+    output : path
+        Folder, made if it is not there.
+    baseline : str, default=None
+        Strategy that the others are compared with. None: "margin", else "random", else the first.
+
+    Returns
+    -------
+    Path
+        The page, ``index.html`` in the folder.
+
+    Raises
+    ------
+    ValueError
+        If there are no rounds, or no such strategy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.report import write_report
+    >>> metrics = dict.fromkeys(("balanced_accuracy", "macro_f1", "nll", "ece"), 0.5)
+    >>> runs = [
+    ...     {"dataset": "iris", "estimator": "forest", "strategy": strategy, "seed": 0, "round": i,
+    ...      "n_labelled": n, "accuracy": n / 100, "seconds_fit": 0.1, "seconds_draw": 0.1,
+    ...      "seconds_select": 0.0, "machine": "x86", **metrics}
+    ...     for strategy in ("margin", "random") for i, n in enumerate((10, 20))
+    ... ]
+    >>> write_report(pd.DataFrame(runs), tempfile.mkdtemp()).name
+    'index.html'
+    """
+    if not len(frame):
+        raise ValueError("The results have no rounds: there is nothing to report.")
+    known = sorted(frame["strategy"].unique())
+    if baseline is None:
+        baseline = next((name for name in ("margin", "random") if name in known), known[0])
+    if baseline not in known:
+        raise ValueError(f"baseline={baseline!r} is not in the results. They have {known}.")
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = _tables(frame, baseline)
+    pictures = {
+        "learning_curves": learning_curves(frame),
+        "ranks": rank_figure(frame),
+    }
+    if len(known) > 1:
+        pictures["areas"] = area_heat_map(frame, baseline)
+    for name, table in tables.items():
+        heading = name.replace("_", " ").capitalize()
+        (folder / f"{name}.md").write_text(f"# {heading}\n\n{_markdown(table)}\n")
+    for name, figure in pictures.items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+    page = folder / "index.html"
+    page.write_text(_page(frame, baseline, tables, folder, list(pictures)), encoding="utf-8")
+    return page
+
+
+def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
+    """Return a sentence for each data set: which strategy leads, and by how much.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`~modal_balance.simulation.results.read_results` returns it.
+    baseline : str
+        Strategy to compare with.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.report import verdicts
+    >>> runs = [
+    ...     {"dataset": "iris", "estimator": "forest", "strategy": strategy, "seed": 0,
+    ...      "n_labelled": n, "accuracy": n / 100 + (strategy == "margin") / 10}
+    ...     for strategy in ("margin", "random") for n in (10, 20)
+    ... ]
+    >>> verdicts(pd.DataFrame(runs), "random")[0][:55]
+    'iris, forest: margin leads with 0.250, 0.100 above rand'
+    """
+    areas = normalised_areas(frame)
+    compared = pairwise(areas, baseline)
+    sentences = []
+    for (dataset, estimator), part in areas.groupby(["dataset", "estimator"]):
+        means = part.groupby("strategy").mean().sort_values(ascending=False)
+        best = means.index[0]
+        text = f"{dataset}, {estimator}: {best} leads with {means.iloc[0]:.3f}"
+        here = compared[(compared["dataset"] == dataset) & (compared["estimator"] == estimator)]
+        if best != baseline:
+            row = here[here["strategy"] == best].iloc[0]
+            sure = "more than" if row["p_holm"] < SIGNIFICANT else "no more than"
+            text += (
+                f", {row['difference']:.3f} above {baseline} ({row['wins']} of {row['runs']} runs,"
+                f" p = {row['p_holm']:.2g} corrected): {sure} chance explains"
+            )
+        worse = here[(here["difference"] < 0) & (here["p_holm"] < SIGNIFICANT)]["strategy"]
+        if len(worse):
+            text += f". Below {baseline} by more than chance: {', '.join(worse)}"
+        sentences.append(text + ".")
+    return sentences
+
+
+def _tables(frame: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
+    areas = {metric: normalised_areas(frame, metric) for metric in METRICS if metric in frame}
+    by_set = ["dataset", "estimator", "strategy"]
+    means = {name: area.groupby(by_set).mean() for name, area in areas.items()}
+    last = frame.loc[frame.groupby([*by_set, "seed"])["n_labelled"].idxmax()]
+    at_end = last.groupby(by_set)["accuracy"].agg(["mean", "std"]).fillna(0.0)
+    seconds = frame.groupby(by_set)[["seconds_fit", "seconds_draw", "seconds_select"]].mean()
+    accuracy = areas["accuracy"]
+    low, high = accuracy.min(), last["accuracy"].max()
+    targets = [round(low + share * (high - low), 2) for share in (0.5, 0.75, 0.9)]
+    import pandas as pd
+
+    tables = {
+        "mean_over_the_curve": pd.DataFrame(means).reset_index(),
+        "accuracy_at_the_end": at_end.reset_index(),
+        f"against_{baseline}": pairwise(accuracy, baseline),
+        "mean_ranks": mean_ranks(accuracy).rename("mean rank").reset_index(),
+        "labels_needed": labels_needed(frame, targets),
+        "seconds_a_round": seconds.reset_index(),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 0.01 else f"{value:.3f}"
+    return str(value)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    rows += [list(map(_cell, row)) for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _html_table(table: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in table.columns)
+    rows = [
+        "".join(f"<td>{html.escape(_cell(value))}</td>" for value in row)
+        for row in table.itertuples(index=False)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _page(
+    frame: pd.DataFrame,
+    baseline: str,
+    tables: dict[str, pd.DataFrame],
+    folder: Path,
+    pictures: list[str],
+) -> str:
+    parts = ["<h1>Active learning, simulated</h1>"]
+    n_runs = len(frame.groupby(["dataset", "estimator", "strategy", "seed"]))
+    parts.append(f"<p>{n_runs} runs, {len(frame)} rounds. Areas are means over the curve.</p><ul>")
+    if frame["strategy"].nunique() > 1:
+        parts += [f"<li>{html.escape(line)}</li>" for line in verdicts(frame, baseline)]
+    parts.append("</ul>")
+    for name in pictures:
+        data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+        alt = name.replace("_", " ")
+        parts.append(f'<p><img alt="{alt}" src="data:image/png;base64,{data}"></p>')
+    for name, table in tables.items():
+        parts.append(f"<h2>{html.escape(name.replace('_', ' ').capitalize())}</h2>")
+        parts.append(_html_table(table))
+    machines = ", ".join(sorted({str(machine) for machine in frame.get("machine", [])}))
+    parts.append(f"<p>Machine: {html.escape(machines or 'unknown')}.</p>")
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Active learning, simulated</title><style>{CSS}</style></head><body>"
+        + "\n".join(parts)
+        + "</body></html>\n"
+    )

@@ -1,0 +1,302 @@
+"""Results of simulations: read them, and compare strategies over paired runs.
+
+A run is one strategy with one estimator on one data set under one seed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from .records import frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "holm",
+    "labels_needed",
+    "mean_ranks",
+    "normalised_areas",
+    "pairwise",
+    "read_results",
+]
+
+RUN = ["dataset", "estimator", "strategy", "seed"]
+
+
+def read_results(*paths: str | Path) -> pd.DataFrame:
+    r"""Read results files into one table.
+
+    Parameters
+    ----------
+    *paths : str or Path
+        Files that :func:`~modal_balance.simulation.simulate` has written, or such files compressed
+        with gzip. A last line that was not written to its end is left out.
+
+    Returns
+    -------
+    DataFrame
+        One row a round. Of a round that is there twice, the later one counts.
+
+    Raises
+    ------
+    ValueError
+        If a file is no results file.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from modal_balance.simulation.results import read_results
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "r.jsonl")
+    >>> keys = '"dataset": "iris", "estimator": "forest", "strategy": "margin", "seed": 0'
+    >>> _ = path.write_text('{%s, "round": 0, "accuracy": 0.5}\n{%s, "rou' % (keys, keys))
+    >>> read_results(path)[["strategy", "accuracy"]]
+      strategy  accuracy
+    0   margin       0.5
+    """
+    rounds: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for path in paths:
+        for record in _records(Path(path)):
+            try:
+                rounds[(*(record[name] for name in RUN), record["round"])] = record
+            except (KeyError, TypeError):
+                raise ValueError(
+                    f"{path} is no results file: a line of it lacks one of {[*RUN, 'round']}."
+                ) from None
+    return frame_of(rounds.values())
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with opened as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                if line.endswith("\n"):
+                    raise ValueError(f"{path} is no results file: line {number}: {error}") from None
+
+
+def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series[float]:
+    """Return the area under each run's learning curve, over its width: a mean of the metric.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`read_results` returns it.
+    metric : str, default="accuracy"
+        Column.
+
+    Returns
+    -------
+    Series
+        Indexed by data set, estimator, strategy and seed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.results import normalised_areas
+    >>> run = {"dataset": "iris", "estimator": "forest", "strategy": "margin", "seed": 0}
+    >>> curve = pd.DataFrame({"n_labelled": [10, 20, 40], "accuracy": [0.5, 0.7, 0.8]})
+    >>> float(normalised_areas(curve.assign(**run)).iloc[0])
+    0.7
+    """
+
+    def area(curve: pd.DataFrame) -> float:
+        curve = curve.sort_values("n_labelled")
+        n, value = curve["n_labelled"].to_numpy(float), curve[metric].to_numpy(float)
+        if len(n) == 1:
+            return float(value[0])
+        strips = np.diff(n) * (value[1:] + value[:-1]) / 2
+        return float(strips.sum() / (n[-1] - n[0]))
+
+    areas: pd.Series[float] = frame.groupby(RUN)[["n_labelled", metric]].apply(area)
+    return areas.rename(metric)
+
+
+def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
+    """Compare strategies with one of them, on each data set, run by run.
+
+    Parameters
+    ----------
+    areas : Series
+        As :func:`normalised_areas` returns them.
+    baseline : str
+        The strategy to compare with.
+
+    Returns
+    -------
+    DataFrame
+        For each data set, estimator and other strategy: "difference", the mean of strategy minus
+        baseline over the seeds that both have; "error", its standard error; "wins", "ties",
+        "losses"; "p", of Wilcoxon's signed-rank test, two-sided; and "p_holm", corrected for the
+        number of strategies on the data set.
+
+    Raises
+    ------
+    ValueError
+        If there is no such strategy.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.results import pairwise
+    >>> names = ["dataset", "estimator", "strategy", "seed"]
+    >>> rows = [("iris", "forest", s, seed) for s in ("a", "b") for seed in range(3)]
+    >>> index = pd.MultiIndex.from_tuples(rows, names=names)
+    >>> areas = pd.Series([0.9, 0.8, 0.7, 0.8, 0.8, 0.5], index)
+    >>> pairwise(areas, "b")[["wins", "ties", "losses"]].values.tolist()
+    [[2, 1, 0]]
+    """
+    import pandas as pd
+
+    known = areas.index.get_level_values("strategy").unique().tolist()
+    if baseline not in known:
+        raise ValueError(f"baseline={baseline!r} is not in the results. They have {known}.")
+    tables = []
+    for (dataset, estimator), part in areas.groupby(["dataset", "estimator"]):
+        wide = part.droplevel(["dataset", "estimator"]).unstack("strategy")
+        if baseline not in wide:
+            continue
+        rows = []
+        for strategy in wide.columns.drop(baseline):
+            gap = (wide[strategy] - wide[baseline]).dropna().to_numpy()
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "estimator": estimator,
+                    "strategy": strategy,
+                    "runs": len(gap),
+                    "difference": gap.mean() if len(gap) else np.nan,
+                    "error": gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan,
+                    "wins": int((gap > 0).sum()),
+                    "ties": int((gap == 0).sum()),
+                    "losses": int((gap < 0).sum()),
+                    "p": float(wilcoxon(gap).pvalue) if gap.any() else 1.0,
+                }
+            )
+        table = pd.DataFrame(rows)
+        if len(table):
+            tables.append(table.assign(p_holm=holm(table["p"].to_numpy())))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def holm(p: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return p-values corrected for their number, so that any error at all is as rare as said.
+
+    Parameters
+    ----------
+    p : array of shape (n,)
+        The p-values of n tests.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    References
+    ----------
+    Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, Scand. J. Statistics 6, 1979.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.simulation.results import holm
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p)
+    stepwise = (len(p) - np.arange(len(p))) * np.asarray(p, dtype=np.float64)[order]
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(stepwise))
+    return corrected
+
+
+def labels_needed(
+    frame: pd.DataFrame, targets: Sequence[float], metric: str = "accuracy"
+) -> pd.DataFrame:
+    """Return how many labels strategies need to reach given values of a metric.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`read_results` returns it.
+    targets : sequence of float
+        Values to be reached.
+    metric : str, default="accuracy"
+        Column.
+
+    Returns
+    -------
+    DataFrame
+        For each data set, estimator, strategy and target: "reached", the share of the runs that
+        reach it, and "labels", the median over all runs of the number of labels when they first do,
+        interpolated between rounds; infinite where half of them never do.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.results import labels_needed
+    >>> run = {"dataset": "iris", "estimator": "forest", "strategy": "margin", "seed": 0}
+    >>> curve = pd.DataFrame({"n_labelled": [10, 20, 40], "accuracy": [0.5, 0.7, 0.8]})
+    >>> labels_needed(curve.assign(**run), [0.6, 0.9])["labels"].tolist()
+    [15.0, inf]
+    """
+    import pandas as pd
+
+    rows = []
+    for run, curve in frame.groupby(RUN):
+        curve = curve.sort_values("n_labelled")
+        n, value = curve["n_labelled"].to_numpy(float), curve[metric].to_numpy(float)
+        for target in targets:
+            rows.append((*run, target, _first_reached(n, value, target)))
+    table = pd.DataFrame(rows, columns=[*RUN, "target", "labels"])
+    grouped = table.groupby(["dataset", "estimator", "strategy", "target"])["labels"]
+    reached = grouped.apply(lambda labels: float(np.isfinite(labels).mean()))
+    return pd.DataFrame({"reached": reached, "labels": grouped.median()}).reset_index()
+
+
+def _first_reached(n: NDArray[Any], value: NDArray[Any], target: float) -> float:
+    above = np.flatnonzero(value >= target)
+    if not len(above):
+        return float("inf")
+    i = int(above[0])
+    if i == 0:
+        return float(n[0])
+    share = (target - value[i - 1]) / (value[i] - value[i - 1])
+    return float(n[i - 1] + share * (n[i] - n[i - 1]))
+
+
+def mean_ranks(areas: pd.Series[float]) -> pd.Series[float]:
+    """Return the mean rank of each strategy over data sets, estimators and seeds; 1 is the best.
+
+    Parameters
+    ----------
+    areas : Series
+        As :func:`normalised_areas` returns them. Where a strategy has no run, none counts.
+
+    Returns
+    -------
+    Series
+        Indexed by strategy, the best first.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.simulation.results import mean_ranks
+    >>> names = ["dataset", "estimator", "strategy", "seed"]
+    >>> rows = [("iris", "forest", s, seed) for s in ("a", "b") for seed in range(2)]
+    >>> index = pd.MultiIndex.from_tuples(rows, names=names)
+    >>> mean_ranks(pd.Series([0.9, 0.8, 0.7, 0.8], index)).to_dict()
+    {'a': 1.25, 'b': 1.75}
+    """
+    complete = areas.unstack("strategy").dropna()
+    ranks: pd.Series[float] = complete.rank(axis=1, ascending=False).mean().sort_values()
+    return ranks
