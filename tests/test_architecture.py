@@ -19,6 +19,9 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "strategies": {"acquisition", "equivalence", "hypotheses"},
     "reference": {"acquisition", "equivalence"},
     "simulation": {"strategies"},
+    "datasets": set(),
+    "commands": {"datasets", "estimators", "simulation", "strategies"},
+    "__main__": {"commands"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
 }
 # Leaves of which one needs another.

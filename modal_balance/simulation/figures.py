@@ -126,6 +126,8 @@ def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") 
     largest = max(float(np.nanmax(np.abs(values))), 0.1) if values.size else 1.0
     axis.imshow(values, cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
         colour = "white" if abs(value) > 0.65 * largest else "black"
         axis.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(n_columns), cells.columns, rotation=40, ha="right", fontsize=9)

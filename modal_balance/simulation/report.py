@@ -113,8 +113,8 @@ def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
     ...      "n_labelled": n, "accuracy": n / 100 + (strategy == "margin") / 10}
     ...     for strategy in ("margin", "random") for n in (10, 20)
     ... ]
-    >>> verdicts(pd.DataFrame(runs), "random")[0][:55]
-    'iris, forest: margin leads with 0.250, 0.100 above rand'
+    >>> verdicts(pd.DataFrame(runs), "random")[0][:60]
+    'iris, forest: margin leads with 0.250, +0.100 against random'
     """
     areas = normalised_areas(frame)
     compared = pairwise(areas, baseline)
@@ -126,10 +126,10 @@ def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
         here = compared[(compared["dataset"] == dataset) & (compared["estimator"] == estimator)]
         if best != baseline:
             row = here[here["strategy"] == best].iloc[0]
-            sure = "more than" if row["p_holm"] < SIGNIFICANT else "no more than"
+            chance = "" if row["p_holm"] < SIGNIFICANT else ": chance would explain it"
             text += (
-                f", {row['difference']:.3f} above {baseline} ({row['wins']} of {row['runs']} runs,"
-                f" p = {row['p_holm']:.2g} corrected): {sure} chance explains"
+                f", {row['difference']:+.3f} against {baseline} (ahead in {row['wins']} of "
+                f"{row['runs']} runs, corrected p = {row['p_holm']:.2g}{chance})"
             )
         worse = here[(here["difference"] < 0) & (here["p_holm"] < SIGNIFICANT)]["strategy"]
         if len(worse):

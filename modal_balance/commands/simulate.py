@@ -1,0 +1,189 @@
+"""``modal-balance simulate``: compare strategies on labelled data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from .. import strategies
+from ..exceptions import RandomSelectionWarning
+from .errors import one_sentence
+
+__all__ = ["simulate"]
+
+
+def _mcdropout() -> Any:
+    from ..estimators import MCDropoutClassifier
+
+    return MCDropoutClassifier()
+
+
+def _ensemble() -> Any:
+    from ..estimators import MCDropoutClassifier
+
+    return MCDropoutClassifier(posterior="ensemble")
+
+
+def _forest() -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(100, oob_score=True)
+
+
+def _logistic_bootstrap() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from ..estimators import BootstrapCommittee
+
+    return BootstrapCommittee(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)))
+
+
+ESTIMATORS: dict[str, Callable[[], Any]] = {
+    "mcdropout": _mcdropout,
+    "ensemble": _ensemble,
+    "forest": _forest,
+    "logistic-bootstrap": _logistic_bootstrap,
+}
+
+
+def strategies_by_name() -> dict[str, Any]:
+    """Return the strategies of the package by their names without "_query".
+
+    Examples
+    --------
+    >>> from modal_balance.commands.simulate import strategies_by_name
+    >>> "power-balance" in strategies_by_name()
+    True
+    """
+    names = [name for name in strategies.__all__ if name.endswith("_query")]
+    found = {name[:-6].replace("_", "-"): getattr(strategies, name) for name in names}
+    found.pop("epig")  # needs target points
+    return found
+
+
+@click.command()
+@click.option(
+    "--data", required=True, help="Name of a data set, or a .npz, .csv, .tsv or .parquet file."
+)
+@click.option("--target", help="Column of the labels. [default: the last one]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False),
+    help="Folder of .npz archives to look for named data sets in.",
+)
+@click.option(
+    "--strategy",
+    "chosen",
+    multiple=True,
+    default=("balance", "margin", "random"),
+    show_default=True,
+    help="Name of a strategy; may be given several times.",
+)
+@click.option(
+    "--estimator", type=click.Choice(list(ESTIMATORS)), default="mcdropout", show_default=True
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), default=10, show_default=True, help="Number of paired runs."
+)
+@click.option(
+    "--initial",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Labels of each class at the start.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=10, show_default=True, help="Labels asked at a time."
+)
+@click.option(
+    "--budget", type=click.IntRange(2), default=200, show_default=True, help="Labels at the end."
+)
+@click.option(
+    "--pool", type=click.IntRange(2), help="Rows of the pool that each run takes. [default: all]"
+)
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False),
+    required=True,
+    help="File to append the rounds to; a run that was cut off goes on.",
+)
+@click.option("--n-jobs", type=int, default=1, show_default=True, help="Runs at a time.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@one_sentence
+def simulate(
+    data: str,
+    target: str | None,
+    data_dir: str | None,
+    chosen: tuple[str, ...],
+    estimator: str,
+    seeds: int,
+    initial: int,
+    batch: int,
+    budget: int,
+    pool: int | None,
+    results: str,
+    n_jobs: int,
+    quiet: bool,
+) -> None:
+    """Compare query strategies on data whose labels are known.
+
+    \b
+    modal-balance simulate --data digits --strategy balance --strategy margin --results r.jsonl
+    modal-balance simulate --data mine.csv --target label --results r.jsonl
+    modal-balance report r.jsonl --output report
+    """  # noqa: D301
+    from ..datasets import dataset_names, load_dataset, read_table
+    from ..simulation import simulate as run
+    from ..simulation.results import normalised_areas
+
+    known = strategies_by_name()
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise ValueError(f"There is no strategy {unknown[0]!r}. Known are {', '.join(known)}.")
+    if Path(data).suffix:
+        X, y = read_table(data, target)
+        X_test = y_test = None
+        name, source = Path(data).stem, data
+    elif data in dataset_names():
+        loaded = load_dataset(data, data_dir)
+        X, y, X_test, y_test = loaded.X, loaded.y, loaded.X_test, loaded.y_test
+        name, source = data, loaded.source
+    else:
+        raise ValueError(
+            f"{data!r} is neither a file that ends in .npz, .csv, .tsv or .parquet nor one of the "
+            f"data sets {', '.join(dataset_names())}."
+        )
+    click.echo(f"{source}: {len(X)} rows, {len(np.unique(y))} classes", err=True)
+    with warnings.catch_warnings():
+        # What they say is in the results: the rows behind a validation error, and the edges.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RandomSelectionWarning)
+        frame = run(
+            ESTIMATORS[estimator](),
+            X,
+            y,
+            {strategy: known[strategy] for strategy in chosen},
+            n_initial=initial,
+            n_instances=batch,
+            budget=budget,
+            seeds=seeds,
+            X_test=X_test,
+            y_test=y_test,
+            pool_size=pool,
+            dataset=name,
+            estimator_name=estimator,
+            results=results,
+            n_jobs=n_jobs,
+            verbose=0 if quiet else 1,
+        )
+    means = normalised_areas(frame).groupby("strategy").mean().sort_values(ascending=False)
+    click.echo("Mean accuracy over the learning curve:")
+    for strategy, value in means.items():
+        click.echo(f"  {strategy:<24}{value:.3f}")

@@ -1,0 +1,194 @@
+"""Data sets by name: scikit-learn's own, OpenML's, or files in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn
+import sklearn.datasets
+from numpy.typing import NDArray
+
+__all__ = ["DATASETS", "Dataset", "dataset_names", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set for experiments.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    X : ndarray of float32, shape (n, n_features)
+        Rows to learn from; images as their pixels in [0, 1], row by row.
+    y : ndarray of int64, shape (n,)
+        Labels, counted from 0.
+    X_test, y_test : ndarray or None
+        Rows to test on, where the publisher has split the data.
+    source : str
+        Which copy it is.
+
+    Examples
+    --------
+    >>> from modal_balance.datasets import load_dataset
+    >>> load_dataset("iris").X.shape
+    (150, 4)
+    """
+
+    name: str
+    X: NDArray[np.float32]
+    y: NDArray[np.int64]
+    X_test: NDArray[np.float32] | None
+    y_test: NDArray[np.int64] | None
+    source: str
+
+
+class Source(NamedTuple):
+    """Where a data set comes from."""
+
+    openml: int | None  # number at OpenML; None: scikit-learn's own, or not there
+    files: tuple[str, ...] = ()  # names of its archive in a folder, without .npz
+    n_test: int | None = None  # the last rows, which the publisher tests on
+    pixels: bool = False  # values from 0 to 255
+    loader: Callable[..., Any] | None = None
+    elsewhere: str = ""
+
+
+DATASETS: dict[str, Source] = {
+    "digits": Source(None, loader=sklearn.datasets.load_digits),
+    "breast_cancer": Source(None, loader=sklearn.datasets.load_breast_cancer),
+    "wine": Source(None, loader=sklearn.datasets.load_wine),
+    "iris": Source(None, loader=sklearn.datasets.load_iris),
+    "mnist": Source(554, ("mnist",), 10_000, pixels=True),
+    "fashion_mnist": Source(40996, ("fashion_mnist",), 10_000, pixels=True),
+    "emnist_balanced": Source(41039, ("emnist_balanced", "emnist_balanced_42k"), None, pixels=True),
+    "emnist_bymerge": Source(
+        None,
+        ("emnist_bymerge", "emnist_bymerge_140k"),
+        pixels=True,
+        elsewhere="https://www.nist.gov/itl/products-and-services/emnist-dataset",
+    ),
+    "emnist_byclass": Source(
+        None,
+        ("emnist_byclass",),
+        pixels=True,
+        elsewhere="https://www.nist.gov/itl/products-and-services/emnist-dataset",
+    ),
+    "har": Source(1478, ("har", "har_hapt561")),
+    "drift": Source(1476, ("drift", "gas_drift", "gas_drift_8of10")),
+    "dry_bean": Source(43937, ("dry_bean",)),
+    "cinic10": Source(
+        None, ("cinic10",), pixels=True, elsewhere="https://datashare.ed.ac.uk/handle/10283/3192"
+    ),
+}
+
+
+def dataset_names() -> list[str]:
+    """Return the names that :func:`load_dataset` knows.
+
+    Examples
+    --------
+    >>> from modal_balance.datasets import dataset_names
+    >>> "digits" in dataset_names()
+    True
+    """
+    return list(DATASETS)
+
+
+def load_dataset(
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    fetch: Callable[..., Any] = sklearn.datasets.fetch_openml,
+) -> Dataset:
+    """Load a data set by name.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`dataset_names`.
+    data_dir : path, default=None
+        Folder with ``.npz`` archives, in which it is looked for first: arrays ``X_train``,
+        ``y_train``, ``X_test`` and ``y_test``, or ``X`` and ``y``. None, or not there:
+        scikit-learn's own, or OpenML's, which scikit-learn downloads, checks and keeps.
+    fetch : callable, default=sklearn.datasets.fetch_openml
+        What downloads.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set, or it must be had by hand.
+
+    Examples
+    --------
+    >>> from modal_balance.datasets import load_dataset
+    >>> load_dataset("digits").source.endswith("load_digits")
+    True
+    """
+    if name not in DATASETS:
+        raise ValueError(f"There is no data set {name!r}. Known are {', '.join(DATASETS)}.")
+    source = DATASETS[name]
+    if data_dir is not None:
+        for stem in (*source.files, name):
+            path = Path(data_dir) / f"{stem}.npz"
+            if path.exists():
+                return _from_archive(name, path, source)
+    if source.loader is not None:
+        X, y = source.loader(return_X_y=True)
+        text = f"scikit-learn {sklearn.__version__}, {source.loader.__name__}"
+        return Dataset(name, X.astype(np.float32), _codes(y), None, None, text)
+    if source.openml is None:
+        raise ValueError(
+            f"{name} is neither with scikit-learn nor at OpenML. Get it from {source.elsewhere}, "
+            f"write it to {name}.npz with the arrays X_train, y_train, X_test and y_test, and pass "
+            "the folder as data_dir."
+        )
+    bunch = fetch(data_id=source.openml, as_frame=False, parser="liac-arff")
+    X, y = _as_rows(np.asarray(bunch.data), source.pixels), _codes(np.asarray(bunch.target))
+    details = bunch.details
+    text = f"OpenML {source.openml}, {details['name']}, version {details['version']}"
+    text += f", md5 {details.get('md5_checksum', 'unknown')}"
+    if source.n_test is None:
+        return Dataset(name, X, y, None, None, text)
+    n = len(X) - source.n_test
+    return Dataset(name, X[:n], y[:n], X[n:], y[n:], text)
+
+
+def _from_archive(name: str, path: Path, source: Source) -> Dataset:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with np.load(path) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    text = f"{path.name}, sha256 {digest}"
+    if {"X_train", "y_train", "X_test", "y_test"} <= set(arrays):
+        both = np.concatenate([arrays["y_train"], arrays["y_test"]])
+        codes = _codes(both)
+        n = len(arrays["y_train"])
+        X = _as_rows(arrays["X_train"], source.pixels)
+        X_test = _as_rows(arrays["X_test"], source.pixels)
+        return Dataset(name, X, codes[:n], X_test, codes[n:], text)
+    if {"X", "y"} <= set(arrays):
+        X, y = _as_rows(arrays["X"], source.pixels), _codes(arrays["y"])
+        return Dataset(name, X, y, None, None, text)
+    raise ValueError(
+        f"{path} has the arrays {sorted(arrays)}. Expected X_train, y_train, X_test and y_test, or "
+        "X and y."
+    )
+
+
+def _as_rows(X: NDArray[Any], pixels: bool) -> NDArray[np.float32]:
+    rows = X.reshape(len(X), -1).astype(np.float32)
+    return rows / np.float32(255) if pixels else rows
+
+
+def _codes(y: NDArray[Any]) -> NDArray[np.int64]:
+    codes: NDArray[np.int64] = np.unique(y, return_inverse=True)[1].astype(np.int64)
+    return codes
