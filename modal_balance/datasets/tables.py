@@ -69,12 +69,13 @@ def read_table(path: str | Path, target: str | None = None) -> tuple[Any, NDArra
 def _archive(path: Path, target: str) -> tuple[Any, NDArray[Any]]:
     try:
         with np.load(path) as archive:
-            missing = {"X", target} - set(archive.files)
-            if missing:
-                raise ValueError(f"{path} has no array {sorted(missing)}, but {archive.files}.")
-            return archive["X"].astype(np.float32), archive[target]
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as an archive: {error}") from None
+    missing = {"X", target} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} has no array {sorted(missing)}, but {sorted(arrays)}.")
+    return arrays["X"].astype(np.float32), arrays[target]
 
 
 def _table(path: Path, target: str | None) -> tuple[Any, NDArray[Any]]:
@@ -93,6 +94,8 @@ def _table(path: Path, target: str | None) -> tuple[Any, NDArray[Any]]:
     target = names[-1] if target is None and names else target
     if target not in names:
         raise ValueError(f"{path} has no column {target!r}. Its columns are {names[:20]}.")
+    if not len(frame):
+        raise ValueError(f"{path} has no rows.")
     labels = frame.iloc[:, names.index(target)]
     if labels.isna().any():
         raise ValueError(f"{path} has {int(labels.isna().sum())} rows without a {target!r}.")

@@ -117,6 +117,45 @@ def rule_query(
     return query.result(indices, gains, tau=predictions.tau, n_pairs=len(pairs), n_edges=len(edges))
 
 
+def margin_left_query(
+    learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
+    callback: Any = None, n_samples: int = 100, power: float = 0.1, sharpness: float = 1.0,
+) -> Any:  # fmt: skip
+    """Take the smallest margin, discounted by the share of a point's gain that is left.
+
+    (1 - margin) ** sharpness * gain(x given the batch so far) / gain(x): BALanCe says how much of a
+    point the batch has already answered, margin how much there is to ask.
+    """
+    query = Query.of(learner, X_pool, n_instances, random_state=random_state, callback=callback)
+    predictions = predict_samples(query, n_samples, 0.0, 0.25, None, None, None)
+    pairs = pairs_of(len(predictions.proba), predictions.complete, "auto")
+    edges, weights = edges_beyond(predictions.reference_votes, pairs, 0.0)
+    top = predictions.proba.mean(0).topk(2, dim=1).values.double()
+    uncertain = (1 - (top[:, 0] - top[:, 1])) ** sharpness
+    if len(edges) == 0:
+        chosen = uncertain.argsort(descending=True)[:n_instances]
+        return query.result(chosen, uncertain[chosen], tau=0.0, n_edges=0)
+    objective = Rule(predictions.proba, edges, weights, cover_tolerance=0.0)
+    objective.power = power
+    first = objective.gains()
+    chosen_list: list[int] = []
+    scores = []
+    for _ in range(n_instances):
+        now = objective.gains()
+        score = (
+            uncertain * now / first.clamp(min=1e-12) * (first.sum() / now.sum().clamp(min=1e-300))
+        )
+        score[chosen_list] = -1.0
+        best = int(score.argmax())
+        chosen_list.append(best)
+        scores.append(float(score[best]))
+        objective.add(best)
+    return query.result(
+        torch.tensor(chosen_list), torch.tensor(scores), tau=0.0, n_pairs=len(pairs),
+        n_edges=len(edges),
+    )  # fmt: skip
+
+
 def epig_pool_query(learner: Any, X_pool: Any, n_instances: int = 1, **options: Any) -> Any:
     """EPIG with 200 points of the pool as targets."""
     rows = np.random.RandomState(0).permutation(len(X_pool))[:200]
@@ -144,6 +183,10 @@ STRATEGIES: dict[str, Any] = {
     "tau 0, power .3, half margin": partial(rule_query, tau=0.0, power=0.3, margin=0.5),
     "tau 0, half margin": partial(rule_query, tau=0.0, margin=0.5),
     "tau 0, distances, half margin": partial(rule_query, tau=0.0, distances=True, margin=0.5),
+    "margin left, power .1": partial(margin_left_query, power=0.1),
+    "margin left, power .3": partial(margin_left_query, power=0.3),
+    "margin left, power .1, sharp": partial(margin_left_query, power=0.1, sharpness=4.0),
+    "margin left, power .3, sharp": partial(margin_left_query, power=0.3, sharpness=4.0),
     "epig": epig_pool_query,
     "badge": mb.badge_query,
     "power-balance": partial(mb.power_balance_query, tau=0.0),

@@ -1,0 +1,174 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_wine
+
+from modal_balance.datasets import (
+    dataset_names,
+    imbalanced,
+    load_dataset,
+    read_table,
+    repeated,
+)
+
+# --- by name --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "n_classes"),
+    [
+        ("digits", (1797, 64), 10),
+        ("breast_cancer", (569, 30), 2),
+        ("wine", (178, 13), 3),
+        ("iris", (150, 4), 3),
+    ],
+)
+def test_scikit_learns_own(name, shape, n_classes):
+    data = load_dataset(name)
+    assert data.X.shape == shape and data.X.dtype == np.float32
+    assert data.y.dtype == np.int64 and np.unique(data.y).tolist() == list(range(n_classes))
+    assert data.X_test is None and data.y_test is None
+    assert data.source.startswith("scikit-learn ")
+
+
+def test_unknown_names_and_what_cannot_be_downloaded_are_errors():
+    with pytest.raises(ValueError, match=r"no data set 'mnits'. Known are digits, .*mnist"):
+        load_dataset("mnits")
+    with pytest.raises(ValueError, match=r"cinic10 is neither .* https.*cinic10\.npz"):
+        load_dataset("cinic10")
+    assert "har" in dataset_names()
+
+
+def test_images_in_a_folder_become_rows_of_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(30, 28, 28), dtype=np.uint8)
+    labels = np.arange(30) % 3 + 5
+    np.savez(
+        tmp_path / "mnist.npz",
+        X_train=images[:20], y_train=labels[:20], X_test=images[20:], y_test=labels[20:],
+    )  # fmt: skip
+    data = load_dataset("mnist", tmp_path)
+    assert data.X.shape == (20, 784) and data.X_test.shape == (10, 784)
+    np.testing.assert_allclose(data.X[3], images[3].ravel() / 255, rtol=1e-6)
+    np.testing.assert_array_equal(np.r_[data.y, data.y_test], labels - 5)
+    assert data.source.startswith("mnist.npz, sha256 ") and len(data.source) == 82
+
+
+def test_tables_in_a_folder_stay_as_they_are(tmp_path):
+    X, y = load_wine(return_X_y=True)
+    np.savez(tmp_path / "gas_drift_8of10.npz", X=X, y=np.array(["x", "z", "a"])[y])
+    data = load_dataset("drift", tmp_path)
+    np.testing.assert_array_equal(data.X, X.astype(np.float32))
+    np.testing.assert_array_equal(data.y, np.array([1, 2, 0])[y])
+    assert data.X_test is None
+    np.savez(tmp_path / "har.npz", features=X)
+    with pytest.raises(ValueError, match=r"has the arrays \['features'\]. Expected X_train"):
+        load_dataset("har", tmp_path)
+
+
+def test_openml_is_asked_for_what_is_not_in_the_folder(tmp_path):
+    asked = []
+
+    def fetch(data_id, **options):
+        asked.append(data_id)
+        X = np.full((12_000, 4), 255.0)
+        details = {"name": "mnist_784", "version": "1", "md5_checksum": "abc"}
+        target = np.array([str(i % 10) for i in range(12_000)], dtype=object)
+        return SimpleNamespace(data=X, target=target, details=details)
+
+    data = load_dataset("mnist", tmp_path, fetch=fetch)
+    assert asked == [554]
+    assert data.X.shape == (2000, 4) and data.X_test.shape == (10_000, 4) and data.X.max() == 1
+    assert data.y[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert data.source == "OpenML 554, mnist_784, version 1, md5 abc"
+    assert load_dataset("har", fetch=fetch).X_test is None  # no official split there
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+
+def test_thinned_classes_keep_their_share_and_others_all():
+    y = np.repeat([0, 1, 2, 3], [50, 40, 30, 3])
+    rows = imbalanced(y, [1, 3], 0.1, random_state=0)
+    assert np.bincount(y[rows]).tolist() == [50, 4, 30, 1]
+    assert (np.diff(rows) > 0).all()
+    assert rows.tolist() == imbalanced(y, [1, 3], 0.1, random_state=0).tolist()
+    assert rows.tolist() != imbalanced(y, [1, 3], 0.1, random_state=1).tolist()
+    with pytest.raises(ValueError, match="rare_classes has 9"):
+        imbalanced(y, [9], 0.1)
+    with pytest.raises(ValueError, match="share must"):
+        imbalanced(y, [1], 2.0)
+
+
+def test_repetitions_are_the_rows_with_noise():
+    X, y = load_digits(return_X_y=True)
+    X = (X[:300] / 16).astype(np.float32)
+    more, labels = repeated(X, y[:300], 2, noise=0.1, random_state=0)
+    assert more.shape == (900, 64) and more.dtype == np.float32
+    np.testing.assert_array_equal(more[:300], X)
+    np.testing.assert_array_equal(labels, np.tile(y[:300], 3))
+    noise = more[300:] - np.tile(X, (2, 1))
+    assert noise.std() == pytest.approx(0.1, rel=0.02) and abs(noise.mean()) < 0.002
+    assert not np.allclose(noise[:300], noise[300:])
+    assert len(repeated(X, y[:300], 0)[0]) == 300
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "npz"])
+def test_tables_are_read_from_files(ending, tmp_path):
+    pd = pytest.importorskip("pandas")
+    X, y = load_wine(return_X_y=True)
+    X, words = X.astype(np.float32), np.array(["red", "rosé", "white"])[y]
+    frame = pd.DataFrame(X).rename(columns=str).assign(kind=words)[["kind", *map(str, range(13))]]
+    path = tmp_path / f"wine.{ending}"
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path)
+    elif ending == "npz":
+        np.savez(path, X=X, kind=words)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if ending == "tsv" else ",")
+    found, labels = read_table(path, "kind")
+    np.testing.assert_allclose(found, X, rtol=1e-6)
+    assert labels.tolist() == words.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "target", "message"),
+    [
+        ("t.csv", None, "y", "is no file"),
+        ("t.xml", "<a/>", "y", r"ends in '\.xml'. Expected"),
+        ("t.csv", "", "y", "cannot be read: No columns"),
+        ("t.csv", "a,b\n1,2\n", "label", r"has no column 'label'. Its columns are \['a', 'b'\]"),
+        ("t.csv", "a,b\n1,x\n2,x\n", "b", "labels of 1 class"),
+        ("t.csv", "a,b\n", "b", "has no rows"),
+        ("t.csv", "b\nx\ny\n", "b", "no column beside the labels"),
+        ("t.csv", "a,b\n1,x\n2,\n", "b", "1 rows without a 'b'"),
+        ("t.csv", "a,b\n1,x\n,y\n", "b", "1 missing or infinite values"),
+        ("t.csv", "a,c,b\n1,red,x\n2,red,y\n", "b", r"are no numbers: \['c'\]"),
+        ("t.csv", 'a,b\n1,"x\n', "b", "cannot be read"),
+    ],
+)
+def test_tables_that_cannot_be_used_get_a_sentence(name, content, target, message, tmp_path):
+    pytest.importorskip("pandas")
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_table(path, target)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_archives_that_cannot_be_used_get_a_sentence(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"no array \['y'\]"):
+        read_table(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", X=np.zeros((3, 2)), y=np.arange(4))
+    with pytest.raises(ValueError, match="3 rows of X but 4 labels"):
+        read_table(tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes(b"PK no archive")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_table(tmp_path / "c.npz")
