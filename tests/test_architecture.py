@@ -20,6 +20,7 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "reference": {"acquisition", "equivalence"},
     "simulation": {"strategies"},
     "datasets": set(),
+    "networks": {"estimators"},
     "commands": {"datasets", "estimators", "simulation", "strategies"},
     "__main__": {"commands"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
