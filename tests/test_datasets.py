@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_wine
 
+from modal_balance import networks
 from modal_balance.datasets import (
     dataset_names,
     imbalanced,
@@ -11,6 +12,7 @@ from modal_balance.datasets import (
     read_table,
     repeated,
 )
+from modal_balance.datasets.paper import PAPER_SETTINGS
 
 # --- by name --------------------------------------------------------------------------------------
 
@@ -172,3 +174,15 @@ def test_archives_that_cannot_be_used_get_a_sentence(tmp_path):
     (tmp_path / "c.npz").write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match="cannot be read"):
         read_table(tmp_path / "c.npz")
+
+
+# --- the paper's settings -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PAPER_SETTINGS)
+def test_the_papers_settings_are_of_data_sets_and_networks_that_there_are(name):
+    settings = PAPER_SETTINGS[name]
+    assert name in dataset_names()
+    assert hasattr(networks, settings.network)
+    assert settings.anneal == (0.5 if name == "mnist" else 0.25)
+    assert settings.learning_rate == (0.01 if settings.network == "MLP" else 0.001)

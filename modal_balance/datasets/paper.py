@@ -51,7 +51,7 @@ class PaperSettings:
     anneal: float
 
 
-# From the paper: K and B of the image sets, the learning rate and patience of the tabular sets, 2,000
+# From the paper: K and B of the image sets, learning rate and patience of the tabular sets, 2,000
 # validation rows for these, draws of 4,096 rows, the ratios of tau. Where we could not tell, our
 # choice: the labels at the start, K = 20 on the tabular sets, validation rows and patience of the
 # image sets, the row of CINIC-10.
