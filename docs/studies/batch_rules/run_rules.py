@@ -117,6 +117,39 @@ def rule_query(
     return query.result(indices, gains, tau=predictions.tau, n_pairs=len(pairs), n_edges=len(edges))
 
 
+def cover_query(
+    learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
+    callback: Any = None, n_samples: int = 100, tau: float | None = 0.0,
+    tolerance: float = 1e-4, distances: bool = False, power: float = 1.0,
+) -> Any:  # fmt: skip
+    """One cover of the edges by BALanCe, and the smallest margins for the rest of the batch."""
+    query = Query.of(learner, X_pool, n_instances, random_state=random_state, callback=callback)
+    predictions = predict_samples(query, n_samples, tau, 0.25, None, None, None)
+    votes = predictions.reference_votes
+    pairs = pairs_of(len(predictions.proba), predictions.complete, "auto")
+    edges, weights = edges_beyond(votes, pairs, predictions.tau)
+    if distances and len(edges):
+        apart = (votes[edges[:, 0]] != votes[edges[:, 1]]).double().mean(1)
+        weights = apart / apart.sum() * weights.sum()
+    top = predictions.proba.mean(0).topk(2, dim=1).values.double()
+    gap = top[:, 0] - top[:, 1]
+    chosen: list[int] = []
+    if len(edges):
+        objective = Rule(predictions.proba, edges, weights, cover_tolerance=0.0)
+        objective.power = power
+        full = objective._weight_left()
+        for index, gain in greedy(objective, n_instances, random_state=query.random_state):
+            if gain <= 0 or objective._weight_left() <= tolerance * full:
+                break
+            chosen.append(index)
+    gap[chosen] = np.inf
+    chosen += gap.argsort()[: n_instances - len(chosen)].tolist()
+    return query.result(
+        torch.tensor(chosen), torch.zeros(n_instances), tau=predictions.tau, n_pairs=len(pairs),
+        n_edges=len(edges),
+    )  # fmt: skip
+
+
 def margin_left_query(
     learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
     callback: Any = None, n_samples: int = 100, power: float = 0.1, sharpness: float = 1.0,
@@ -187,6 +220,11 @@ STRATEGIES: dict[str, Any] = {
     "margin left, power .3": partial(margin_left_query, power=0.3),
     "margin left, power .1, sharp": partial(margin_left_query, power=0.1, sharpness=4.0),
     "margin left, power .3, sharp": partial(margin_left_query, power=0.3, sharpness=4.0),
+    "cover, margin": cover_query,
+    "cover .01, margin": partial(cover_query, tolerance=1e-2),
+    "cover, distances, margin": partial(cover_query, distances=True),
+    "annealed cover, margin": partial(cover_query, tau=None),
+    "cover power .3, margin": partial(cover_query, power=0.3),
     "epig": epig_pool_query,
     "badge": mb.badge_query,
     "power-balance": partial(mb.power_balance_query, tau=0.0),
