@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import delta_by_enumeration, random_proba
 
 from modal_balance import RandomSelectionWarning, balance_batch, balance_scores
-from modal_balance.acquisition.balance import PairCoverage
+from modal_balance.acquisition.pair_coverage import PairCoverage
 from modal_balance.equivalence import all_pairs
 
 cases = st.builds(
@@ -150,7 +150,7 @@ def test_objective_is_monotone_and_submodular(proba, seed):
     then = objective.gains()
     assert delta(a, x) >= delta(a) - 1e-12
     assert delta(a, x) - delta(a) >= delta(a, b, x) - delta(a, b) - 1e-12
-    if objective._weight_left() < objective.full_weight:
+    if objective.weight_left() < objective.full_weight:
         assert (then <= first + 1e-12).all()
         assert (then >= 0).all()
 

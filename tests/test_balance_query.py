@@ -12,6 +12,7 @@ from modal_balance import (
     disjoint_pairs,
     draw_hypotheses,
     edges_beyond,
+    margin_query,
 )
 from modal_balance.equivalence import all_pairs, votes
 
@@ -65,8 +66,8 @@ def test_the_pairs_are_of_the_hypotheses_there_are():
 
 
 def test_options_reach_the_selection():
-    to_the_end = query(n_instances=30, cover_tolerance=0)
-    covers = query(n_instances=30, cover_tolerance=0.5)
+    to_the_end = query(n_instances=30, rest="cover", cover_tolerance=0)
+    covers = query(n_instances=30, rest="cover", cover_tolerance=0.5)
     assert to_the_end.scores[-1] < 1e-6
     assert covers.scores[-1] > 1e-3
 
@@ -129,10 +130,31 @@ def test_no_edges_give_a_seeded_random_batch_and_a_warning():
     batches = []
     for seed in (0, 0, 1):
         with pytest.warns(RandomSelectionWarning, match="no edges"):
-            report = query(tau=1.0, random_state=seed, n_instances=10)
+            report = query(tau=1.0, random_state=seed, n_instances=10, rest="cover")
         assert report.n_edges == 0
         batches.append(report.indices.tolist())
     assert batches[0] == batches[1] != batches[2]
+
+
+def test_without_edges_the_batch_is_that_of_margin_selection():
+    report = query(tau=1.0, n_instances=10)
+    assert report.n_edges == 0 and not report.scores.any()
+    by_margin, _ = margin_query(fitted_classifier(), POOL, 10, n_samples=16, random_state=0)
+    assert report.indices.tolist() == by_margin.tolist()
+    with pytest.raises(ValueError, match="rest='more' is unknown. Choose 'margin' or 'cover'"):
+        query(rest="more")
+
+
+def test_when_the_edges_are_covered_the_least_certain_follow():
+    batch = query(n_instances=30)
+    n_cover = int((batch.scores > 1e-4 * batch.scores[0]).sum())
+    assert 2 <= n_cover < 15
+    by_cover = query(n_instances=n_cover, rest="cover").indices
+    assert batch.indices[:n_cover].tolist() == by_cover.tolist()
+    by_margin, _ = margin_query(fitted_classifier(), POOL, 40, n_samples=16, random_state=0)
+    left = [index for index in by_margin if index not in batch.indices[: n_cover + 1]]
+    rest = [index for index in batch.indices if index in left]
+    assert rest == left[: len(rest)] and len(rest) >= 30 - n_cover - 1
 
 
 # --- learners -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from oracles import delta_by_enumeration, random_proba
 from scipy.stats import chisquare
 
 from modal_balance import balance_batch, balance_scores
-from modal_balance.acquisition.balance import PairCoverage
+from modal_balance.acquisition.pair_coverage import PairCoverage
 from modal_balance.equivalence import all_pairs
 from modal_balance.reference.paper_estimators import (
     _draw_labels,

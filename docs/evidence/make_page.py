@@ -68,8 +68,8 @@ def main() -> None:
     text = f"""# Figure 5: HAR, DRIFT and Dry Bean under the paper's protocol
 
 Written by `make_page.py` from `figure5.jsonl.gz`, which `run_figure5.py` fills. Seeds: \
-{", ".join(f"{name} {count}" for name, count in seeds.items())}. 20 labels at the start, batches of 10, \
-200 labels at the end; 2,000 validation rows for early stopping and for tau.
+{", ".join(f"{name} {count}" for name, count in seeds.items())}. 20 labels at the start, batches \
+of 10, 200 labels at the end; 2,000 validation rows for early stopping and for tau.
 
 Mean accuracy over the learning curve, and mean rank over data sets and seeds:
 

@@ -11,7 +11,15 @@ from ..acquisition.arguments import check_cover_tolerance
 from ..arguments import RandomState, check_integer
 from ..equivalence.pairs import edges_beyond, random_edges
 from ..equivalence.partition import farthest_first_cells, partition_edges
-from .coverage import Pairing, check_pairing, pairs_of, predict_samples, select_batch
+from .coverage import (
+    Pairing,
+    Rest,
+    check_pairing,
+    check_rest,
+    pairs_of,
+    predict_samples,
+    select_batch,
+)
 from .query import Callback, Query
 
 
@@ -26,6 +34,7 @@ def balance_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
+    rest: Rest = "margin",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
@@ -40,7 +49,8 @@ def balance_query(
     committee, and compared on the reference pool. Pairs that differ on more than a share tau of
     it lie in different equivalence classes and become edges. The batch is the one whose labels
     best tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
-    objective.
+    objective, until the edges are covered, which a few points do. The rest of the batch are the
+    points of the smallest margin.
 
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
@@ -72,8 +82,13 @@ def balance_query(
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight below which a further cover begins, see
-        :func:`~modal_balance.balance_batch`. 0 follows the paper's objective to the end.
+        Share of the edge weight below which the edges are covered, and `rest` decides. 0
+        follows the paper's objective to the end.
+    rest : {"margin", "cover"}, default="margin"
+        How the rest of the batch is chosen when the edges are covered, or where there are none.
+        "margin": the points whose two most probable classes, in the mean prediction, are
+        closest. "cover": by a further cover of the same edges, see
+        :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
@@ -109,7 +124,8 @@ def balance_query(
     Warns
     -----
     RandomSelectionWarning
-        If no pair is further apart than tau, so that the batch is random, or part of it is.
+        With ``rest="cover"``, if no pair is further apart than tau, so that the batch is random,
+        or part of it is.
 
     References
     ----------
@@ -130,6 +146,7 @@ def balance_query(
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
     check_cover_tolerance(cover_tolerance)
+    check_rest(rest)
     query = Query.of(
         learner,
         X_pool,
@@ -144,7 +161,7 @@ def balance_query(
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
-    return select_batch(query, predictions, len(pairs), edges, weights, cover_tolerance)
+    return select_batch(query, predictions, len(pairs), edges, weights, cover_tolerance, rest)
 
 
 def balance_partition_query(

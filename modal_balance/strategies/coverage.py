@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.balance import iter_balance_batch
+from ..acquisition.cover_then_margin import iter_cover_then_margin
 from ..acquisition.greedy import as_tensors
 from ..equivalence.pairs import all_pairs, disjoint_pairs, ring_pairs, votes
 from .query import Query
@@ -18,6 +19,7 @@ from .tau import final_tau, known_tau
 
 Pairing = Literal["auto", "disjoint", "ring", "all"]
 PAIRINGS = ("auto", "disjoint", "ring", "all")
+Rest = Literal["margin", "cover"]
 
 
 class Predictions(NamedTuple):
@@ -62,6 +64,12 @@ def check_pairing(pairing: str) -> None:
         )
 
 
+def check_rest(rest: str) -> None:
+    """Raise unless ``rest`` is known."""
+    if rest not in ("margin", "cover"):
+        raise ValueError(f"rest={rest!r} is unknown. Choose 'margin' or 'cover'.")
+
+
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
     """Return the pairs of hypotheses to compare, of shape (P, 2).
 
@@ -82,9 +90,11 @@ def select_batch(
     edges: Tensor,
     weights: Tensor,
     cover_tolerance: float,
+    rest: Rest = "cover",
 ) -> Any:
     """Choose the batch that covers the edges, and return the result of the query."""
-    picks = iter_balance_batch(
+    choose = iter_cover_then_margin if rest == "margin" else iter_balance_batch
+    picks = choose(
         predictions.proba,
         edges,
         weights,

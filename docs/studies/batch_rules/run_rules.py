@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
 from data_sets import load
 
 import modal_balance as mb
-from modal_balance.acquisition.balance import PairCoverage
 from modal_balance.acquisition.greedy import as_tensors, greedy
+from modal_balance.acquisition.pair_coverage import PairCoverage
 from modal_balance.equivalence.pairs import edges_beyond
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.simulation import simulate
@@ -68,7 +68,7 @@ class Rule(PairCoverage):
         self.fresh = False
         largest = self.remaining.max().item()
         if self.scale * largest < 1e-290 or (
-            self._weight_left() <= self.cover_tolerance * self.full_weight
+            self.weight_left() <= self.cover_tolerance * self.full_weight
         ):
             self._begin_cover()
         elif not self.harmonic:
@@ -101,7 +101,7 @@ def rule_query(
         trial = Rule(predictions.proba, edges, weights, cover_tolerance=0.0)
         left = []
         for _ in greedy(trial, n_instances - n_from_margin, random_state=0):
-            left.append(trial._weight_left() / trial.full_weight)
+            left.append(trial.weight_left() / trial.full_weight)
         spent = max(-np.log(max(left[-1], 1e-300)), 1e-9)
         power = min(1.0, 2.0 / spent)
     objective.power = power
@@ -137,9 +137,9 @@ def cover_query(
     if len(edges):
         objective = Rule(predictions.proba, edges, weights, cover_tolerance=0.0)
         objective.power = power
-        full = objective._weight_left()
+        full = objective.weight_left()
         for index, gain in greedy(objective, n_instances, random_state=query.random_state):
-            if gain <= 0 or objective._weight_left() <= tolerance * full:
+            if gain <= 0 or objective.weight_left() <= tolerance * full:
                 break
             chosen.append(index)
     gap[chosen] = np.inf

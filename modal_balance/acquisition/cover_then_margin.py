@@ -1,0 +1,120 @@
+"""A batch that covers the edges once, and takes the least certain points for the rest.
+
+A few points spend nearly all of the objective: one informative point cuts most edges, and after
+four to six of them what is left are label configurations that hardly ever occur. More covers of the
+same edges ask about the same pairs of hypotheses again, whose differences are noise in part. The
+margin of the mean prediction, which averages over all hypotheses, is the better guide from there on
+(measured in ``docs/studies/batch_rules``).
+
+S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from ..arguments import RandomState, as_random_state
+from .arguments import Ties, check_cover_tolerance, check_n_instances, tie_rank
+from .greedy import greedy
+from .pair_coverage import PairCoverage
+from .uncertainty import margin_scores
+
+__all__ = ["iter_cover_then_margin"]
+
+
+def iter_cover_then_margin(
+    proba: Tensor,
+    edges: Tensor,
+    weights: Tensor | None = None,
+    n_instances: int = 1,
+    *,
+    pending: Tensor | None = None,
+    cover_tolerance: float = 1e-4,
+    ties: Ties = "random",
+    random_state: RandomState = None,
+    chunk_size: int = 512,
+) -> Iterator[tuple[int, float]]:
+    """Yield a batch pick by pick: greedily by the objective, then by margin.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points, float32 or float64.
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses that lie in different equivalence classes.
+    weights : Tensor of shape (E,) or None, default=None
+        Non-negative weight of each edge. None: 1 / E each.
+    n_instances : int, default=1
+        Size of the batch, at most N.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions on points out for annotation, which count as chosen before the batch begins.
+    cover_tolerance : float in [0, 1), default=1e-4
+        Share of the edge weight under which the edges count as covered.
+    ties : {"random", "first"}, default="random"
+        Which of several points with the same gain or margin is chosen.
+    random_state : int, RandomState, Generator or None, default=None
+        Breaks ties.
+    chunk_size : int, default=512
+        Number of points treated at once; does not change the result.
+
+    Yields
+    ------
+    index : int
+        The point.
+    gain : float
+        What it adds to the objective, given those before it; next to nothing for the points that
+        are chosen by their margin.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, at the call.
+
+    Examples
+    --------
+    Point 1 tells the two hypotheses apart; of the others, point 2 is the least certain:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+    >>> one = [[1.0, 0.0], [1.0, 0.0], [0.6, 0.4]]
+    >>> two = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.4]]
+    >>> list(iter_cover_then_margin(torch.tensor([one, two]), torch.tensor([[0, 1]]), None, 2))
+    [(1, 1.0), (2, 0.0)]
+    """
+    # The objective follows what is left to the end; when to stop is decided here.
+    objective = PairCoverage(proba, edges, weights, chunk_size=chunk_size)
+    n_instances = check_n_instances(n_instances, objective.n_points)
+    check_cover_tolerance(cover_tolerance)
+    full = objective.weight_left()
+    objective.add_pending(pending)
+    rng = as_random_state(random_state)
+    rank = tie_rank(objective.n_points, ties, rng)
+    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, rank)
+
+
+def _picks(
+    objective: PairCoverage,
+    enough: float,
+    n_instances: int,
+    ties: Ties,
+    rng: np.random.RandomState,
+    rank: Tensor,
+) -> Iterator[tuple[int, float]]:
+    chosen: list[int] = []
+    if len(objective.weights):
+        for index, gain in greedy(objective, n_instances, ties=ties, random_state=rng):
+            # The points before this one have been taken into account by now.
+            if objective.n_covers > 1 or objective.weight_left() <= enough or gain <= 0:
+                break
+            chosen.append(index)
+            yield index, gain
+    certainty = 1 - margin_scores(objective.proba).cpu().double().numpy()
+    certainty[chosen] = np.inf
+    for index in np.lexsort((rank.numpy(), certainty))[: n_instances - len(chosen)].tolist():
+        # In a cover begun anew nothing is left to gain: its predecessor spent everything.
+        gain = objective.gain(index) if objective.n_covers == 1 else 0.0
+        yield index, gain
+        objective.add(index)

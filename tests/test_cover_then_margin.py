@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modal_balance import balance_batch
+from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+from modal_balance.equivalence.pairs import all_pairs
+
+
+def predictions(S, N, C, seed, sharpness=3.0):
+    rng = np.random.default_rng(seed)
+    return torch.softmax(torch.tensor(sharpness * rng.normal(size=(S, N, C))), dim=2)
+
+
+def slow_batch(proba, edges, n_instances, tolerance):
+    """The rule by loops over everything: gains from the paper's definition, then margins."""
+    proba = proba.numpy()
+    S, N, C = proba.shape
+    ratio = proba / proba.max(2, keepdims=True)
+    G = np.zeros((N, S, len(edges)))
+    for x in range(N):
+        for j in range(S):
+            for e, (k, l) in enumerate(edges.tolist()):
+                G[x, j, e] = sum(proba[j, x, c] * ratio[k, x, c] * ratio[l, x, c] for c in range(C))
+    W = np.full((S, len(edges)), 1 / (S * len(edges)))
+    chosen, gains = [], []
+    while len(chosen) < n_instances and W.sum() > tolerance:
+        gain = [-1.0 if x in chosen else (W * (1 - G[x])).sum() for x in range(N)]
+        chosen.append(int(np.argmax(gain)))
+        gains.append(max(gain))
+        W = W * G[chosen[-1]]
+    top = np.sort(proba.mean(0), axis=1)
+    for x in np.argsort(top[:, -1] - top[:, -2], kind="stable"):
+        if len(chosen) < n_instances and x not in chosen:
+            chosen.append(int(x))
+            gains.append((W * (1 - G[x])).sum())
+            W = W * G[x]
+    return chosen, gains
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    S=st.integers(2, 5),
+    N=st.integers(6, 12),
+    C=st.integers(2, 4),
+    tolerance=st.sampled_from([0.5, 0.1, 1e-2, 1e-4]),
+    seed=st.integers(0, 10_000),
+)
+def test_batches_and_gains_are_those_of_slow_loops(S, N, C, tolerance, seed):
+    proba, edges = predictions(S, N, C, seed), all_pairs(S)
+    picks = list(
+        iter_cover_then_margin(proba, edges, None, N - 1, cover_tolerance=tolerance, ties="first")
+    )
+    expected, gains = slow_batch(proba, edges, N - 1, tolerance)
+    assert [index for index, _ in picks] == expected
+    assert [gain for _, gain in picks] == pytest.approx(gains, rel=1e-9, abs=1e-12)
+
+
+def test_while_the_edges_are_not_covered_it_is_the_batch_of_the_objective():
+    proba, edges = predictions(8, 60, 3, 0, sharpness=0.5), all_pairs(8)
+    picks = list(iter_cover_then_margin(proba, edges, None, 5, random_state=0))
+    indices, gains = balance_batch(proba, edges, n_instances=5, random_state=0)
+    assert [index for index, _ in picks] == indices.tolist()
+    assert [gain for _, gain in picks] == pytest.approx(gains.tolist())
+
+
+def test_hard_hypotheses_are_covered_by_what_tells_them_apart():
+    votes = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]])  # only point 1 tells the two apart
+    proba = torch.eye(2)[votes]
+    proba[:, 3] = torch.tensor([0.6, 0.4])  # and point 3 is uncertain for both
+    picks = list(iter_cover_then_margin(proba, torch.tensor([[0, 1]]), None, 4, ties="first"))
+    assert picks[:2] == [(1, 1.0), (3, 0.0)]
+    assert sorted(index for index, _ in picks) == [0, 1, 2, 3]
+
+
+def test_without_edges_margins_decide_and_ties_are_random():
+    proba = torch.full((4, 30, 2), 0.5)
+    proba[:, 20:] = torch.tensor([0.9, 0.1])
+    no_edges = torch.empty((0, 2), dtype=torch.int64)
+    batches = [
+        [index for index, _ in iter_cover_then_margin(proba, no_edges, None, 10, random_state=s)]
+        for s in (0, 0, 1)
+    ]
+    assert max(batches[0]) < 20 and batches[0] == batches[1] != batches[2]
+
+
+def test_points_out_for_annotation_count_as_chosen():
+    proba, edges = predictions(6, 40, 3, 1), all_pairs(6)
+    whole = [index for index, _ in iter_cover_then_margin(proba, edges, None, 6)]
+    left = np.setdiff1d(np.arange(40), whole[:2])
+    rest = iter_cover_then_margin(proba[:, left], edges, None, 4, pending=proba[:, whole[:2]])
+    assert [left[index] for index, _ in rest] == whole[2:]
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 512])
+def test_chunks_do_not_matter(chunk_size):
+    proba, edges = predictions(6, 40, 3, 2), all_pairs(6)
+    expected = list(iter_cover_then_margin(proba, edges, None, 12, random_state=0))
+    found = list(
+        iter_cover_then_margin(proba, edges, None, 12, random_state=0, chunk_size=chunk_size)
+    )
+    assert [index for index, _ in found] == [index for index, _ in expected]
+
+
+def test_bad_arguments_are_refused_at_the_call():
+    proba, edges = predictions(3, 5, 2, 0), all_pairs(3)
+    with pytest.raises(ValueError, match="n_instances"):
+        iter_cover_then_margin(proba, edges, None, 6)
+    with pytest.raises(ValueError, match="cover_tolerance"):
+        iter_cover_then_margin(proba, edges, None, 2, cover_tolerance=1.0)
