@@ -225,7 +225,7 @@ def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):
 )
 def test_a_forest_is_queried_by_its_trees(n_trees, pairing, pairs):
     forest = forest_of(n=n_trees)
-    report = reported(forest, pairing=pairing)
+    report = reported(forest, pairing=pairing, rest="cover")
     proba = stacked(forest.estimators_)
     edges, weights = edges_beyond(votes(proba), pairs, 0.02)
     expected, gains = balance_batch(proba, edges, weights, 5, random_state=0)

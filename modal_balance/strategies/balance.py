@@ -174,6 +174,7 @@ def balance_partition_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
+    rest: Rest = "margin",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
@@ -208,8 +209,13 @@ def balance_partition_query(
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight below which a further cover begins, see
-        :func:`~modal_balance.balance_batch`. 0 follows the paper's objective to the end.
+        Share of the edge weight below which the edges are covered, and `rest` decides. 0
+        follows the paper's objective to the end.
+    rest : {"margin", "cover"}, default="margin"
+        How the rest of the batch is chosen when the edges are covered, or where there are none.
+        "margin": the points whose two most probable classes, in the mean prediction, are
+        closest. "cover": by a further cover of the same edges, see
+        :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
@@ -245,7 +251,8 @@ def balance_partition_query(
     Warns
     -----
     RandomSelectionWarning
-        If all hypotheses lie in one cell, so that the batch is random, or part of it is.
+        With ``rest="cover"``, if all hypotheses lie in one cell, so that the batch is random, or
+        part of it is.
 
     References
     ----------
@@ -267,6 +274,7 @@ def balance_partition_query(
     n_samples = check_integer(n_samples, "n_samples", 2)
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_cover_tolerance(cover_tolerance)
+    check_rest(rest)
     query = Query.of(
         learner,
         X_pool,
@@ -284,4 +292,4 @@ def balance_partition_query(
     n_pairs = len(cells) * (len(cells) - 1) // 2
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
-    return select_batch(query, predictions, n_pairs, edges, weights, cover_tolerance)
+    return select_batch(query, predictions, n_pairs, edges, weights, cover_tolerance, rest)

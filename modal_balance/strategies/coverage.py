@@ -90,7 +90,7 @@ def select_batch(
     edges: Tensor,
     weights: Tensor,
     cover_tolerance: float,
-    rest: Rest = "cover",
+    rest: Rest,
 ) -> Any:
     """Choose the batch that covers the edges, and return the result of the query."""
     choose = iter_cover_then_margin if rest == "margin" else iter_balance_batch

@@ -200,7 +200,7 @@ epig_pool_query.__signature__ = inspect.signature(mb.epig_query)  # type: ignore
 STRATEGIES: dict[str, Any] = {
     "margin": mb.margin_query,
     "random": mb.random_query,
-    "balance": mb.balance_query,
+    "balance": partial(mb.balance_query, rest="cover"),
     "tau 0": partial(rule_query, tau=0.0),
     "tau 0, tolerance 0": partial(rule_query, tau=0.0, tolerance=0.0),
     "tau 0, tolerance .01": partial(rule_query, tau=0.0, tolerance=1e-2),
