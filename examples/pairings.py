@@ -62,7 +62,12 @@ def run(pairing, seed, n_rounds):
         record["accuracy"] = forest.score(X_test, y_test)
         started = perf_counter()
         indices, _ = balance_query(
-            forest, X_pool[unlabelled], N_INSTANCES, random_state=number, **PAIRINGS[pairing]
+            forest,
+            X_pool[unlabelled],
+            N_INSTANCES,
+            rest="cover",
+            random_state=number,
+            **PAIRINGS[pairing],
         )
         yield record | {"seconds": perf_counter() - started}
         labelled += [unlabelled[i] for i in indices]
