@@ -70,7 +70,7 @@ class StackedMLPs:
         def room(weight: Tensor) -> Tensor:
             return weight.new_empty(len(weight), n_rows, weight.shape[1])  # (M, B, n_in)
 
-        # For each layer: its input, what is kept of it, and the gradient by it.
+        # For each layer: its input without the scale of dropout, what is kept, and the gradient.
         self._inputs = [room(weight) for weight in self.weights]
         self._kept = [room(weight) for weight in self.weights]
         self._gradients = [room(weight) for weight in self.weights]
@@ -112,35 +112,38 @@ class StackedMLPs:
                     layer.bias.copy_(bias[m, 0])
 
     def _logits(self, X: Tensor) -> Tensor:
-        self._inputs[0].copy_(X)
-        self._drop(0)
-        for i in range(1, len(self.weights)):
-            previous = self._inputs[i - 1]
-            torch.baddbmm(
-                self.biases[i - 1], previous, self.weights[i - 1], out=self._inputs[i]
-            ).relu_()
+        inputs = self._inputs[0].copy_(X)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             self._drop(i)
-        return torch.baddbmm(self.biases[-1], self._inputs[-1], self.weights[-1])
+            # What dropout leaves is scaled in the product, which costs nothing.
+            scale = 1 / (1 - self._dropout[i])
+            if i + 1 == len(self.weights):
+                break
+            following = self._inputs[i + 1]
+            inputs = torch.baddbmm(bias, inputs, weight, alpha=scale, out=following).relu_()
+        return torch.baddbmm(bias, inputs, weight, alpha=scale)
 
     def _drop(self, i: int) -> None:
-        """Drop inputs of layer i, in place, with p to the nearest multiple of 2**-16."""
-        p, inputs, kept = self._dropout[i], self._inputs[i], self._kept[i]
+        """Set inputs of layer i to 0, in place, with p to the nearest multiple of 2**-16."""
+        p, kept = self._dropout[i], self._kept[i]
         if p == 0:
             return
         bits = self._bits[i].random_(-(2**63), None).view(torch.int16)[: kept.numel()]
         torch.ge(bits.view(kept.shape), round(p * 2**16) - 2**15, out=kept)
-        inputs.mul_(kept).mul_(1 / (1 - p))
+        self._inputs[i].mul_(kept)
 
     def _propagate(self, delta: Tensor) -> None:
         """Write the gradients of all parameters, from that by the logits, (M, B, C)."""
         for i in reversed(range(len(self.weights))):
             weight, bias, inputs = self.weights[i], self.biases[i], self._inputs[i]
-            torch.bmm(inputs.transpose(1, 2), delta, out=weight.grad)
+            scaled = {"beta": 0, "alpha": 1 / (1 - self._dropout[i])}
+            torch.baddbmm(weight, inputs.transpose(1, 2), delta, out=weight.grad, **scaled)
             torch.sum(delta, dim=1, keepdim=True, out=bias.grad)
             if i:
-                delta = torch.bmm(delta, weight.transpose(1, 2), out=self._gradients[i])
+                by_input = self._gradients[i]
+                torch.baddbmm(by_input, delta, weight.transpose(1, 2), out=by_input, **scaled)
                 # An input above 0 is one that ReLU and dropout let through.
-                delta.mul_(torch.sign(inputs, out=self._kept[i])).mul_(1 / (1 - self._dropout[i]))
+                delta = by_input.mul_(torch.gt(inputs, 0, out=self._kept[i]))
 
 
 def _linear_layers(network: MLP) -> list[nn.Linear]:
