@@ -1,0 +1,333 @@
+"""Rules for a batch, many at a time: networks of all rules train side by side (resumable).
+
+The classifier is MCDropoutClassifier() in its parts, without the cross-validation that nothing here
+needs: ten networks in one stack take three times the time of one. Every pair of hypotheses that
+differ anywhere is an edge (tau = 0). Runs are paired: for one data set, batch size and seed, all
+rules begin with the same labels, and the networks of a round with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import f1_score
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
+from data_sets import labelled_rows, load
+
+from modal_balance.acquisition.greedy import greedy
+from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
+from modal_balance.estimators.labels import class_weights
+from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.scaling import SquashedScaling
+from modal_balance.estimators.steps import train_steps
+from modal_balance.simulation.records import append_record, mend
+from modal_balance.torch_state import seeded
+
+DEVELOPMENT = ("digits", "digits_imbalanced", "dry_bean", "synthetic", "breast_cancer")
+CONFIRMATION = ("har", "drift", "fashion", "wine", "mnist")
+DROPOUT, N_HYPOTHESES = 0.2, 100
+
+
+@dataclass
+class State:
+    """What a rule sees of a pool of N points: S hypotheses, D features of the last hidden layer."""
+
+    proba: torch.Tensor  # (S, N, C)
+    features: torch.Tensor  # (N, D)
+    labelled_features: torch.Tensor  # (L, D)
+    rng: np.random.RandomState
+
+    def __post_init__(self) -> None:
+        self.mean = self.proba.mean(0)  # (N, C)
+        top = self.mean.topk(2, dim=1)
+        self.uncertain = (1 - (top.values[:, 0] - top.values[:, 1])).double().numpy()  # (N,)
+        self.top = top.indices.numpy()  # (N, 2)
+
+
+Rule = Callable[[State, int], list[int]]
+
+
+def random(state: State, n: int) -> list[int]:
+    return state.rng.permutation(len(state.mean))[:n].tolist()
+
+
+def largest(scores: np.ndarray, n: int, chosen: list[int]) -> list[int]:
+    """Return `chosen`, filled up to n by the largest scores."""
+    left = scores.copy()
+    left[chosen] = -np.inf
+    return chosen + np.argsort(-left, kind="stable")[: n - len(chosen)].tolist()
+
+
+def margin(state: State, n: int) -> list[int]:
+    return largest(state.uncertain, n, [])
+
+
+def cover(state: State, n: int, tolerance: float = 1e-4) -> list[int]:
+    """Return what covers the edges: n points or fewer."""
+    pairs = disjoint_pairs(len(state.proba))
+    edges, weights = edges_beyond(votes(state.proba), pairs, 0.0)
+    chosen: list[int] = []
+    if len(edges) == 0:
+        return chosen
+    objective = PairCoverage(state.proba, edges, weights)
+    full = objective.weight_left()
+    for index, gain in greedy(objective, n, random_state=state.rng):
+        if gain <= 0 or objective.n_covers > 1 or objective.weight_left() <= tolerance * full:
+            break
+        chosen.append(index)
+    return chosen
+
+
+def after_cover(rest: Callable[..., list[int]], state: State, n: int) -> list[int]:
+    return rest(state, n, chosen=cover(state, n))
+
+
+def cover_margin(state: State, n: int) -> list[int]:
+    return largest(state.uncertain, n, cover(state, n))
+
+
+def in_turn(state: State, n: int, chosen: list[int] | None = None, by: str = "pair") -> list[int]:
+    """Take margins, one for each pair of likeliest classes (or likeliest class) before the next."""
+    chosen = list(chosen or [])
+    top = np.sort(state.top, axis=1)
+    groups = state.top[:, 0] if by == "class" else top[:, 0] * state.mean.shape[1] + top[:, 1]
+    count = dict.fromkeys(groups.tolist(), 0)
+    for index in chosen:
+        count[groups[index]] += 1
+    turn = np.full(len(groups), np.inf)
+    for index in largest(state.uncertain, len(groups), chosen)[len(chosen) :]:
+        turn[index] = count[groups[index]]
+        count[groups[index]] += 1
+    order = np.lexsort((-state.uncertain, turn))
+    return chosen + order[: n - len(chosen)].tolist()
+
+
+def residual(
+    state: State, n: int, chosen: list[int] | None = None, of: str = "features",
+    noise: float = 0.1, power: float = 1.0, labelled: bool = True,
+) -> list[int]:  # fmt: skip
+    """Uncertainty, times the share of a point's variance that the points before it leave open.
+
+    The variance is that of a linear model on the features of the last layer, given the labelled
+    points and the batch so far; or that of the hypotheses' predictions, given the batch.
+    """
+    chosen = list(chosen or [])
+    if of == "features":
+        F = torch.cat([state.features, torch.ones(len(state.features), 1)], 1).double()
+        L = torch.cat([state.labelled_features, torch.ones(len(state.labelled_features), 1)], 1)
+        given = L.double() if labelled else F[:0]
+        noises = torch.full((len(F),), noise * float((F**2).sum(1).mean()), dtype=torch.float64)
+    else:
+        centred = state.proba - state.mean  # (S, N, C)
+        F = centred.permute(1, 0, 2).flatten(1).double() / len(state.proba) ** 0.5
+        given = F[:0]
+        noises = (state.proba * (1 - state.proba)).mean(0).sum(1).double() + 1e-9
+    first = (F**2).sum(1).clamp(min=1e-12)  # (N,)
+    left = first.clone()
+    if len(given):
+        A = given.T @ given + noises[0] * torch.eye(F.shape[1], dtype=torch.float64)
+        half = torch.linalg.cholesky(torch.linalg.inv(A) * noises[0])
+        F = F @ half  # the features under the posterior, as if the prior were white
+        left = (F**2).sum(1)
+    columns: list[torch.Tensor] = []
+
+    def take(i: int) -> None:
+        nonlocal left
+        column = F @ F[i]
+        for other in columns:
+            column = column - other * other[i]
+        column = column / (left[i] + noises[i]).sqrt()
+        columns.append(column)
+        left = (left - column**2).clamp(min=0)
+
+    for i in chosen:
+        take(i)
+    while len(chosen) < n:
+        score = state.uncertain * ((left / first).numpy() ** power)
+        score[chosen] = -1
+        chosen.append(int(score.argmax()))
+        take(chosen[-1])
+    return chosen
+
+
+def clustered(
+    state: State, n: int, chosen: list[int] | None = None, of: str = "features", times: int = 5
+) -> list[int]:
+    """Of the n * times smallest margins, the least certain of each of n clusters."""
+    chosen = list(chosen or [])
+    n_left = n - len(chosen)
+    if n_left == 0:
+        return chosen
+    few = np.array(largest(state.uncertain, len(chosen) + times * n_left, chosen)[len(chosen) :])
+    F = state.features if of == "features" else state.proba.permute(1, 0, 2).flatten(1)
+    F = F[few].numpy()
+    if len(few) <= n_left:
+        return largest(state.uncertain, n, chosen)
+    means = KMeans(n_left, n_init=1, random_state=state.rng.randint(2**31)).fit(
+        F, sample_weight=state.uncertain[few]
+    )
+    for cluster in range(n_left):
+        own = few[means.labels_ == cluster]
+        if len(own):
+            chosen.append(int(own[state.uncertain[own].argmax()]))
+    return largest(state.uncertain, n, chosen)
+
+
+def power(state: State, n: int, coldness: float) -> list[int]:
+    noise = state.rng.gumbel(size=len(state.uncertain))
+    return largest(coldness * np.log(state.uncertain + 1e-12) + noise, n, [])
+
+
+def dense(state: State, n: int, exponent: float = 1.0) -> list[int]:
+    F = torch.nn.functional.normalize(state.features, dim=1)
+    density = (F @ F.mean(0)).clamp(min=1e-6).double().numpy()
+    return largest(state.uncertain * density**exponent, n, [])
+
+
+RULES: dict[str, Rule] = {
+    "random": random,
+    "margin": margin,
+    "cover, margin": cover_margin,
+    "margin, pairs of classes in turn": in_turn,
+    "margin, classes in turn": partial(in_turn, by="class"),
+    "margin x variance of hypotheses": partial(residual, of="hypotheses"),
+    "margin x variance, noise .1": residual,
+    "margin x variance, noise 1": partial(residual, noise=1.0),
+    "margin x variance of batch alone": partial(residual, labelled=False),
+    "clusters of features": clustered,
+    "clusters of hypotheses": partial(clustered, of="hypotheses"),
+    "cover, clusters": partial(after_cover, clustered),
+    "cover, variance": partial(after_cover, residual),
+    "cover, pairs in turn": partial(after_cover, in_turn),
+    "power margin 8": partial(power, coldness=8.0),
+    "power margin 32": partial(power, coldness=32.0),
+    "margin x density": dense,
+}
+
+
+def hypotheses(network: MLP, X: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return predictions (S, n, C) under fixed dropout masks, and last-layer features (n, D)."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second, last = [m for m in network.layers if isinstance(m, torch.nn.Linear)]
+    keep = 1 - DROPOUT
+
+    def mask(width: int) -> torch.Tensor:
+        return torch.rand(N_HYPOTHESES, width, generator=generator).lt(keep) / keep
+
+    with torch.no_grad():
+        h1 = torch.relu(first(X))  # (n, 64)
+        own = mask(h1.shape[1])[:, :, None] * second.weight.T  # (S, 64, 64)
+        h2 = torch.relu_(torch.baddbmm(second.bias, h1.expand(N_HYPOTHESES, -1, -1), own))
+        own = mask(h2.shape[2])[:, :, None] * last.weight.T
+        proba = torch.softmax(torch.baddbmm(last.bias, h2, own), dim=2)
+        return proba, torch.relu(second(h1))
+
+
+def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budget: int,
+        n_first: int, out: Path) -> None:  # fmt: skip
+    """Run all rules from the same labels to the budget, and append their curves."""
+    data = load(name, data_dir)
+    rows = np.random.RandomState(seed).permutation(len(data.y_pool))[:2000]
+    x_pool, y_pool = data.x_pool[rows], data.y_pool[rows]
+    x_test, y_test = data.x_test[:1000], data.y_test[:1000]
+    pool = type(data)(name, x_pool, y_pool, x_test, y_test, data.n_classes)
+    start = labelled_rows(pool, n_first, seed)
+    assert start is not None
+    known = {rule: start.tolist() for rule in rules}
+    budget = min(budget, len(y_pool) - batch)
+    curves: dict[str, list[dict[str, float]]] = {rule: [] for rule in rules}
+    number = 0
+    while True:
+        scalings = [SquashedScaling(x_pool[known[rule]]) for rule in rules]
+        inputs = [s(x_pool[known[r]]) for s, r in zip(scalings, rules, strict=True)]
+        labels = [y_pool[known[rule]] for rule in rules]
+        n = len(labels[0])
+        classes = np.arange(data.n_classes)
+        torch_seed = 100_003 * seed + number
+        with seeded(torch_seed, "cpu"):
+            network = MLP(x_pool.shape[1], data.n_classes, (64, 64), DROPOUT, 0.2)
+            networks = [network]
+            for _ in rules[1:]:
+                networks.append(MLP(x_pool.shape[1], data.n_classes, (64, 64), DROPOUT, 0.2))
+                networks[-1].load_state_dict(network.state_dict())
+            train_steps(
+                networks,
+                torch.from_numpy(np.concatenate(inputs)),
+                torch.from_numpy(np.concatenate(labels)),
+                [torch.arange(i * n, (i + 1) * n) for i in range(len(rules))],
+                [class_weights(y, classes, "balanced") for y in labels],
+                n_steps=400, learning_rate=1e-3, batch_size=256, label_smoothing=0.05,
+            )  # fmt: skip
+        n_asked = min(batch, budget - n)
+        for rule, net, scaling, X in zip(rules, networks, scalings, inputs, strict=True):
+            net.eval()
+            proba, _ = hypotheses(net, torch.from_numpy(scaling(x_test)), torch_seed)
+            mean = proba.mean(0).double().numpy()
+            guess = mean.argmax(1)
+            nll = -np.log(np.clip(mean[np.arange(len(y_test)), y_test], 1e-7, 1)).mean()
+            f1 = f1_score(y_test, guess, average="macro", zero_division=0)
+            point = {"n": n, "accuracy": (guess == y_test).mean(), "macro_f1": f1, "nll": nll}
+            curves[rule].append({k: round(float(v), 5) for k, v in point.items()})
+            if n_asked > 0:
+                left = np.setdiff1d(np.arange(len(y_pool)), known[rule])
+                proba, features = hypotheses(
+                    net, torch.from_numpy(scaling(x_pool[left])), torch_seed + 1
+                )
+                with torch.no_grad():
+                    first, second = net.layers[0], net.layers[3]
+                    own = torch.relu(second(torch.relu(first(torch.from_numpy(X)))))
+                state = State(proba, features, own, np.random.RandomState(torch_seed % 2**31))
+                chosen = RULES[rule](state, n_asked)
+                assert len(set(chosen)) == n_asked
+                known[rule] = known[rule] + left[chosen].tolist()
+        if n_asked <= 0:
+            break
+        number += 1
+    for rule in rules:
+        append_record(out, {"dataset": name, "batch": batch, "seed": seed, "first": n_first,
+                            "rule": rule, "curve": curves[rule]})  # fmt: skip
+
+
+def main() -> None:
+    """Run what is not in the results file yet, seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="+", default=list(DEVELOPMENT))
+    parser.add_argument("--rules", nargs="+", default=list(RULES))
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=20, help="labels at the start")
+    parser.add_argument("--batch", nargs="+", type=int, default=[10, 50])
+    parser.add_argument("--budget", type=int, default=150)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    mend(args.out)
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    keys = ("dataset", "batch", "seed", "first", "rule")
+    done = {tuple(json.loads(line)[k] for k in keys) for line in lines}
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for batch in args.batch:
+            for name in args.datasets:
+                rules = [
+                    rule for rule in args.rules if (name, batch, seed, args.first, rule) not in done
+                ]
+                # 20 + 4 x 50 where batches are large
+                budget = args.budget if batch < 50 else max(args.budget, 220)
+                if rules:
+                    run(name, args.data_dir, rules, seed, batch, budget, args.first, args.out)
+
+
+if __name__ == "__main__":
+    main()
