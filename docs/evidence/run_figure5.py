@@ -1,7 +1,9 @@
 """Figure 5 of the paper: strategies on HAR, DRIFT and Dry Bean under its protocol (resumable).
 
 20 labels at the start, batches of 10, an MLP 64-64 with dropout 0.5 trained with early stopping on
-2,000 validation rows. Columns are standardised by the pool.
+2,000 validation rows. Columns are standardised by the pool. "paper's estimator" follows Eq. 5 with
+10,000 samples to the end of the batch; "paper's program" rounds its totals to float32, as the
+authors' released program does: see paper_estimator.py.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paper_estimator import paper_estimator_query
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
@@ -48,6 +51,8 @@ def strategies(n_pairs: int) -> dict[str, Any]:
         "BADGE": mb.badge_query,
         "Batch-BALanCe": partial(mb.balance_query, **drawn),
         "PowerBALanCe": partial(mb.power_balance_query, **drawn),
+        "paper's estimator": partial(paper_estimator_query, **drawn),
+        "paper's program": partial(paper_estimator_query, single=True, **drawn),
         "all pairs": partial(mb.balance_query, pairing="all", **drawn),
     }
 
@@ -79,7 +84,9 @@ def main() -> None:
             known = strategies(settings.n_pairs)
             chosen = {s: known[s] for s in args.strategies or known}
             simulate(
-                mb.MCDropoutClassifier.paper(learning_rate=settings.learning_rate),
+                mb.MCDropoutClassifier.paper(
+                    learning_rate=settings.learning_rate, n_samples=2 * settings.n_pairs
+                ),
                 scale(data.X[pool]),
                 data.y[pool],
                 chosen,

@@ -54,7 +54,7 @@ def main() -> None:
             for n_repeats in args.repeats:
                 X_pool, y_pool = repeated(X[pool], data.y[pool], n_repeats, random_state=seed)
                 simulate(
-                    mb.MCDropoutClassifier.paper(learning_rate=0.01),
+                    mb.MCDropoutClassifier.paper(learning_rate=0.01, n_samples=40),
                     X_pool,
                     y_pool,
                     STRATEGIES,

@@ -74,7 +74,7 @@ def main() -> None:
             pool = rows[n_validation + n_test :]
             scale = StandardScaler().fit(data.X[pool]).transform
             simulate(
-                mb.MCDropoutClassifier.paper(learning_rate=0.01),
+                mb.MCDropoutClassifier.paper(learning_rate=0.01, n_samples=40),
                 scale(data.X[pool]),
                 data.y[pool],
                 STRATEGIES,

@@ -36,7 +36,8 @@ from modal_balance.torch_state import seeded
 
 DEVELOPMENT = ("digits", "digits_imbalanced", "dry_bean", "synthetic", "breast_cancer")
 CONFIRMATION = ("har", "drift", "fashion", "wine", "mnist")
-DROPOUT, N_HYPOTHESES = 0.2, 100
+DROPOUT = 0.2
+N_HYPOTHESES, N_TEST_HYPOTHESES = 60, 32
 
 
 @dataclass
@@ -216,19 +217,21 @@ RULES: dict[str, Rule] = {
 }
 
 
-def hypotheses(network: MLP, X: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def hypotheses(
+    network: MLP, X: torch.Tensor, seed: int, n: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return predictions (S, n, C) under fixed dropout masks, and last-layer features (n, D)."""
     generator = torch.Generator().manual_seed(seed)
     first, second, last = [m for m in network.layers if isinstance(m, torch.nn.Linear)]
     keep = 1 - DROPOUT
 
     def mask(width: int) -> torch.Tensor:
-        return torch.rand(N_HYPOTHESES, width, generator=generator).lt(keep) / keep
+        return torch.rand(n, width, generator=generator).lt(keep) / keep
 
     with torch.no_grad():
         h1 = torch.relu(first(X))  # (n, 64)
         own = mask(h1.shape[1])[:, :, None] * second.weight.T  # (S, 64, 64)
-        h2 = torch.relu_(torch.baddbmm(second.bias, h1.expand(N_HYPOTHESES, -1, -1), own))
+        h2 = torch.relu_(torch.baddbmm(second.bias, h1.expand(n, -1, -1), own))
         own = mask(h2.shape[2])[:, :, None] * last.weight.T
         proba = torch.softmax(torch.baddbmm(last.bias, h2, own), dim=2)
         return proba, torch.relu(second(h1))
@@ -272,7 +275,9 @@ def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budg
         n_asked = min(batch, budget - n)
         for rule, net, scaling, X in zip(rules, networks, scalings, inputs, strict=True):
             net.eval()
-            proba, _ = hypotheses(net, torch.from_numpy(scaling(x_test)), torch_seed)
+            proba, _ = hypotheses(
+                net, torch.from_numpy(scaling(x_test)), torch_seed, N_TEST_HYPOTHESES
+            )
             mean = proba.mean(0).double().numpy()
             guess = mean.argmax(1)
             nll = -np.log(np.clip(mean[np.arange(len(y_test)), y_test], 1e-7, 1)).mean()
@@ -282,7 +287,7 @@ def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budg
             if n_asked > 0:
                 left = np.setdiff1d(np.arange(len(y_pool)), known[rule])
                 proba, features = hypotheses(
-                    net, torch.from_numpy(scaling(x_pool[left])), torch_seed + 1
+                    net, torch.from_numpy(scaling(x_pool[left])), torch_seed + 1, N_HYPOTHESES
                 )
                 with torch.no_grad():
                     first, second = net.layers[0], net.layers[3]
