@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
@@ -162,27 +164,74 @@ def residual(
     return chosen
 
 
+def answers(state: State, rows: np.ndarray, of: str) -> np.ndarray:
+    """Return what clusters of points are made of, (n, D)."""
+    if of == "features":
+        return state.features[rows].numpy()
+    if of == "means":
+        return state.mean[rows].numpy()
+    if of == "votes":
+        return torch.nn.functional.one_hot(state.proba[:, rows].argmax(2)).permute(
+            1, 0, 2).flatten(1).float().numpy()  # fmt: skip
+    return state.proba[:, rows].permute(1, 0, 2).flatten(1).numpy()
+
+
+def clusters(F: np.ndarray, n: int, weight: np.ndarray, how: str, seed: int) -> np.ndarray:
+    if how == "ward":
+        return AgglomerativeClustering(n).fit(F).labels_ if n > 1 else np.zeros(len(F), int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal points
+        return KMeans(n, n_init=1, random_state=seed).fit(F, sample_weight=weight).labels_
+
+
 def clustered(
-    state: State, n: int, chosen: list[int] | None = None, of: str = "features", times: int = 5
-) -> list[int]:
-    """Of the n * times smallest margins, the least certain of each of n clusters."""
+    state: State, n: int, chosen: list[int] | None = None, of: str = "features", times: float = 5,
+    how: str = "k-means", take: str = "margin", cover_first: bool = False,
+) -> list[int]:  # fmt: skip
+    """Of the n * times smallest margins, the least certain of each of n clusters.
+
+    take: "centre", the point nearest to the centre of its cluster; "gain", that of the largest
+    gain (Eq. 3). cover_first: the edges are covered first, by points of these margins.
+    """
     chosen = list(chosen or [])
+    n_few = min(len(state.mean), len(chosen) + round(times * (n - len(chosen))))
+    few = np.array(largest(state.uncertain, n_few, chosen)[len(chosen) :])
+    if cover_first:
+        part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng)
+        covering = few[cover(part, n)].tolist()
+        chosen += covering
+        few = np.setdiff1d(few, covering)
     n_left = n - len(chosen)
-    if n_left == 0:
-        return chosen
-    few = np.array(largest(state.uncertain, len(chosen) + times * n_left, chosen)[len(chosen) :])
-    F = state.features if of == "features" else state.proba.permute(1, 0, 2).flatten(1)
-    F = F[few].numpy()
-    if len(few) <= n_left:
+    if n_left == 0 or len(few) <= n_left:
         return largest(state.uncertain, n, chosen)
-    means = KMeans(n_left, n_init=1, random_state=state.rng.randint(2**31)).fit(
-        F, sample_weight=state.uncertain[few]
-    )
-    for cluster in range(n_left):
-        own = few[means.labels_ == cluster]
-        if len(own):
-            chosen.append(int(own[state.uncertain[own].argmax()]))
+    F = answers(state, few, of)
+    labels = clusters(F, n_left, state.uncertain[few], how, state.rng.randint(2**31))
+    value = state.uncertain[few]
+    if take == "centre":
+        value = np.zeros(len(few))
+        for c in np.unique(labels):
+            value[labels == c] = -((F[labels == c] - F[labels == c].mean(0)) ** 2).sum(1)
+    elif take == "gain":
+        edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
+        if len(edges):
+            value = PairCoverage(state.proba[:, few], edges, weights).gains().numpy()
+    for cluster in np.unique(labels):  # fewer than asked for where points are equal
+        own = labels == cluster
+        chosen.append(int(few[own][value[own].argmax()]))
     return largest(state.uncertain, n, chosen)
+
+
+def furthest(state: State, n: int, times: float = 5, of: str = "hypotheses") -> list[int]:
+    """Of the n * times smallest margins, each the furthest from those before it."""
+    few = np.array(largest(state.uncertain, min(len(state.mean), round(times * n)), []))
+    F = answers(state, few, of)
+    chosen = [0]
+    distance = ((F - F[0]) ** 2).sum(1)
+    while len(chosen) < n:
+        distance[chosen] = -1
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((F - F[chosen[-1]]) ** 2).sum(1))
+    return few[chosen].tolist()
 
 
 def power(state: State, n: int, coldness: float) -> list[int]:
@@ -211,6 +260,24 @@ RULES: dict[str, Rule] = {
     "cover, clusters": partial(after_cover, clustered),
     "cover, variance": partial(after_cover, residual),
     "cover, pairs in turn": partial(after_cover, in_turn),
+    **{
+        f"clusters of hypotheses, {label}": partial(clustered, of="hypotheses", **options)
+        for label, options in {
+            "2 x": {"times": 2},
+            "3 x": {"times": 3},
+            "10 x": {"times": 10},
+            "20 x": {"times": 20},
+            "nearest to centre": {"take": "centre"},
+            "largest gain": {"take": "gain"},
+            "ward": {"how": "ward"},
+            "ward, 10 x": {"how": "ward", "times": 10},
+            "cover first": {"cover_first": True},
+            "cover first, ward": {"cover_first": True, "how": "ward"},
+        }.items()
+    },
+    "clusters of means": partial(clustered, of="means"),
+    "clusters of votes": partial(clustered, of="votes"),
+    "furthest hypotheses": furthest,
     "power margin 8": partial(power, coldness=8.0),
     "power margin 32": partial(power, coldness=32.0),
     "margin x density": dense,
