@@ -164,6 +164,54 @@ def residual(
     return chosen
 
 
+def disagreement(
+    state: State, n: int, chosen: list[int] | None = None, power: float = 1.0, noise: float = 1.0,
+    with_noise: bool = False, times: float | None = None, cover_first: bool = False,
+    sharpness: float = 1.0,
+) -> list[int]:  # fmt: skip
+    """Uncertainty, times the share of the hypotheses' disagreement that the batch leaves open.
+
+    k(x, x') = sum over edges and classes of w_e (p_k - p_l)(c|x) (p_k - p_l)(c|x') / 2, which for
+    all pairs is the covariance of the predictions; what a batch leaves of k(x, x) is its variance
+    given noisy observations at the batch, with the label noise that the hypotheses agree on.
+    """
+    chosen = list(chosen or [])
+    if times is not None:
+        n_few = min(len(state.mean), round(times * n))
+        few = np.array(largest(state.uncertain, n_few, []))
+        part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng)
+        begun = cover(part, n) if cover_first else []
+        return few[disagreement(part, n, begun, power, noise, with_noise)].tolist()
+    edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
+    if len(edges) == 0:
+        return largest(state.uncertain, n, chosen)
+    apart = state.proba[edges[:, 0]] - state.proba[edges[:, 1]]  # (E, N, C)
+    F = (apart * (weights / weights.sum() / 2).sqrt()[:, None, None]).permute(1, 0, 2).flatten(1)
+    F = F.double()
+    noises = noise * (state.proba * (1 - state.proba)).mean(0).sum(1).double() + 1e-9
+    first = (F**2).sum(1).clamp(min=1e-12)
+    left = first.clone()
+    columns: list[torch.Tensor] = []
+
+    def take(i: int) -> None:
+        nonlocal left
+        column = F @ F[i]
+        for other in columns:
+            column = column - other * other[i]
+        columns.append(column / (left[i] + noises[i]).sqrt())
+        left = (left - columns[-1] ** 2).clamp(min=0)
+
+    for i in chosen:
+        take(i)
+    while len(chosen) < n:
+        own = noises if with_noise else 0
+        score = state.uncertain**sharpness * (((left + own) / (first + own)).numpy() ** power)
+        score[chosen] = -1
+        chosen.append(int(score.argmax()))
+        take(chosen[-1])
+    return chosen
+
+
 def answers(state: State, rows: np.ndarray, of: str) -> np.ndarray:
     """Return what clusters of points are made of, (n, D)."""
     if of == "features":
@@ -275,6 +323,20 @@ RULES: dict[str, Rule] = {
             "cover first, ward": {"cover_first": True, "how": "ward"},
         }.items()
     },
+    **{
+        f"disagreement, {label}": partial(disagreement, **options)
+        for label, options in {
+            "power 1": {},
+            "power .5": {"power": 0.5},
+            "power 2": {"power": 2.0},
+            "noise .1": {"noise": 0.1},
+            "with noise": {"with_noise": True},
+            "5 x": {"times": 5},
+            "5 x, cover first": {"times": 5, "cover_first": True},
+            "sharp": {"sharpness": 3.0},
+        }.items()
+    },
+    "cover, disagreement": partial(after_cover, disagreement),
     "clusters of means": partial(clustered, of="means"),
     "clusters of votes": partial(clustered, of="votes"),
     "furthest hypotheses": furthest,
