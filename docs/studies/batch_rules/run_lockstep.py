@@ -20,15 +20,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
 from data_sets import labelled_rows, load
 
 from modal_balance.acquisition.greedy import greedy
 from modal_balance.acquisition.pair_coverage import PairCoverage
-from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
+from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs, edges_beyond, votes
 from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import SquashedScaling
@@ -50,6 +53,7 @@ class State:
     features: torch.Tensor  # (N, D)
     labelled_features: torch.Tensor  # (L, D)
     rng: np.random.RandomState
+    complete: bool = False  # the members of a committee, and not draws
 
     def __post_init__(self) -> None:
         self.mean = self.proba.mean(0)  # (N, C)
@@ -78,7 +82,10 @@ def margin(state: State, n: int) -> list[int]:
 
 def cover(state: State, n: int, tolerance: float = 1e-4) -> list[int]:
     """Return what covers the edges: n points or fewer."""
-    pairs = disjoint_pairs(len(state.proba))
+    # All pairs of 32 members of a committee are 496; all pairs of 100 would take a second a query.
+    pairs = (
+        all_pairs(min(32, len(state.proba))) if state.complete else disjoint_pairs(len(state.proba))
+    )
     edges, weights = edges_beyond(votes(state.proba), pairs, 0.0)
     chosen: list[int] = []
     if len(edges) == 0:
@@ -179,14 +186,24 @@ def disagreement(
     if times is not None:
         n_few = min(len(state.mean), round(times * n))
         few = np.array(largest(state.uncertain, n_few, []))
-        part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng)
+        part = State(
+            state.proba[:, few],
+            state.features[few],
+            state.labelled_features,
+            state.rng,
+            state.complete,
+        )
         begun = cover(part, n) if cover_first else []
         return few[disagreement(part, n, begun, power, noise, with_noise)].tolist()
-    edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
-    if len(edges) == 0:
-        return largest(state.uncertain, n, chosen)
-    apart = state.proba[edges[:, 0]] - state.proba[edges[:, 1]]  # (E, N, C)
-    F = (apart * (weights / weights.sum() / 2).sqrt()[:, None, None]).permute(1, 0, 2).flatten(1)
+    if state.complete:  # every pair is an edge
+        F = (state.proba - state.mean).permute(1, 0, 2).flatten(1) / len(state.proba) ** 0.5
+    else:
+        edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
+        if len(edges) == 0:
+            return largest(state.uncertain, n, chosen)
+        apart = state.proba[edges[:, 0]] - state.proba[edges[:, 1]]  # (E, N, C)
+        scale = (weights / weights.sum() / 2).sqrt()[:, None, None]
+        F = (apart * scale).permute(1, 0, 2).flatten(1)
     F = F.double()
     noises = noise * (state.proba * (1 - state.proba)).mean(0).sum(1).double() + 1e-9
     first = (F**2).sum(1).clamp(min=1e-12)
@@ -245,7 +262,13 @@ def clustered(
     n_few = min(len(state.mean), len(chosen) + round(times * (n - len(chosen))))
     few = np.array(largest(state.uncertain, n_few, chosen)[len(chosen) :])
     if cover_first:
-        part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng)
+        part = State(
+            state.proba[:, few],
+            state.features[few],
+            state.labelled_features,
+            state.rng,
+            state.complete,
+        )
         covering = few[cover(part, n)].tolist()
         chosen += covering
         few = np.setdiff1d(few, covering)
@@ -366,8 +389,68 @@ def hypotheses(
         return proba, torch.relu(second(h1))
 
 
-def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budget: int,
-        n_first: int, out: Path) -> None:  # fmt: skip
+Predict = Callable[[np.ndarray, int, int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def trained_networks(
+    X: list[np.ndarray], y: list[np.ndarray], n_classes: int, seed: int
+) -> list[Predict]:
+    """Train a network on each set of rows, side by side; return their predictions and features."""
+    scalings = [SquashedScaling(part) for part in X]
+    inputs = np.concatenate([scale(part) for scale, part in zip(scalings, X, strict=True)])
+    n = len(y[0])
+    with seeded(seed, "cpu"):
+        network = MLP(X[0].shape[1], n_classes, (64, 64), DROPOUT, 0.2)
+        networks = [network]
+        for _ in X[1:]:
+            networks.append(MLP(X[0].shape[1], n_classes, (64, 64), DROPOUT, 0.2))
+            networks[-1].load_state_dict(network.state_dict())
+        train_steps(
+            networks,
+            torch.from_numpy(inputs),
+            torch.from_numpy(np.concatenate(y)),
+            [torch.arange(i * n, (i + 1) * n) for i in range(len(X))],
+            [class_weights(part, np.arange(n_classes), "balanced") for part in y],
+            n_steps=400, learning_rate=1e-3, batch_size=256, label_smoothing=0.05,
+        )  # fmt: skip
+
+    def predict(network: MLP, scale: SquashedScaling, rows: np.ndarray, seed: int, n: int):
+        return hypotheses(network.eval(), torch.from_numpy(scale(rows)), seed, n)
+
+    return [partial(predict, net, s) for net, s in zip(networks, scalings, strict=True)]
+
+
+def fitted_committee(
+    estimator: str, X: np.ndarray, y: np.ndarray, n_classes: int, seed: int
+) -> Predict:
+    """Fit a forest of 100 trees, or 20 logistic regressions on bootstrap samples."""
+    if estimator == "forest":
+        forest = RandomForestClassifier(100, random_state=seed).fit(X, y)
+        members, classes = forest.estimators_, forest.classes_.astype(int)
+    else:
+        members = []
+        scale = StandardScaler().fit(X)
+        rng = np.random.RandomState(seed)
+        classes = np.arange(n_classes)
+        while len(members) < 20:
+            rows = rng.randint(len(X), size=len(X))
+            if len(np.unique(y[rows])) > 1:
+                model = LogisticRegression(max_iter=300).fit(scale.transform(X[rows]), y[rows])
+                members.append(model)
+
+    def predict(rows: np.ndarray, seed: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        proba = np.zeros((len(members), len(rows), n_classes), dtype=np.float32)
+        rows = rows if estimator == "forest" else scale.transform(rows)
+        for i, member in enumerate(members):
+            own = classes if estimator == "forest" else member.classes_.astype(int)
+            proba[i][:, own] = member.predict_proba(rows)
+        return torch.from_numpy(proba), torch.zeros(len(rows), 1)
+
+    return predict
+
+
+def run(name: str, data_dir: Path, estimator: str, rules: list[str], seed: int, batch: int,
+        budget: int, n_first: int, out: Path) -> None:  # fmt: skip
     """Run all rules from the same labels to the budget, and append their curves."""
     data = load(name, data_dir)
     rows = np.random.RandomState(seed).permutation(len(data.y_pool))[:2000]
@@ -381,33 +464,20 @@ def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budg
     curves: dict[str, list[dict[str, float]]] = {rule: [] for rule in rules}
     number = 0
     while True:
-        scalings = [SquashedScaling(x_pool[known[rule]]) for rule in rules]
-        inputs = [s(x_pool[known[r]]) for s, r in zip(scalings, rules, strict=True)]
+        inputs = [x_pool[known[rule]] for rule in rules]
         labels = [y_pool[known[rule]] for rule in rules]
         n = len(labels[0])
-        classes = np.arange(data.n_classes)
-        torch_seed = 100_003 * seed + number
-        with seeded(torch_seed, "cpu"):
-            network = MLP(x_pool.shape[1], data.n_classes, (64, 64), DROPOUT, 0.2)
-            networks = [network]
-            for _ in rules[1:]:
-                networks.append(MLP(x_pool.shape[1], data.n_classes, (64, 64), DROPOUT, 0.2))
-                networks[-1].load_state_dict(network.state_dict())
-            train_steps(
-                networks,
-                torch.from_numpy(np.concatenate(inputs)),
-                torch.from_numpy(np.concatenate(labels)),
-                [torch.arange(i * n, (i + 1) * n) for i in range(len(rules))],
-                [class_weights(y, classes, "balanced") for y in labels],
-                n_steps=400, learning_rate=1e-3, batch_size=256, label_smoothing=0.05,
-            )  # fmt: skip
+        own_seed = (100_003 * seed + number) % 2**31
+        if estimator == "dropout":
+            models = trained_networks(inputs, labels, data.n_classes, own_seed)
+        else:
+            models = [
+                fitted_committee(estimator, X, y, data.n_classes, own_seed)
+                for X, y in zip(inputs, labels, strict=True)
+            ]
         n_asked = min(batch, budget - n)
-        for rule, net, scaling, X in zip(rules, networks, scalings, inputs, strict=True):
-            net.eval()
-            proba, _ = hypotheses(
-                net, torch.from_numpy(scaling(x_test)), torch_seed, N_TEST_HYPOTHESES
-            )
-            mean = proba.mean(0).double().numpy()
+        for rule, predict, X in zip(rules, models, inputs, strict=True):
+            mean = predict(x_test, own_seed, N_TEST_HYPOTHESES)[0].mean(0).double().numpy()
             guess = mean.argmax(1)
             nll = -np.log(np.clip(mean[np.arange(len(y_test)), y_test], 1e-7, 1)).mean()
             f1 = f1_score(y_test, guess, average="macro", zero_division=0)
@@ -415,13 +485,10 @@ def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budg
             curves[rule].append({k: round(float(v), 5) for k, v in point.items()})
             if n_asked > 0:
                 left = np.setdiff1d(np.arange(len(y_pool)), known[rule])
-                proba, features = hypotheses(
-                    net, torch.from_numpy(scaling(x_pool[left])), torch_seed + 1, N_HYPOTHESES
-                )
-                with torch.no_grad():
-                    first, second = net.layers[0], net.layers[3]
-                    own = torch.relu(second(torch.relu(first(torch.from_numpy(X)))))
-                state = State(proba, features, own, np.random.RandomState(torch_seed % 2**31))
+                proba, features = predict(x_pool[left], own_seed + 1, N_HYPOTHESES)
+                own = predict(X, own_seed + 1, 2)[1]
+                rng = np.random.RandomState(own_seed)
+                state = State(proba, features, own, rng, estimator != "dropout")
                 chosen = RULES[rule](state, n_asked)
                 assert len(set(chosen)) == n_asked
                 known[rule] = known[rule] + left[chosen].tolist()
@@ -429,8 +496,8 @@ def run(name: str, data_dir: Path, rules: list[str], seed: int, batch: int, budg
             break
         number += 1
     for rule in rules:
-        append_record(out, {"dataset": name, "batch": batch, "seed": seed, "first": n_first,
-                            "rule": rule, "curve": curves[rule]})  # fmt: skip
+        record = {"dataset": name, "batch": batch, "seed": seed, "first": n_first}
+        append_record(out, record | {"estimator": estimator, "rule": rule, "curve": curves[rule]})
 
 
 def main() -> None:
@@ -439,6 +506,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--datasets", nargs="+", default=list(DEVELOPMENT))
+    parser.add_argument("--estimator", default="dropout", choices=["dropout", "forest", "logistic"])
     parser.add_argument("--rules", nargs="+", default=list(RULES))
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=20)
@@ -446,21 +514,22 @@ def main() -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=[10, 50])
     parser.add_argument("--budget", type=int, default=150)
     args = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
     torch.set_num_threads(1)
     mend(args.out)
     lines = args.out.read_text().splitlines() if args.out.exists() else []
-    keys = ("dataset", "batch", "seed", "first", "rule")
-    done = {tuple(json.loads(line)[k] for k in keys) for line in lines}
+    keys = ("dataset", "batch", "seed", "first", "estimator", "rule")
+    done = {tuple(({"estimator": "dropout"} | json.loads(line))[k] for k in keys) for line in lines}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for batch in args.batch:
             for name in args.datasets:
-                rules = [
-                    rule for rule in args.rules if (name, batch, seed, args.first, rule) not in done
-                ]
+                key = (name, batch, seed, args.first, args.estimator)
+                rules = [rule for rule in args.rules if (*key, rule) not in done]
                 # 20 + 4 x 50 where batches are large
                 budget = args.budget if batch < 50 else max(args.budget, 220)
                 if rules:
-                    run(name, args.data_dir, rules, seed, batch, budget, args.first, args.out)
+                    run(name, args.data_dir, args.estimator, rules, seed, batch, budget, args.first,
+                        args.out)  # fmt: skip
 
 
 if __name__ == "__main__":
