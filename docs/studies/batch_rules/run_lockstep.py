@@ -174,7 +174,7 @@ def residual(
 def disagreement(
     state: State, n: int, chosen: list[int] | None = None, power: float = 1.0, noise: float = 1.0,
     with_noise: bool = False, times: float | None = None, cover_first: bool = False,
-    sharpness: float = 1.0,
+    sharpness: float = 1.0, every_pair: bool = False,
 ) -> list[int]:  # fmt: skip
     """Uncertainty, times the share of the hypotheses' disagreement that the batch leaves open.
 
@@ -194,8 +194,10 @@ def disagreement(
             state.complete,
         )
         begun = cover(part, n) if cover_first else []
-        return few[disagreement(part, n, begun, power, noise, with_noise)].tolist()
-    if state.complete:  # every pair is an edge
+        return few[
+            disagreement(part, n, begun, power, noise, with_noise, every_pair=every_pair)
+        ].tolist()
+    if state.complete or every_pair:
         F = (state.proba - state.mean).permute(1, 0, 2).flatten(1) / len(state.proba) ** 0.5
     else:
         edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
@@ -357,6 +359,10 @@ RULES: dict[str, Rule] = {
             "5 x": {"times": 5},
             "5 x, cover first": {"times": 5, "cover_first": True},
             "sharp": {"sharpness": 3.0},
+            "every pair, 3 x, cover first": {"times": 3, "cover_first": True, "every_pair": True},
+            "every pair, 5 x, cover first": {"times": 5, "cover_first": True, "every_pair": True},
+            "every pair, 10 x, cover first": {"times": 10, "cover_first": True, "every_pair": True},
+            "every pair, 5 x": {"times": 5, "every_pair": True},
         }.items()
     },
     "cover, disagreement": partial(after_cover, disagreement),
