@@ -332,6 +332,8 @@ RULES: dict[str, Rule] = {
     "clusters of hypotheses": partial(clustered, of="hypotheses"),
     "cover, clusters": partial(after_cover, clustered),
     "cover, variance": partial(after_cover, residual),
+    "cover, clusters of hypotheses": partial(after_cover, partial(clustered, of="hypotheses")),
+    "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
     **{
         f"clusters of hypotheses, {label}": partial(clustered, of="hypotheses", **options)
