@@ -294,6 +294,27 @@ def clustered(
     return largest(state.uncertain, n, chosen)
 
 
+def cover_clusters_apart(state: State, n: int, times: float = 5) -> list[int]:
+    """One cover; then of n clusters of it and of small margins, those without a point of it."""
+    chosen = cover(state, n)
+    n_left = n - len(chosen)
+    if n_left == 0:
+        return chosen
+    few = np.array(largest(state.uncertain, len(chosen) + round(times * n_left), chosen))
+    if len(few) <= n:
+        return few.tolist()
+    value = state.uncertain[few]
+    labels = clusters(
+        answers(state, few, "hypotheses"), n, value, "k-means", state.rng.randint(2**31)
+    )
+    rest = []
+    for cluster in np.setdiff1d(labels, labels[: len(chosen)]):
+        own = labels == cluster
+        rest.append(int(few[own][value[own].argmax()]))
+    rest.sort(key=lambda point: -state.uncertain[point])
+    return largest(state.uncertain, n, chosen + rest[:n_left])
+
+
 def furthest(state: State, n: int, times: float = 5, of: str = "hypotheses") -> list[int]:
     """Of the n * times smallest margins, each the furthest from those before it."""
     few = np.array(largest(state.uncertain, min(len(state.mean), round(times * n)), []))
@@ -333,6 +354,7 @@ RULES: dict[str, Rule] = {
     "cover, clusters": partial(after_cover, clustered),
     "cover, variance": partial(after_cover, residual),
     "cover, clusters of hypotheses": partial(after_cover, partial(clustered, of="hypotheses")),
+    "cover, clusters apart": cover_clusters_apart,
     "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
     **{
