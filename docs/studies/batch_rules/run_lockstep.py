@@ -29,8 +29,19 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
 from data_sets import labelled_rows, load
 
+from modal_balance.acquisition.balance import balance_scores
+from modal_balance.acquisition.bald import bald_scores
+from modal_balance.acquisition.batchbald import batchbald_batch
+from modal_balance.acquisition.diversity import badge_batch, coreset_batch
+from modal_balance.acquisition.epig import epig_scores
 from modal_balance.acquisition.greedy import greedy
 from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.acquisition.top import power_batch
+from modal_balance.acquisition.uncertainty import (
+    entropy_scores,
+    mean_std_scores,
+    variation_ratio_scores,
+)
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs, edges_beyond, votes
 from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
@@ -339,7 +350,55 @@ def dense(state: State, n: int, exponent: float = 1.0) -> list[int]:
     return largest(state.uncertain * density**exponent, n, [])
 
 
+def highest(scores: Callable[[torch.Tensor], torch.Tensor], state: State, n: int) -> list[int]:
+    return largest(scores(state.proba).double().numpy(), n, [])
+
+
+def by_power(scores: Callable[[torch.Tensor], torch.Tensor], state: State, n: int) -> list[int]:
+    return power_batch(scores(state.proba), n, random_state=state.rng)[0].tolist()
+
+
+def gains(proba: torch.Tensor) -> torch.Tensor:
+    return balance_scores(proba, *edges_beyond(votes(proba), disjoint_pairs(len(proba)), 0.0))
+
+
+def epig(state: State, n: int) -> list[int]:
+    targets = state.rng.permutation(len(state.mean))[:200]
+    return largest(epig_scores(state.proba, state.proba[:, targets]).double().numpy(), n, [])
+
+
+def badge(state: State, n: int) -> list[int]:
+    return badge_batch(state.features, state.mean, n, random_state=state.rng)[0].tolist()
+
+
+def coreset(state: State, n: int) -> list[int]:
+    return coreset_batch(
+        state.features, n, labelled_features=state.labelled_features, random_state=state.rng
+    )[0].tolist()  # fmt: skip
+
+
+def batchbald(state: State, n: int) -> list[int]:
+    return batchbald_batch(state.proba, n, max_configurations=300, random_state=state.rng)[
+        0
+    ].tolist()
+
+
+# The strategies of the package.
+PACKAGE: dict[str, Rule] = {
+    "entropy": partial(highest, entropy_scores),
+    "variation ratio": partial(highest, variation_ratio_scores),
+    "mean STD": partial(highest, mean_std_scores),
+    "BALD": partial(highest, bald_scores),
+    "BatchBALD": batchbald,
+    "PowerBALD": partial(by_power, bald_scores),
+    "PowerBALanCe": partial(by_power, gains),
+    "EPIG": epig,
+    "BADGE": badge,
+    "core-set": coreset,
+}
+
 RULES: dict[str, Rule] = {
+    **PACKAGE,
     "random": random,
     "margin": margin,
     "cover, margin": cover_margin,
