@@ -66,11 +66,13 @@ def cluster_shards(
     ----------
     client : dask.distributed.Client
         The cluster.
-    source, predict, prepare, example, keeping, n_shards, block_rows, verbose
+    source, predict, prepare, example
         See :func:`~modal_balance.pools.local.local_shards`.
     memory_limit : int or None
         Bytes of memory that predictions may take on each worker. None: half of what is free
         there.
+    keeping, n_shards, block_rows, verbose
+        See :func:`~modal_balance.pools.local.local_shards`.
 
     Yields
     ------
