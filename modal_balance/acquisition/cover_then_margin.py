@@ -11,22 +11,26 @@ S: hypotheses    N: points of the pool    M: points out for annotation    C: cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state
-from .arguments import Ties, check_cover_tolerance, check_n_instances, tie_rank
+from .arguments import Ties, check_cover_tolerance, check_n_instances
 from .greedy import greedy
 from .pair_coverage import PairCoverage
+from .predictions import PoolPredictions
+from .tie_order import TieOrder
 from .uncertainty import margin_scores
 
 __all__ = ["iter_cover_then_margin"]
 
 
 def iter_cover_then_margin(
-    proba: Tensor,
+    proba: Tensor | PoolPredictions,
     edges: Tensor,
     weights: Tensor | None = None,
     n_instances: int = 1,
@@ -41,8 +45,8 @@ def iter_cover_then_margin(
 
     Parameters
     ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points, float32 or float64.
+    proba : Tensor of shape (S, N, C), float32 or float64, or PoolPredictions
+        Predictions of S hypotheses on N points.
     edges : Tensor of shape (E, 2), int64
         Pairs of hypotheses that lie in different equivalence classes.
     weights : Tensor of shape (E,) or None, default=None
@@ -91,8 +95,8 @@ def iter_cover_then_margin(
     full = objective.weight_left()
     objective.add_pending(pending)
     rng = as_random_state(random_state)
-    rank = tie_rank(objective.n_points, ties, rng)
-    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, rank)
+    order = TieOrder(objective.n_points, ties, rng)
+    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order)
 
 
 def _picks(
@@ -101,7 +105,7 @@ def _picks(
     n_instances: int,
     ties: Ties,
     rng: np.random.RandomState,
-    rank: Tensor,
+    order: TieOrder,
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
     if len(objective.weights):
@@ -111,10 +115,70 @@ def _picks(
                 break
             chosen.append(index)
             yield index, gain
-    certainty = 1 - margin_scores(objective.proba).cpu().double().numpy()
-    certainty[chosen] = np.inf
-    for index in np.lexsort((rank.numpy(), certainty))[: n_instances - len(chosen)].tolist():
+    if len(chosen) == n_instances:
+        return
+    rest = least_certain(objective.pool, n_instances - len(chosen), chosen, order)
+    objective.fetch(rest)
+    for index in rest:
         # In a cover begun anew nothing is left to gain: its predecessor spent everything.
         gain = objective.gain(index) if objective.n_covers == 1 else 0.0
         yield index, gain
         objective.add(index)
+
+
+def least_certain(
+    pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
+) -> list[int]:
+    """Return the points of the smallest margins in the mean prediction, the smallest first.
+
+    Parameters
+    ----------
+    pool : PoolPredictions
+        Predictions of S hypotheses on N points.
+    n_instances : int
+        How many to return.
+    chosen : sequence of int
+        Points that are out of question.
+    order : TieOrder
+        Decides among points of the same margin.
+
+    Returns
+    -------
+    list of int
+    """
+    taken = torch.tensor(chosen, dtype=torch.int64)
+    found = pool.map(LeastCertain(n_instances, taken, order))
+    points, certainty, ranks = map(np.concatenate, zip(*found, strict=True))
+    first: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
+    return first
+
+
+@dataclass(frozen=True)
+class LeastCertain:
+    """The points of the smallest margins in a block of the pool.
+
+    Parameters
+    ----------
+    n_instances : int
+        How many.
+    chosen : Tensor of shape (b,), int64
+        Points that are out of question.
+    order : TieOrder
+        Decides among points of the same margin.
+    """
+
+    n_instances: int
+    chosen: Tensor
+    order: TieOrder
+
+    def __call__(
+        self, start: int, proba: Tensor, *kept: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each."""
+        points = torch.arange(start, start + proba.shape[1])
+        free = ~torch.isin(points, self.chosen)
+        points = points[free]
+        certainty = (1 - margin_scores(proba).cpu().double())[free].numpy()
+        ranks = self.order.of(points).numpy()
+        first = np.lexsort((ranks, certainty))[: self.n_instances]
+        return points.numpy()[first], certainty[first], ranks[first]

@@ -38,6 +38,7 @@ def balance_query(
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -61,7 +62,9 @@ def balance_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -94,7 +97,11 @@ def balance_query(
     y_val : array-like of shape (M,), optional
         Labels of ``X_val``.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool.
+        Points on which hypotheses are compared. Default: the pool; of a pool of more than
+        10,000 rows, a random subset of 10,000.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -151,13 +158,14 @@ def balance_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
-    pairs = pairs_of(len(predictions.proba), predictions.complete, pairing)
+    pairs = pairs_of(len(predictions.reference), predictions.complete, pairing)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
@@ -178,6 +186,7 @@ def balance_partition_query(
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -194,7 +203,9 @@ def balance_partition_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -221,7 +232,11 @@ def balance_partition_query(
     y_val : array-like of shape (M,), optional
         Labels of ``X_val``.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool.
+        Points on which hypotheses are compared. Default: the pool; of a pool of more than
+        10,000 rows, a random subset of 10,000.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -279,6 +294,7 @@ def balance_partition_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
