@@ -305,9 +305,20 @@ def clustered(
     return largest(state.uncertain, n, chosen)
 
 
-def cover_clusters_apart(state: State, n: int, times: float = 5) -> list[int]:
-    """One cover; then of n clusters of it and of small margins, those without a point of it."""
-    chosen = cover(state, n)
+def cover_clusters_apart(
+    state: State, n: int, times: float = 5, among: float | None = None
+) -> list[int]:
+    """One cover; then of n clusters of it and of small margins, those without a point of it.
+
+    among: the cover is chosen from the n * among smallest margins.
+    """
+    if among is None:
+        chosen = cover(state, n)
+    else:
+        few = np.array(largest(state.uncertain, min(len(state.mean), round(among * n)), []))
+        part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng,
+                     state.complete)  # fmt: skip
+        chosen = few[cover(part, n)].tolist()
     n_left = n - len(chosen)
     if n_left == 0:
         return chosen
@@ -414,6 +425,8 @@ RULES: dict[str, Rule] = {
     "cover, variance": partial(after_cover, residual),
     "cover, clusters of hypotheses": partial(after_cover, partial(clustered, of="hypotheses")),
     "cover, clusters apart": cover_clusters_apart,
+    "cover of 2 x, clusters apart": partial(cover_clusters_apart, among=2),
+    "cover of 5 x, clusters apart": partial(cover_clusters_apart, among=5),
     "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
     **{
