@@ -16,7 +16,15 @@ from torch import Tensor
 
 from ..arguments import n_rows
 
-__all__ = ["ArraySource", "MemmapSource", "RowsInMemory", "ShiftedSource", "Source", "part_of"]
+__all__ = [
+    "ArraySource",
+    "MemmapSource",
+    "RowsInMemory",
+    "ShiftedSource",
+    "Source",
+    "failure",
+    "part_of",
+]
 
 
 class Source(Protocol):
@@ -299,3 +307,27 @@ def part_of(source: Source, first: int, last: int) -> Source:
     if not source.is_in_memory:
         return source
     return ShiftedSource(RowsInMemory(source.read(first, last)), first)
+
+
+def failure(where: str, error: Exception) -> Exception:
+    """Return the error that says where in the pool another one happened.
+
+    Parameters
+    ----------
+    where : str
+        What the message calls the place.
+    error : Exception
+        The cause.
+
+    Returns
+    -------
+    ValueError, or OSError where the disk is at fault
+
+    Examples
+    --------
+    >>> from modal_balance.pools.sources import failure
+    >>> failure("Partition 713", TypeError("no number"))
+    ValueError('Partition 713 failed: TypeError: no number')
+    """
+    message = f"{where} failed: {type(error).__name__}: {error}"
+    return OSError(message) if isinstance(error, OSError) else ValueError(message)

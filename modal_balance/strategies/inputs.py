@@ -15,8 +15,7 @@ from skorch import NeuralNet
 from ..arguments import n_rows
 from ..hypotheses.resolved import Resolved
 from ..pools.opening import lazy_source
-from ..pools.shard import failure
-from ..pools.sources import RowsInMemory, Source
+from ..pools.sources import RowsInMemory, Source, failure
 from ..sklearn_compat import get_tags
 
 # Pools of so many rows are held in memory, and are their own reference pool.

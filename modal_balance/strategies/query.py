@@ -21,8 +21,7 @@ from ..hypotheses.features import network_features
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.resolved import Resolved, resolve
 from ..pools.memory import memory_bytes
-from ..pools.shard import failure
-from ..pools.sources import RowsInMemory, Source
+from ..pools.sources import RowsInMemory, Source, failure
 from .inputs import check_has_classes, check_rows, check_same_width, open_pool
 from .report import QueryReport
 
