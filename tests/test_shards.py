@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modal_balance.acquisition.balance import iter_balance_batch
-from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
 from modal_balance.acquisition.pair_coverage import PairCoverage
 from modal_balance.acquisition.pair_scan import PairCuts, candidates
 from modal_balance.acquisition.tie_order import TieOrder
@@ -22,7 +22,7 @@ from modal_balance.pools.local import even_bounds, local_shards
 from modal_balance.pools.shard import block_rows_for
 from modal_balance.pools.sources import RowsInMemory
 
-RULES = {"margin": iter_cover_then_margin, "cover": iter_balance_batch}
+RULES = {"margin": iter_cover_then_rest, "cover": iter_balance_batch}
 KEEPINGS = ["memory", "file", "nothing"]
 
 

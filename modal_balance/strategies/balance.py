@@ -34,7 +34,7 @@ def balance_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
-    rest: Rest = "margin",
+    rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
@@ -50,8 +50,8 @@ def balance_query(
     committee, and compared on the reference pool. Pairs that differ on more than a share tau of
     it lie in different equivalence classes and become edges. The batch is the one whose labels
     best tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
-    objective, until the edges are covered, which a few points do. The rest of the batch are the
-    points of the smallest margin.
+    objective, until the edges are covered, which a few points do. The rest of the batch are
+    points of small margins that are unlike each other.
 
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
@@ -87,10 +87,12 @@ def balance_query(
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight below which the edges are covered, and `rest` decides. 0
         follows the paper's objective to the end.
-    rest : {"margin", "cover"}, default="margin"
+    rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
-        "margin": the points whose two most probable classes, in the mean prediction, are
-        closest. "cover": by a further cover of the same edges, see
+        "clusters": of five times as many points of small margins as are wanted, the least
+        certain of each cluster of points to which the hypotheses answer alike, apart from the
+        clusters of points chosen before. "margin": the points whose two most probable classes,
+        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
         :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
@@ -182,7 +184,7 @@ def balance_partition_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
-    rest: Rest = "margin",
+    rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
@@ -222,10 +224,12 @@ def balance_partition_query(
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight below which the edges are covered, and `rest` decides. 0
         follows the paper's objective to the end.
-    rest : {"margin", "cover"}, default="margin"
+    rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
-        "margin": the points whose two most probable classes, in the mean prediction, are
-        closest. "cover": by a further cover of the same edges, see
+        "clusters": of five times as many points of small margins as are wanted, the least
+        certain of each cluster of points to which the hypotheses answer alike, apart from the
+        clusters of points chosen before. "margin": the points whose two most probable classes,
+        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
         :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.

@@ -5,14 +5,16 @@ S: hypotheses    N: points of the pool    M: points out for annotation    C: cla
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.balance import iter_balance_batch
-from ..acquisition.cover_then_margin import iter_cover_then_margin
+from ..acquisition.cover_then_rest import iter_cover_then_rest
 from ..acquisition.greedy import as_tensors
 from ..acquisition.pair_scan import PairCuts
 from ..acquisition.predictions import PoolPredictions
@@ -26,7 +28,8 @@ from .tau import final_tau, known_tau
 
 Pairing = Literal["auto", "disjoint", "ring", "all"]
 PAIRINGS = ("auto", "disjoint", "ring", "all")
-Rest = Literal["margin", "cover"]
+Rest = Literal["clusters", "margin", "cover"]
+RESTS = ("clusters", "margin", "cover")
 
 
 class Predictions(NamedTuple):
@@ -95,8 +98,8 @@ def check_pairing(pairing: str) -> None:
 
 def check_rest(rest: str) -> None:
     """Raise unless ``rest`` is known."""
-    if rest not in ("margin", "cover"):
-        raise ValueError(f"rest={rest!r} is unknown. Choose 'margin' or 'cover'.")
+    if rest not in RESTS:
+        raise ValueError(f"rest={rest!r} is unknown. Choose 'clusters', 'margin' or 'cover'.")
 
 
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
@@ -122,7 +125,9 @@ def select_batch(
     rest: Rest,
 ) -> Any:
     """Choose the batch that covers the edges, and return the result of the query."""
-    choose = iter_cover_then_margin if rest == "margin" else iter_balance_batch
+    choose: Callable[..., Iterator[tuple[int, float]]] = iter_balance_batch
+    if rest != "cover":
+        choose = partial(iter_cover_then_rest, rest=rest)
     with pool_of(query, predictions, edges) as pool:
         picks = choose(
             pool,

@@ -1,10 +1,12 @@
-"""A batch that covers the edges once, and takes the least certain points for the rest.
+"""A batch that covers the edges once, and takes points of small margins for the rest.
 
 A few points spend nearly all of the objective: one informative point cuts most edges, and after
 four to six of them what is left are label configurations that hardly ever occur. More covers of the
 same edges ask about the same pairs of hypotheses again, whose differences are noise in part. The
-margin of the mean prediction, which averages over all hypotheses, is the better guide from there on
-(measured in ``docs/studies/batch_rules``).
+margin of the mean prediction, which averages over all hypotheses, is the better guide from there
+on. But the smallest margins are often much alike: of five times as many as are wanted, those are
+taken whose answers differ most, see ``answer_clusters.py``. What this gains and when was measured
+in ``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state
+from .answer_clusters import answer_clusters_batch
 from .arguments import Ties, check_cover_tolerance, check_n_instances
 from .greedy import greedy
 from .pair_coverage import PairCoverage
@@ -26,10 +30,15 @@ from .predictions import PoolPredictions
 from .tie_order import TieOrder
 from .uncertainty import margin_scores
 
-__all__ = ["iter_cover_then_margin"]
+__all__ = ["MarginRest", "iter_cover_then_rest"]
+
+MarginRest = Literal["clusters", "margin"]
+
+# Points of small margins that are put into clusters, for each point that is wanted.
+SHORTLIST = 5
 
 
-def iter_cover_then_margin(
+def iter_cover_then_rest(
     proba: Tensor | PoolPredictions,
     edges: Tensor,
     weights: Tensor | None = None,
@@ -37,11 +46,12 @@ def iter_cover_then_margin(
     *,
     pending: Tensor | None = None,
     cover_tolerance: float = 1e-4,
+    rest: MarginRest = "clusters",
     ties: Ties = "random",
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> Iterator[tuple[int, float]]:
-    """Yield a batch pick by pick: greedily by the objective, then by margin.
+    """Yield a batch pick by pick: greedily by the objective, then small margins.
 
     Parameters
     ----------
@@ -57,10 +67,13 @@ def iter_cover_then_margin(
         Predictions on points out for annotation, which count as chosen before the batch begins.
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight under which the edges count as covered.
+    rest : {"clusters", "margin"}, default="clusters"
+        Which points of small margins follow: the least certain of each of as many clusters of
+        similar answers, or the smallest margins.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain or margin is chosen.
     random_state : int, RandomState, Generator or None, default=None
-        Breaks ties.
+        Breaks ties, and decides where the clusters begin.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
 
@@ -70,7 +83,7 @@ def iter_cover_then_margin(
         The point.
     gain : float
         What it adds to the objective, given those before it; next to nothing for the points that
-        are chosen by their margin.
+        follow the cover.
 
     Raises
     ------
@@ -82,10 +95,10 @@ def iter_cover_then_margin(
     Point 1 tells the two hypotheses apart; of the others, point 2 is the least certain:
 
     >>> import torch
-    >>> from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+    >>> from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
     >>> one = [[1.0, 0.0], [1.0, 0.0], [0.6, 0.4]]
     >>> two = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.4]]
-    >>> list(iter_cover_then_margin(torch.tensor([one, two]), torch.tensor([[0, 1]]), None, 2))
+    >>> list(iter_cover_then_rest(torch.tensor([one, two]), torch.tensor([[0, 1]]), None, 2))
     [(1, 1.0), (2, 0.0)]
     """
     # The objective follows what is left to the end; when to stop is decided here.
@@ -96,7 +109,9 @@ def iter_cover_then_margin(
     objective.add_pending(pending)
     rng = as_random_state(random_state)
     order = TieOrder(objective.n_points, ties, rng)
-    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order)
+    pending = None if pending is None else pending.to(objective.example)
+    by_clusters = _Clusters(pending, rng) if rest == "clusters" else None
+    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order, by_clusters)
 
 
 def _picks(
@@ -106,6 +121,7 @@ def _picks(
     ties: Ties,
     rng: np.random.RandomState,
     order: TieOrder,
+    by_clusters: _Clusters | None,
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
     if len(objective.weights):
@@ -117,13 +133,36 @@ def _picks(
             yield index, gain
     if len(chosen) == n_instances:
         return
-    rest = least_certain(objective.pool, n_instances - len(chosen), chosen, order)
+    n_left = n_instances - len(chosen)
+    if by_clusters is None:
+        rest = least_certain(objective.pool, n_left, chosen, order)
+    else:
+        rest = by_clusters.rest(objective.pool, n_left, chosen, order)
     objective.fetch(rest)
     for index in rest:
         # In a cover begun anew nothing is left to gain: its predecessor spent everything.
         gain = objective.gain(index) if objective.n_covers == 1 else 0.0
         yield index, gain
         objective.add(index)
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """Chooses by clusters of similar answers, apart from those of the points before."""
+
+    pending: Tensor | None  # (S, M, C)
+    rng: np.random.RandomState
+
+    def rest(
+        self, pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
+    ) -> list[int]:
+        few = least_certain(pool, SHORTLIST * n_instances, chosen, order)
+        proba = pool.rows([*chosen, *few])  # (S, m, C)
+        if self.pending is not None:
+            proba = torch.cat([self.pending, proba], dim=1)
+        n_taken = proba.shape[1] - len(few)
+        points = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=self.rng)
+        return [few[point - n_taken] for point in points.tolist()]
 
 
 def least_certain(
@@ -136,7 +175,7 @@ def least_certain(
     pool : PoolPredictions
         Predictions of S hypotheses on N points.
     n_instances : int
-        How many to return.
+        How many to return; all there are, where these are fewer.
     chosen : sequence of int
         Points that are out of question.
     order : TieOrder
