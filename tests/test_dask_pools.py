@@ -9,7 +9,7 @@ import torch
 from toy import quick
 
 from modal_balance import balance_query, bald_query, coreset_query
-from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
 from modal_balance.acquisition.pair_scan import PairCuts
 from modal_balance.equivalence.pairs import disjoint_pairs
 from modal_balance.pools.cluster import client_at_hand, cluster_shards
@@ -140,7 +140,7 @@ def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, t
             keeping=keeping, block_rows=1024,
         ) as pool:  # fmt: skip
             pool.fill()
-            return list(iter_cover_then_margin(pool, edges, None, 8, random_state=1))
+            return list(iter_cover_then_rest(pool, edges, None, 8, random_state=1))
 
     expected = choose(local_shards, softmax_hypotheses(X))
     log = tmp_path / "calls"
@@ -156,7 +156,7 @@ def test_a_worker_that_dies_between_two_picks_changes_nothing(client):
     options = {"memory_limit": 10**9, "keeping": "memory", "block_rows": 1024}
 
     def picks(pool):
-        return iter_cover_then_margin(pool, edges, None, 12, cover_tolerance=0, random_state=1)
+        return iter_cover_then_rest(pool, edges, None, 12, cover_tolerance=0, random_state=1)
 
     with local_shards(*arguments, **options) as pool:
         expected = list(picks(pool))

@@ -70,7 +70,7 @@ def small_disk(monkeypatch):
 # --- memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rest", ["margin", "cover"])
+@pytest.mark.parametrize("rest", ["clusters", "margin", "cover"])
 def test_the_batch_does_not_depend_on_the_memory(rest, small_disk, monkeypatch):
     in_memory = batch(rest=rest)
     assert batch(rest=rest, memory_limit=10_000) == in_memory  # predicted again for every pick
