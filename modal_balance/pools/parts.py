@@ -112,10 +112,10 @@ class PartsSource:
         return joined(pieces)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
+        """Return what an error message calls the place of a range of rows."""
         parts = [self.names(number) for number in self.numbers_of(start, stop)]
         some = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
-        return f"Rows {start} to {stop - 1} of X_pool ({some})"
+        return f"X_pool ({some})"
 
     def bounds(self) -> Sequence[int]:
         """Return where the parts begin, and N."""

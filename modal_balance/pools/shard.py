@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..acquisition.predictions import Prepare
 from .keeping import Block, Keep
-from .sources import Source, failure
+from .sources import Source, failed_rows
 
 __all__ = ["BLOCK_ROWS", "Shard", "block_rows_for"]
 
@@ -113,7 +113,7 @@ class Shard:
         except Exception as error:
             if self.source.is_in_memory and not isinstance(error, OSError):
                 raise
-            raise failure(self.source.where(start, stop), error) from error
+            raise failed_rows(self.source, start, stop, error) from error
         return block
 
     def _predicted(self, start: int, stop: int) -> Block:
