@@ -89,9 +89,9 @@ def badge_batch(
     As in the authors' code, the first point is that of the largest gradient, and every further one
     is drawn with a probability proportional to the squared distance of its gradient from the
     nearest chosen one. Where points are pending, their gradients count as chosen, and the first
-    point is drawn like the others. The gradients are held in float64, on the CPU, where they take no
-    more than 256 MB, as for 50,000 points, 10 classes and 64 features; otherwise they are computed
-    again for every pick, which takes twice as long.
+    point is drawn like the others. The gradients are held in float64, on the CPU, where they take
+    no more than 256 MB, as for 50,000 points, 10 classes and 64 features; otherwise they are
+    computed again for every pick, which takes twice as long.
 
     Parameters
     ----------
