@@ -22,7 +22,11 @@ from modal_balance.pools.local import even_bounds, local_shards
 from modal_balance.pools.shard import block_rows_for
 from modal_balance.pools.sources import RowsInMemory
 
-RULES = {"margin": iter_cover_then_rest, "cover": iter_balance_batch}
+RULES = {
+    "clusters": iter_cover_then_rest,
+    "margin": partial(iter_cover_then_rest, rest="margin"),
+    "cover": iter_balance_batch,
+}
 KEEPINGS = ["memory", "file", "nothing"]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .sources import failure
+
 __all__ = ["PartsSource", "joined", "table_rows"]
 
 
@@ -56,7 +58,10 @@ class PartsSource:
     def _part(self, number: int) -> Any:
         if self._last is None or self._last[0] != number:
             self._last = None  # no two parts in memory
-            self._last = (number, self.read_part(number))
+            try:
+                self._last = (number, self.read_part(number))
+            except Exception as error:
+                raise failure(self.names(number), error) from error
         return self._last[1]
 
     def _begin(self, number: int) -> int:
@@ -107,10 +112,10 @@ class PartsSource:
         return joined(pieces)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
+        """Return what an error message calls the place of a range of rows."""
         parts = [self.names(number) for number in self.numbers_of(start, stop)]
         some = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
-        return f"Rows {start} to {stop - 1} of X_pool ({some})"
+        return f"X_pool ({some})"
 
     def bounds(self) -> Sequence[int]:
         """Return where the parts begin, and N."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..acquisition.predictions import Prepare
 from .keeping import Block, Keep
-from .sources import Source
+from .sources import Source, failed_rows
 
 __all__ = ["BLOCK_ROWS", "Shard", "block_rows_for"]
 
@@ -113,7 +113,7 @@ class Shard:
         except Exception as error:
             if self.source.is_in_memory and not isinstance(error, OSError):
                 raise
-            raise failure(self.source.where(start, stop), error) from error
+            raise failed_rows(self.source, start, stop, error) from error
         return block
 
     def _predicted(self, start: int, stop: int) -> Block:
@@ -185,27 +185,3 @@ class Shard:
     def _use_threads(self) -> None:
         if torch.get_num_threads() != self.n_threads:
             torch.set_num_threads(self.n_threads)
-
-
-def failure(where: str, error: Exception) -> Exception:
-    """Return the error that says where in the pool another one happened.
-
-    Parameters
-    ----------
-    where : str
-        What the message calls the place.
-    error : Exception
-        The cause.
-
-    Returns
-    -------
-    ValueError, or OSError where the disk is at fault
-
-    Examples
-    --------
-    >>> from modal_balance.pools.shard import failure
-    >>> failure("Partition 713", TypeError("no number"))
-    ValueError('Partition 713 failed: TypeError: no number')
-    """
-    message = f"{where} failed: {type(error).__name__}: {error}"
-    return OSError(message) if isinstance(error, OSError) else ValueError(message)

@@ -16,7 +16,16 @@ from torch import Tensor
 
 from ..arguments import n_rows
 
-__all__ = ["ArraySource", "MemmapSource", "RowsInMemory", "ShiftedSource", "Source", "part_of"]
+__all__ = [
+    "ArraySource",
+    "MemmapSource",
+    "RowsInMemory",
+    "ShiftedSource",
+    "Source",
+    "failed_rows",
+    "failure",
+    "part_of",
+]
 
 
 class Source(Protocol):
@@ -42,7 +51,7 @@ class Source(Protocol):
         ...
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
+        """Return what an error message calls the place of a range of rows."""
         ...
 
     def bounds(self) -> Sequence[int]:
@@ -108,8 +117,8 @@ class RowsInMemory:
         return _taken(self.X, numbers)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
-        return f"Rows {start} to {stop - 1} of X_pool"
+        """Return what an error message calls the place of a range of rows."""
+        return "X_pool"
 
     def bounds(self) -> Sequence[int]:
         """Return 0 and N: all rows are together."""
@@ -173,8 +182,8 @@ class ArraySource:
         return np.array(self.X[numbers])
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
-        return f"Rows {start} to {stop - 1} of X_pool, a {type(self.X).__name__}"
+        """Return what an error message calls the place of a range of rows."""
+        return f"X_pool, a {type(self.X).__name__}"
 
     def bounds(self) -> Sequence[int]:
         """Return 0 and N: the array has no parts that matter."""
@@ -237,8 +246,8 @@ class MemmapSource(ArraySource):
         return np.array(self._mapped(0, self.n_rows)[numbers])
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
-        return f"Rows {start} to {stop - 1} of X_pool, {self.filename}"
+        """Return what an error message calls the place of a range of rows."""
+        return f"X_pool, {self.filename}"
 
 
 class ShiftedSource:
@@ -273,7 +282,7 @@ class ShiftedSource:
         return self.source.rows(numbers - self.first)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls a range of rows."""
+        """Return what an error message calls the place of a range of rows."""
         return self.source.where(start - self.first, stop - self.first)
 
     def bounds(self) -> Sequence[int]:
@@ -299,3 +308,46 @@ def part_of(source: Source, first: int, last: int) -> Source:
     if not source.is_in_memory:
         return source
     return ShiftedSource(RowsInMemory(source.read(first, last)), first)
+
+
+def failed_rows(source: Source, start: int, stop: int, error: Exception) -> Exception:
+    """Return the error that says which rows of a pool another one is about.
+
+    Parameters
+    ----------
+    source : Source
+        The pool.
+    start, stop : int
+        The range of rows.
+    error : Exception
+        The cause.
+
+    Returns
+    -------
+    ValueError, or OSError where the disk is at fault
+    """
+    return failure(f"Rows {start} to {stop - 1} of {source.where(start, stop)}", error)
+
+
+def failure(where: str, error: Exception) -> Exception:
+    """Return the error that says where in the pool another one happened.
+
+    Parameters
+    ----------
+    where : str
+        What the message calls the place.
+    error : Exception
+        The cause.
+
+    Returns
+    -------
+    ValueError, or OSError where the disk is at fault
+
+    Examples
+    --------
+    >>> from modal_balance.pools.sources import failure
+    >>> failure("Partition 713", TypeError("no number"))
+    ValueError('Partition 713 failed: TypeError: no number')
+    """
+    message = f"{where} failed: {type(error).__name__}: {error}"
+    return OSError(message) if isinstance(error, OSError) else ValueError(message)

@@ -15,8 +15,7 @@ from skorch import NeuralNet
 from ..arguments import n_rows
 from ..hypotheses.resolved import Resolved
 from ..pools.opening import lazy_source
-from ..pools.shard import failure
-from ..pools.sources import RowsInMemory, Source
+from ..pools.sources import RowsInMemory, Source, failed_rows
 from ..sklearn_compat import get_tags
 
 # Pools of so many rows are held in memory, and are their own reference pool.
@@ -172,7 +171,7 @@ def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
     try:
         X = source.read(0, stop)
     except Exception as error:
-        raise failure(source.where(0, stop), error) from error
+        raise failed_rows(source, 0, stop, error) from error
     return check_rows(X, "X_pool", resolved), None if stop == source.n_rows else source
 
 

@@ -21,8 +21,7 @@ from ..hypotheses.features import network_features
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.resolved import Resolved, resolve
 from ..pools.memory import memory_bytes
-from ..pools.shard import failure
-from ..pools.sources import RowsInMemory, Source
+from ..pools.sources import RowsInMemory, Source, failed_rows
 from .inputs import check_has_classes, check_rows, check_same_width, open_pool
 from .report import QueryReport
 
@@ -200,7 +199,7 @@ class Query:
         try:
             return numbers, source.rows(numbers)
         except Exception as error:
-            raise failure(source.where(int(numbers[0]), int(numbers[-1]) + 1), error) from error
+            raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
 
     def draw(self, n_samples: int) -> Hypotheses:
         """Draw hypotheses from the classifier.
