@@ -268,6 +268,12 @@ def test_a_column_of_the_wrong_type_is_named_by_its_file(tmp_path):
         batch(folder, named)
 
 
+def test_words_are_no_input_of_an_estimator_fitted_with_an_array(tmp_path):
+    folder = written(tmp_path / "pool", rows()[0], UNEVEN, 5000)
+    with pytest.raises(ValueError, match="'when' holds string.*fitted with an array"):
+        batch(folder)
+
+
 def test_a_missing_column_is_named_at_the_door(tmp_path):
     pd = pytest.importorskip("pandas")
     X, y = rows()
