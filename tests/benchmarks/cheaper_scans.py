@@ -22,7 +22,7 @@ from modal_balance.acquisition.predictions import HeldPredictions
 from modal_balance.equivalence import disjoint_pairs, edges_beyond, votes
 from modal_balance.hypotheses import draw_hypotheses
 
-N, S, D, C = 20_000, 100, 20, 5
+N, S, D, C, PICKS = 20_000, 100, 20, 5, 60
 
 
 def seconds_of(function, repeats=5):
@@ -47,7 +47,7 @@ def main():
     shares, errors, near, fresh_scans = [], [], [], 0
     bound = torch.full((N,), torch.inf, dtype=torch.float64)
     covers = exact.n_covers
-    for pick in range(60):
+    for _ in range(PICKS):
         gains = exact.gains()
         fresh_scans += exact.fresh
         best, winner = gains.max(0)
@@ -62,23 +62,28 @@ def main():
         near.append(int((others >= others.max() * (1 - 2 * error - 1e-5)).sum()))
         exact.add(int(winner))
     covers = exact.n_covers - covers + 1
-    print(f"{pick + 1} picks, {covers} covers; scans that need no matrix product: {fresh_scans}")
+    print(f"{PICKS} picks, {covers} covers; scans that need no matrix product: {fresh_scans}")
     print(f"points above the best gain by their last gain: {np.mean(shares):.1%} on average, ")
     print(f"    at least {np.min(shares):.1%}")
-    print(
-        f"float16: relative error near the best {np.median(errors):.1e}, at most {max(errors):.1e}"
-    )
+    print(f"float16: relative error near the best {np.median(errors):.1e} to {max(errors):.1e}")
     print(f"    points within it: {np.median(near):.0f}, at most {max(near)}")
 
     scan, block = exact._scan(), cuts(proba)
     kept = block[1].half()
-    full = seconds_of(lambda: scan(0, *block))
-    again = seconds_of(lambda: scan(0, *cuts(proba)))
-    halves = seconds_of(lambda: scan(0, half.float(), kept.float()))
+
+    def by_chunks(blocks_of):
+        """Return seconds of a scan that makes what it needs in cache, a chunk at a time."""
+        chunks = [slice(start, start + 512) for start in range(0, N, 512)]
+        return seconds_of(lambda: [scan(0, *blocks_of(chunk)) for chunk in chunks])
+
+    full = by_chunks(lambda chunk: (proba[:, chunk], block[1][:, chunk]))
+    again = by_chunks(lambda chunk: cuts(proba[:, chunk]))
+    halves = by_chunks(lambda chunk: (half[:, chunk].float(), kept[:, chunk].float()))
     print(f"a scan: {full:.3f} s; from float16: {halves / full:.2f} x; from predictions alone, ")
     print(f"    without what is kept beside them: {again / full:.2f} x")
     exact._begin_cover()
-    first = seconds_of(lambda: exact._scan()(0, *block))
+    scan = exact._scan()
+    first = by_chunks(lambda chunk: (proba[:, chunk], block[1][:, chunk]))
     print(f"the first scan of a cover: {first / full:.2f} x")
 
 
