@@ -153,6 +153,15 @@ def test_a_small_pool_on_disk_is_read(tmp_path):
     assert batch(tmp_path / "pool.npy") == batch(X[:300])
 
 
+def test_other_rows_can_be_on_disk_too(tmp_path):
+    X, y = rows()
+    np.save(tmp_path / "some.npy", X[:500])
+    some = tmp_path / "some.npy"
+    assert batch(X_reference=some, X_pending=some) == batch(X_reference=X[:500], X_pending=X[:500])
+    options = {"tau": None, "y_val": y[:500]}
+    assert batch(X_val=some, **options) == batch(X_val=X[:500], **options)
+
+
 def test_tensors_frames_dicts_and_sparse_matrices(expected):
     pd = pytest.importorskip("pandas")
     X, y = rows()
