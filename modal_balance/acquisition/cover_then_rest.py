@@ -13,29 +13,24 @@ S: hypotheses    N: points of the pool    M: points out for annotation    C: cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state
-from .answer_clusters import answer_clusters_batch
 from .arguments import Ties, check_cover_tolerance, check_n_instances
 from .greedy import greedy
 from .pair_coverage import PairCoverage
 from .predictions import PoolPredictions
+from .small_margins import least_certain, unlike_points
 from .tie_order import TieOrder
-from .uncertainty import margin_scores
 
 __all__ = ["MarginRest", "iter_cover_then_rest"]
 
 MarginRest = Literal["clusters", "margin"]
-
-# Points of small margins that are put into clusters, for each point that is wanted.
-SHORTLIST = 5
 
 
 def iter_cover_then_rest(
@@ -110,8 +105,10 @@ def iter_cover_then_rest(
     rng = as_random_state(random_state)
     order = TieOrder(objective.n_points, ties, rng)
     pending = None if pending is None else pending.to(objective.example)
-    by_clusters = _Clusters(pending, rng) if rest == "clusters" else None
-    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order, by_clusters)
+    follow: Callable[..., list[int]] = least_certain
+    if rest == "clusters":
+        follow = partial(unlike_points, pending=pending, random_state=rng)
+    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order, follow)
 
 
 def _picks(
@@ -121,7 +118,7 @@ def _picks(
     ties: Ties,
     rng: np.random.RandomState,
     order: TieOrder,
-    by_clusters: _Clusters | None,
+    follow: Callable[..., list[int]],
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
     if len(objective.weights):
@@ -133,91 +130,10 @@ def _picks(
             yield index, gain
     if len(chosen) == n_instances:
         return
-    n_left = n_instances - len(chosen)
-    if by_clusters is None:
-        rest = least_certain(objective.pool, n_left, chosen, order)
-    else:
-        rest = by_clusters.rest(objective.pool, n_left, chosen, order)
+    rest = follow(objective.pool, n_instances - len(chosen), chosen, order)
     objective.fetch(rest)
     for index in rest:
         # In a cover begun anew nothing is left to gain: its predecessor spent everything.
         gain = objective.gain(index) if objective.n_covers == 1 else 0.0
         yield index, gain
         objective.add(index)
-
-
-@dataclass(frozen=True)
-class _Clusters:
-    """Chooses by clusters of similar answers, apart from those of the points before."""
-
-    pending: Tensor | None  # (S, M, C)
-    rng: np.random.RandomState
-
-    def rest(
-        self, pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
-    ) -> list[int]:
-        few = least_certain(pool, SHORTLIST * n_instances, chosen, order)
-        proba = pool.rows([*chosen, *few])  # (S, m, C)
-        if self.pending is not None:
-            proba = torch.cat([self.pending, proba], dim=1)
-        n_taken = proba.shape[1] - len(few)
-        points = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=self.rng)
-        return [few[point - n_taken] for point in points.tolist()]
-
-
-def least_certain(
-    pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
-) -> list[int]:
-    """Return the points of the smallest margins in the mean prediction, the smallest first.
-
-    Parameters
-    ----------
-    pool : PoolPredictions
-        Predictions of S hypotheses on N points.
-    n_instances : int
-        How many to return; all there are, where these are fewer.
-    chosen : sequence of int
-        Points that are out of question.
-    order : TieOrder
-        Decides among points of the same margin.
-
-    Returns
-    -------
-    list of int
-    """
-    taken = torch.tensor(chosen, dtype=torch.int64)
-    found = pool.map(LeastCertain(n_instances, taken, order))
-    points, certainty, ranks = map(np.concatenate, zip(*found, strict=True))
-    first: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
-    return first
-
-
-@dataclass(frozen=True)
-class LeastCertain:
-    """The points of the smallest margins in a block of the pool.
-
-    Parameters
-    ----------
-    n_instances : int
-        How many.
-    chosen : Tensor of shape (b,), int64
-        Points that are out of question.
-    order : TieOrder
-        Decides among points of the same margin.
-    """
-
-    n_instances: int
-    chosen: Tensor
-    order: TieOrder
-
-    def __call__(
-        self, start: int, proba: Tensor, *kept: Tensor
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each."""
-        points = torch.arange(start, start + proba.shape[1])
-        free = ~torch.isin(points, self.chosen)
-        points = points[free]
-        certainty = (1 - margin_scores(proba).cpu().double())[free].numpy()
-        ranks = self.order.of(points).numpy()
-        first = np.lexsort((ranks, certainty))[: self.n_instances]
-        return points.numpy()[first], certainty[first], ranks[first]
