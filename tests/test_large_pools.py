@@ -153,6 +153,15 @@ def test_a_small_pool_on_disk_is_read(tmp_path):
     assert batch(tmp_path / "pool.npy") == batch(X[:300])
 
 
+def test_other_rows_can_be_on_disk_too(tmp_path):
+    X, y = rows()
+    np.save(tmp_path / "some.npy", X[:500])
+    some = tmp_path / "some.npy"
+    assert batch(X_reference=some, X_pending=some) == batch(X_reference=X[:500], X_pending=X[:500])
+    options = {"tau": None, "y_val": y[:500]}
+    assert batch(X_val=some, **options) == batch(X_val=X[:500], **options)
+
+
 def test_tensors_frames_dicts_and_sparse_matrices(expected):
     pd = pytest.importorskip("pandas")
     X, y = rows()
@@ -266,6 +275,12 @@ def test_a_column_of_the_wrong_type_is_named_by_its_file(tmp_path):
     named = quick().fit(pd.DataFrame(X[:80], columns=COLUMNS), y[:80])
     with pytest.raises(ValueError, match=r"row group 0 of [^,]*part-02\.parquet failed: Arrow"):
         batch(folder, named)
+
+
+def test_words_are_no_input_of_an_estimator_fitted_with_an_array(tmp_path):
+    folder = written(tmp_path / "pool", rows()[0], UNEVEN, 5000)
+    with pytest.raises(ValueError, match="'when' holds string.*fitted with an array"):
+        batch(folder)
 
 
 def test_a_missing_column_is_named_at_the_door(tmp_path):

@@ -20,6 +20,7 @@ from modal_balance.acquisition.tie_order import TieOrder
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
 from modal_balance.pools.local import even_bounds, local_shards
 from modal_balance.pools.shard import block_rows_for
+from modal_balance.pools.shipping import packed, unpacked
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {
@@ -149,6 +150,35 @@ def test_the_grid_of_blocks_depends_on_the_shape_of_predictions_alone():
     assert 100 * 100 * block_rows_for(torch.ones(100, 1, 100)) <= 2**25
     assert even_bounds(25_000, 10_240, 2) == [0, 10_240, 25_000]
     assert even_bounds(5, 10, 3) == [0, 5]
+
+
+def test_only_the_weights_and_one_row_travel_for_a_pick():
+    S, N, C = 100, 30_000, 5
+    edges = disjoint_pairs(S)
+    proba = random_proba(S, 300, C, 0)
+    sent, answered = [], []
+
+    class Far(Table):
+        """A pool elsewhere: counts what goes there and comes back."""
+
+        n_points, example = N, proba[:, :1]
+
+        def map(self, function):
+            block = unpacked(packed(function))(0, *PairCuts.of(edges, S)(proba))
+            sent.append(len(packed(function)))
+            answered.append(len(packed(block)))
+            return [block]
+
+        def rows(self, points):
+            answered.append(proba[:, points].nbytes)
+            return proba[:, points]
+
+    list(iter_balance_batch(Far(proba), edges, None, 3, random_state=0))
+    weights = 4 * S * len(edges)
+    assert sent[0] < 4000  # all weights are the same at first
+    assert weights < sent[1] < weights + 4000
+    assert max(answered) < 4000
+    assert 4 * S * C in answered
 
 
 # --- ties -----------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .parts import PartsSource, check_columns, table_rows
 
 __all__ = ["arrow_source", "dataset_at"]
@@ -75,6 +77,16 @@ class _Reader:
         self.parts, self.schema, self.columns = parts, schema, columns
 
     def __call__(self, number: int) -> Any:
+        from pyarrow import types
+
         names = None if self.columns is None else list(self.columns)
         table = self.parts[number].to_table(schema=self.schema, columns=names, use_threads=False)
-        return table_rows(table.to_pandas(), self.columns)
+        if self.columns is not None:
+            return table_rows(table.to_pandas(), self.columns)
+        for field in table.schema:
+            if not (types.is_integer(field.type) or types.is_floating(field.type)):
+                raise ValueError(
+                    f"Column {field.name!r} holds {field.type}, and the estimator was fitted with "
+                    "an array of numbers. Leave the column out, or fit it with a DataFrame."
+                )
+        return np.column_stack([column.to_numpy() for column in table.columns])

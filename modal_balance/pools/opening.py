@@ -13,7 +13,7 @@ from .sources import ArraySource, MemmapSource, Source
 __all__ = ["lazy_source"]
 
 
-def lazy_source(X: Any, columns: Sequence[str] | None) -> Source | None:
+def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> Source | None:
     """Return the source of a pool that is not in memory.
 
     Parameters
@@ -24,6 +24,8 @@ def lazy_source(X: Any, columns: Sequence[str] | None) -> Source | None:
         or anything else with a shape and slices of rows.
     columns : sequence of str or None
         The columns that the estimator was fitted with. None: it was fitted with an array.
+    name : str, default="X_pool"
+        What error messages call X.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def lazy_source(X: Any, columns: Sequence[str] | None) -> Source | None:
         path = os.fspath(X)
         if not os.path.exists(path):
             raise ValueError(
-                f"X_pool is the path {path!r}, where there is no file. Pass the path of an .npy or "
+                f"{name} is the path {path!r}, where there is no file. Pass the path of an .npy or "
                 "a Parquet file or of a folder of Parquet files, or the rows themselves."
             )
         if path.endswith(".npy"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,7 @@ def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
     TypeError, ValueError
         If the estimator cannot take the rows. Of those that are not in memory, one is tried.
     """
-    names = getattr(resolved.voters[0].estimator, "feature_names_in_", None)
-    source = lazy_source(X, names)
+    source = lazy_source(X, _feature_names(resolved))
     if source is None:
         X = check_rows(X, "X_pool", resolved)
         if n_rows(X) <= SMALL_POOL or not RowsInMemory.can_slice(X):
@@ -173,6 +172,31 @@ def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
     except Exception as error:
         raise failed_rows(source, 0, stop, error) from error
     return check_rows(X, "X_pool", resolved), None if stop == source.n_rows else source
+
+
+def in_memory(X: Any, name: str, resolved: Resolved) -> Any:
+    """Return other rows than the pool's in memory, wherever they are.
+
+    Parameters
+    ----------
+    X : array-like, or what stands for one
+        The rows.
+    name : str
+        What error messages call them.
+    resolved : Resolved
+        What is to take the rows.
+
+    Returns
+    -------
+    array-like
+    """
+    source = lazy_source(X, _feature_names(resolved), name)
+    return X if source is None or source.n_rows == 0 else source.read(0, source.n_rows)
+
+
+def _feature_names(resolved: Resolved) -> Sequence[str] | None:
+    names: Sequence[str] | None = getattr(resolved.voters[0].estimator, "feature_names_in_", None)
+    return names
 
 
 def _as_array(X: list[Any], name: str) -> np.ndarray:

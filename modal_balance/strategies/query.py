@@ -22,7 +22,7 @@ from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.resolved import Resolved, resolve
 from ..pools.memory import memory_bytes
 from ..pools.sources import RowsInMemory, Source, failed_rows
-from .inputs import check_has_classes, check_rows, check_same_width, open_pool
+from .inputs import check_has_classes, check_rows, check_same_width, in_memory, open_pool
 from .report import QueryReport
 
 Callback = Callable[[QueryReport], object]
@@ -148,6 +148,7 @@ class Query:
             callback,
             started,
         )
+        X_pending = in_memory(X_pending, "X_pending", resolved)
         if X_pending is not None and n_rows(X_pending) > 0:
             query.X_pending = query.other_rows(X_pending, "X_pending")
         return query
@@ -168,7 +169,7 @@ class Query:
         """
         if X is None:
             return None
-        X = check_rows(X, name, self.resolved)
+        X = check_rows(in_memory(X, name, self.resolved), name, self.resolved)
         check_same_width(X, name, self.X_pool)
         return X
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from contextlib import nullcontext
+from functools import partial
 from time import process_time, sleep
 
 import joblib
@@ -83,6 +84,7 @@ def measure(path, options):
     start = psutil.Process().memory_info().rss
     reports = []
     parallel = joblib.parallel_config(n_jobs=options.jobs) if options.jobs > 1 else nullcontext()
+    used = process_time()
     with PeakMemory() as memory, parallel:
         balance_query(
             learner, path, options.batch, n_samples=options.hypotheses, tau=0.01,
@@ -94,6 +96,7 @@ def measure(path, options):
         "seconds": round(report.seconds, 1),
         "prediction": round(report.inference_seconds, 1),
         "selection": round(report.seconds - report.inference_seconds, 1),
+        "processor": round(process_time() - used, 1),  # of this process
         "before_MB": round(start / 1e6),
         "peak_MB": round(memory.peak / 1e6),
         "first": report.indices[:5].tolist(),
@@ -102,6 +105,7 @@ def measure(path, options):
 
 def compare(path, options):
     """Print the seconds of a pool that is streamed and of one in memory, taken in turn."""
+    from modal_balance.acquisition.balance import iter_balance_batch
     from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
     from modal_balance.equivalence import disjoint_pairs, edges_beyond, votes
     from modal_balance.hypotheses import draw_hypotheses
@@ -114,8 +118,10 @@ def compare(path, options):
         proba = hypotheses.predict_proba_samples(X)
         pairs = disjoint_pairs(options.hypotheses)
         edges, weights = edges_beyond(votes(proba[:, :10_000]), pairs, 0.01)
-        rest = {} if options.rest == "cover" else {"rest": options.rest}
-        return list(iter_cover_then_rest(proba, edges, weights, options.batch, **rest))
+        if options.rest == "cover":
+            return list(iter_balance_batch(proba, edges, weights, options.batch))
+        rule = partial(iter_cover_then_rest, rest=options.rest)
+        return list(rule(proba, edges, weights, options.batch))
 
     def streamed(pool):
         return balance_query(
