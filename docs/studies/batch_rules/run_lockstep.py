@@ -306,19 +306,20 @@ def clustered(
 
 
 def cover_clusters_apart(
-    state: State, n: int, times: float = 5, among: float | None = None
+    state: State, n: int, times: float = 5, among: float | None = None, tolerance: float = 1e-4
 ) -> list[int]:
     """One cover; then of n clusters of it and of small margins, those without a point of it.
 
     among: the cover is chosen from the n * among smallest margins.
+    tolerance: the share of the edge weight that the cover leaves.
     """
     if among is None:
-        chosen = cover(state, n)
+        chosen = cover(state, n, tolerance)
     else:
         few = np.array(largest(state.uncertain, min(len(state.mean), round(among * n)), []))
         part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng,
                      state.complete)  # fmt: skip
-        chosen = few[cover(part, n)].tolist()
+        chosen = few[cover(part, n, tolerance)].tolist()
     n_left = n - len(chosen)
     if n_left == 0:
         return chosen
@@ -427,6 +428,9 @@ RULES: dict[str, Rule] = {
     "cover, clusters apart": cover_clusters_apart,
     "cover of 2 x, clusters apart": partial(cover_clusters_apart, among=2),
     "cover of 5 x, clusters apart": partial(cover_clusters_apart, among=5),
+    "cover to 0.1, clusters apart": partial(cover_clusters_apart, tolerance=0.1),
+    "cover to 0.3, clusters apart": partial(cover_clusters_apart, tolerance=0.3),
+    "cover to 0.6, clusters apart": partial(cover_clusters_apart, tolerance=0.6),
     "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
     **{
