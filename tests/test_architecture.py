@@ -21,7 +21,8 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "simulation": {"strategies"},
     "datasets": set(),
     "networks": {"estimators"},
-    "commands": {"datasets", "estimators", "simulation", "strategies"},
+    "table": {"acquisition", "estimators", "hypotheses", "stopping", "strategies"},
+    "commands": {"datasets", "estimators", "simulation", "strategies", "table"},
     "__main__": {"commands"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
 }
