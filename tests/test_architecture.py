@@ -22,7 +22,8 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "datasets": set(),
     "networks": {"estimators"},
     "table": {"acquisition", "estimators", "hypotheses", "stopping", "strategies"},
-    "commands": {"datasets", "estimators", "simulation", "strategies", "table"},
+    "files": set(),
+    "commands": {"datasets", "estimators", "files", "simulation", "strategies", "table"},
     "__main__": {"commands"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
 }

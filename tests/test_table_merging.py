@@ -129,7 +129,11 @@ def test_ids_are_text_except_for_whole_numbers():
 @pytest.mark.parametrize(
     ("wrong", "id_column", "message"),
     [
-        (pd.DataFrame({"position": [1]}), None, "no column 'kind', to be the target, in the answers"),
+        (
+            pd.DataFrame({"position": [1]}),
+            None,
+            "no column 'kind', to be the target, in",
+        ),
         (pd.DataFrame({"kind": ["a"]}), None, "no column 'position' in the answers"),
         (pd.DataFrame({"kind": ["a"], "position": [1]}), "name", "no column 'name'.*leave out"),
     ],

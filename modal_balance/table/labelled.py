@@ -161,7 +161,9 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
             )
     twice = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
     if twice:
-        raise ValueError(f"There is more than one column {twice[0]!r} in {what}. Rename all but one.")
+        raise ValueError(
+            f"There is more than one column {twice[0]!r} in {what}. Rename all but one."
+        )
     return frame.set_axis(names, axis=1)
 
 
