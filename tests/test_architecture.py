@@ -19,7 +19,7 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "strategies": {"acquisition", "equivalence", "hypotheses"},
     "reference": {"acquisition", "equivalence"},
     "simulation": {"strategies"},
-    "datasets": set(),
+    "datasets": {"files"},
     "networks": {"estimators"},
     "table": {"acquisition", "estimators", "hypotheses", "stopping", "strategies"},
     "files": set(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from ..versions import __version__
 from .merge import merge
 from .next import next_command
 from .report import report
@@ -15,7 +14,7 @@ __all__ = ["main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="modal-balance")
+@click.version_option(package_name="modal-balance")
 def main() -> None:
     """Ask for the labels that matter: active learning by equivalence classes.
 

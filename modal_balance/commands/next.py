@@ -81,25 +81,24 @@ def next_command(
     Exit code 1: no row is left to label.
     """  # noqa: D301
     from ..files import open_table, write_frame
+    from ..table.labelled import LabelledTable
 
     file = open_table(table, encoding)
     as_text = [target, *([id_column] if id_column else [])]
     frame = file.frame(as_text)
+    known = LabelledTable.of(frame, target, id_column)
     if output is not None:
         _check_output(output, file, frame, target, id_column, force)
-    from ..table import next_rows
-
     out = _pending(pending, encoding, id_column)
-    n_labelled = (
-        sum(name is not None for name in classes_of(frame[target])) if target in frame else 0
-    )
     if not quiet:
         unnamed = sum(not name.strip() for name in file.header)
         say(
-            f"{table}: {len(frame)} rows, {n_labelled} labelled"
+            f"{table}: {len(frame)} rows, {len(known.labelled)} labelled"
             + (f", {len(out)} out with annotators" if out is not None else "")
             + (f"; {unnamed} column(s) without a name are left out" if unnamed else "")
         )
+    from ..table import next_rows  # takes seconds, which a broken table need not
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         rows = next_rows(
@@ -133,7 +132,7 @@ def next_command(
                 "target": target,
                 "id": id_column,
                 "rows_total": len(frame),
-                "labelled": n_labelled,
+                "labelled": len(known.labelled),
                 "model": model,
                 "strategy": "k-means++" if rows.attrs["reason"] else strategy,
                 "reason": rows.attrs["reason"] or None,
