@@ -19,8 +19,8 @@ def read_table(path: str | Path, target: str | None = None) -> tuple[Any, NDArra
     Parameters
     ----------
     path : path
-        A ``.csv``, ``.tsv``, ``.xlsx`` or ``.parquet`` file, or a ``.npz`` archive with the arrays X
-        and y.
+        A ``.csv``, ``.tsv``, ``.xlsx`` or ``.parquet`` file, or a ``.npz`` archive with the arrays
+        X and y.
     target : str, default=None
         Column of the labels; the last one by default. Of an archive: name of the array.
 

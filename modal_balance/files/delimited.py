@@ -130,7 +130,8 @@ class DelimitedTable:
         import pandas as pd
 
         plain = io.StringIO()
-        writer = csv.writer(plain, lineterminator="\n")
+        # Without quotes Python's csv writes a carriage return that its readers take for a new line.
+        writer = csv.writer(plain, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(range(len(self.header)))  # pandas would rename a name that is there twice
         writer.writerows([_value(self.text, p) for p in record] for record in self.places)
 
@@ -216,6 +217,10 @@ def as_delimited(
     bytes
     """
     text: str = frame.to_csv(index=False, sep=delimiter, lineterminator="\n")
+    if "\r" in text:  # only quotes keep it within its cell
+        text = frame.to_csv(
+            index=False, sep=delimiter, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )
     return mark + text.encode(encoding)
 
 
