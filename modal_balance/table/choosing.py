@@ -118,13 +118,14 @@ def next_rows(
     estimator = model_by_name(model, rng)
     table = LabelledTable.of(frame, target, id_column)
     _check_names(table)
+    columns = table.columns
     out = _pending_positions(table, pending)
     pool = np.setdiff1d(table.unlabelled, out)
     n = min(n, len(pool))
     if n == 0:
         return _as_frame(table, Batch(pool, np.zeros(0), []), "")
     reason = _why_no_model(table.counts)
-    features = prepare(table.columns, rng)
+    features = prepare(columns, rng)
     if reason:
         warnings.warn(reason, UserWarning, stacklevel=2)
         known = features[np.union1d(table.labelled, out)]
