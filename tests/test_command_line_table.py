@@ -195,7 +195,8 @@ def test_status_in_words_and_as_json(tmp_path):
     counts = {line.split()[0]: int(line.split()[1]) for line in lines[1:4]}
     assert counts == pd.Series(truth[:20]).value_counts().to_dict()
     assert f"({expected.accuracy.n_right} of {expected.accuracy.n_tested} labelled" in done.stdout
-    assert "Predictions have" in lines[-1]
+    assert lines[-1].startswith("Predictions have")
+    assert lines[-2].endswith(f"r.csv and with it: {expected.kappas[0]:.2f}")
 
 
 # A merge that stops at a given step of writing until it is killed there.

@@ -65,11 +65,11 @@ def status(
     if as_json:
         echo_json({"table": table, "target": target, "model": model, **asdict(found)})
     else:
-        for line in _lines(found):
+        for line in _lines(found, rounds):
             click.echo(line)
 
 
-def _lines(found: TableStatus) -> list[str]:
+def _lines(found: TableStatus, rounds: tuple[str, ...]) -> list[str]:
     lines = [f"{found.n_rows} rows: {found.n_labelled} labelled, {found.n_unlabelled} not"]
     width = max(map(len, found.counts), default=0)
     lines += [f"  {name:<{width}}  {count}" for name, count in found.counts.items()]
@@ -80,15 +80,12 @@ def _lines(found: TableStatus) -> list[str]:
             f"({a.n_right} of {a.n_tested} labelled rows)"
         )
         lines.append(f"The most frequent class always: {a.most_frequent:.2f}")
-    for number, kappa in enumerate(found.kappas, 1):
+    for path, kappa in zip(rounds, found.kappas, strict=False):
         value = "undefined" if math.isnan(kappa) else f"{kappa:.2f}"
-        lines.append(
-            f"Agreement (kappa) of the predictions before and after round {number}: {value}"
-        )
+        lines.append(f"Agreement (kappa) of the predictions without {path} and with it: {value}")
     if found.settled is not None:
         lines.append(
-            "Predictions have settled in the last round."
-            if found.settled
-            else "Predictions have not settled yet."
+            f"Predictions {'have' if found.settled else 'have not'} settled: "
+            f"{found.threshold:g} or more in three rounds in a row is a good reason to stop."
         )
     return [*lines, *found.notes]

@@ -20,8 +20,9 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
     skrub's ``TableVectorizer`` looks at each column: numbers are scaled, so that extreme values
     count no more than large ones; few different words become indicators; dates become their parts;
     free text becomes 30 components of its character n-grams. What is missing in a number or a date
-    is filled with the mean, and an indicator says where. No label is looked at, so that all rows
-    of the table can be prepared at once.
+    is filled with the mean. (Indicators of where it was missing would be many columns of noise to
+    few labels, and make rows with gaps look like the most diverse ones.) No label is looked at, so
+    that all rows of the table can be prepared at once.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
     >>> from modal_balance.table.preparation import prepare
     >>> columns = pd.DataFrame({"size": [1.0, None, 3.0], "colour": ["red", "blue", "red"]})
     >>> prepare(columns, random_state=0).shape
-    (3, 3)
+    (3, 2)
     """
     try:
         from skrub import DatetimeEncoder, SquashingScaler, StringEncoder, TableVectorizer
@@ -67,5 +68,5 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
             "There is nothing to learn from: every column beside the target is empty, or has one "
             "value throughout."
         )
-    filled = SimpleImputer(add_indicator=True).fit_transform(prepared)
+    filled = SimpleImputer(keep_empty_features=True).fit_transform(prepared)
     return np.ascontiguousarray(filled, dtype=np.float32)

@@ -72,7 +72,9 @@ class TableStatus:
         For each round named, the agreement (Cohen's kappa) of the predictions before it and after
         it; NaN where that is undefined.
     settled : bool or None
-        Whether the last of these is at least ``threshold``. None: no round was named.
+        Whether the last of these is at least the threshold. None: no round was named.
+    threshold : float
+        Smallest agreement that counts as settled.
     notes : tuple of str
         Why something is not known.
 
@@ -90,6 +92,7 @@ class TableStatus:
     accuracy: Accuracy | None
     kappas: tuple[float, ...] = ()
     settled: bool | None = None
+    threshold: float = 0.99
     notes: tuple[str, ...] = field(default=())
 
 
@@ -156,7 +159,7 @@ def table_status(
     rng = as_random_state(random_state)
     estimator = model_by_name(model, rng)
     table = LabelledTable.of(frame, target, id_column)
-    taught = [_taught(table, answers) for answers in rounds]
+    taught = [_taught(table, answers, number) for number, answers in enumerate(rounds, 1)]
     notes: list[str] = []
     accuracy = None
     kappas: tuple[float, ...] = ()
@@ -183,6 +186,7 @@ def table_status(
         accuracy=accuracy,
         kappas=kappas,
         settled=settled,
+        threshold=threshold,
         notes=tuple(notes),
     )
 
@@ -211,11 +215,16 @@ def _accuracy(
     )
 
 
-def _taught(table: LabelledTable, answers: Any) -> NDArray[np.intp]:
+def _taught(table: LabelledTable, answers: Any, number: int) -> NDArray[np.intp]:
     """Return the labelled rows among those that a round has asked for."""
     positions, _ = positions_in(table, answers, "the answers of a round")
     found = np.array([at for at in positions if at is not None], dtype=np.intp)
-    return np.intersect1d(found, table.labelled)
+    taught = np.intersect1d(found, table.labelled)
+    if not len(taught):
+        raise ValueError(
+            f"No row of round {number} has a label in the table. Merge its answers first."
+        )
+    return taught
 
 
 def _kappas(
