@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .atomic import write_atomically
 from .delimited import DelimitedTable, as_delimited
 from .parquet import ParquetTable, as_parquet
+from .protocol import TableFile
 from .workbook import WorkbookTable, as_workbook
 
 __all__ = ["TableFile", "open_table", "table_format", "write_atomically", "write_frame"]
@@ -23,24 +23,6 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-
-
-class TableFile(Protocol):
-    """A table as it stands in a file."""
-
-    @property
-    def path(self) -> Path:
-        """Where it was read."""
-
-    @property
-    def header(self) -> list[str]:
-        """Names of the columns."""
-
-    def frame(self, as_text: Sequence[str] = ()) -> Any:
-        """Return it as a DataFrame; some columns just as they are written."""
-
-    def with_cells(self, column: str, cells: dict[int, Any]) -> bytes:
-        """Return the file with some cells of a column replaced."""
 
 
 def table_format(path: str | Path) -> str:

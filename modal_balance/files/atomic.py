@@ -40,6 +40,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     b'new'
     """
     real = Path(os.path.realpath(path))
+    if real.exists() and not os.access(real, os.W_OK):
+        raise PermissionError(f"{path} is not to be written to.")  # which replacing it would ignore
     descriptor, temporary = tempfile.mkstemp(
         prefix=f".{real.name}.", suffix=".part", dir=real.parent
     )
@@ -49,6 +51,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if real.exists():
+            with contextlib.suppress(OSError, AttributeError):  # only root may, and not everywhere
+                os.chown(temporary, real.stat().st_uid, real.stat().st_gid)
             shutil.copymode(real, temporary)
         else:
             mask = os.umask(0)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .protocol import with_columns_as_written
+
 __all__ = ["MISSING", "DelimitedTable", "as_delimited"]
 
 # How an empty cell is written where it is not left empty: pandas' list, but for "None", which may
@@ -99,34 +101,13 @@ class DelimitedTable:
         return cls(path, text, mark, encoding, delimiter, header, places)
 
     def column(self, name: str) -> list[str | None]:
-        """Return the cells of a column as text, None where they are empty.
-
-        Parameters
-        ----------
-        name : str
-            A name of the header.
-
-        Returns
-        -------
-        list of str or None
-        """
+        """Return the cells of a column as text, None where they are empty."""
         at = self.header.index(name)
         cells = [_value(self.text, record[at]) for record in self.places]
         return [None if cell.strip() in MISSING else cell for cell in cells]
 
     def frame(self, as_text: Sequence[str] = ()) -> Any:
-        """Return the table as a DataFrame.
-
-        Parameters
-        ----------
-        as_text : sequence of str, default=()
-            Columns whose cells stay as they are written. Those of the others are numbers, or
-            truth values, where all of the column are.
-
-        Returns
-        -------
-        DataFrame
-        """
+        """Return the table as a DataFrame."""
         import pandas as pd
 
         plain = io.StringIO()
@@ -144,30 +125,10 @@ class DelimitedTable:
             with_commas = read(",")
             if _n_numeric(with_commas) > _n_numeric(frame):
                 frame = with_commas
-        for name in {name for name in as_text if name in self.header}:
-            values = pd.Series(self.column(name), index=frame.index, dtype=object)
-            frame.isetitem(self.header.index(name), values)
-        return frame.set_axis(self.header, axis=1)
+        return with_columns_as_written(self, frame, as_text)
 
     def with_cells(self, column: str, cells: dict[int, Any]) -> bytes:
-        """Return the file with some cells of a column replaced, and nothing else changed.
-
-        Parameters
-        ----------
-        column : str
-            A name of the header.
-        cells : dict
-            Position -> new text of the cell.
-
-        Returns
-        -------
-        bytes
-
-        Raises
-        ------
-        ValueError
-            If the encoding has no such character, or it does not give back the file as it was.
-        """
+        """Return the file with some cells of a column replaced, and nothing else changed."""
         at = self.header.index(column)
         if self.mark + self.text.encode(self.encoding) != self.path.read_bytes():
             raise ValueError(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .protocol import with_columns_as_written
+
 __all__ = ["ParquetTable", "as_parquet"]
 
 
@@ -70,59 +72,17 @@ class ParquetTable:
         return cls(path, table, list(table.column_names), compression, n_group)
 
     def column(self, name: str) -> list[Any]:
-        """Return the cells of a column, None where they are missing.
-
-        Parameters
-        ----------
-        name : str
-            A name of the header.
-
-        Returns
-        -------
-        list
-        """
+        """Return the cells of a column, None where they are missing."""
         cells: list[Any] = self.table.column(name).to_pylist()
         return cells
 
     def frame(self, as_text: Sequence[str] = ()) -> Any:
-        """Return the table as a DataFrame.
-
-        Parameters
-        ----------
-        as_text : sequence of str, default=()
-            Columns whose cells stay as they are in the file: whole numbers with gaps, for example.
-
-        Returns
-        -------
-        DataFrame
-        """
-        import pandas as pd
-
+        """Return the table as a DataFrame."""
         frame = self.table.to_pandas(ignore_metadata=True)
-        for name in {name for name in as_text if self.header.count(name) == 1}:
-            values = pd.Series(self.column(name), index=frame.index, dtype=object)
-            frame.isetitem(self.header.index(name), values)
-        return frame
+        return with_columns_as_written(self, frame, as_text)
 
     def with_cells(self, column: str, cells: dict[int, Any]) -> bytes:
-        """Return the file with some cells of a column replaced.
-
-        Parameters
-        ----------
-        column : str
-            A name of the header.
-        cells : dict
-            Position -> new value of the cell.
-
-        Returns
-        -------
-        bytes
-
-        Raises
-        ------
-        ValueError
-            If a label is not of the column's type.
-        """
+        """Return the file with some cells of a column replaced."""
         pyarrow, parquet = _pyarrow()
         at = self.header.index(column)
         old = self.table.column(at)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .delimited import MISSING
+from .protocol import with_columns_as_written
 
 __all__ = ["WorkbookTable", "as_workbook"]
 
@@ -77,61 +78,19 @@ class WorkbookTable:
         return cls(path, data, header, [row[: len(header)] for row in rows[1:]])
 
     def column(self, name: str) -> list[Any]:
-        """Return the cells of a column, None where they are empty.
-
-        Parameters
-        ----------
-        name : str
-            A name of the header.
-
-        Returns
-        -------
-        list
-        """
+        """Return the cells of a column, None where they are empty."""
         at = self.header.index(name)
         return [None if _is_empty(row[at]) else row[at] for row in self.rows]
 
     def frame(self, as_text: Sequence[str] = ()) -> Any:
-        """Return the table as a DataFrame.
-
-        Parameters
-        ----------
-        as_text : sequence of str, default=()
-            Columns whose cells stay as they are in the workbook.
-
-        Returns
-        -------
-        DataFrame
-        """
+        """Return the table as a DataFrame."""
         import pandas as pd
 
         frame = pd.DataFrame(self.rows, columns=range(len(self.header)))
-        for name in {name for name in as_text if name in self.header}:
-            values = pd.Series(self.column(name), index=frame.index, dtype=object)
-            frame.isetitem(self.header.index(name), values)
-        return frame.set_axis(self.header, axis=1)
+        return with_columns_as_written(self, frame, as_text)
 
     def with_cells(self, column: str, cells: dict[int, Any]) -> bytes:
-        """Return the file with some cells of a column replaced.
-
-        Formats and other sheets stay. What openpyxl would lose is refused.
-
-        Parameters
-        ----------
-        column : str
-            A name of the header.
-        cells : dict
-            Position -> new value of the cell.
-
-        Returns
-        -------
-        bytes
-
-        Raises
-        ------
-        ValueError
-            If the workbook has charts, pictures or formulas.
-        """
+        """Return the file with some cells of a column replaced."""
         with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
             names = archive.namelist()
         lost = [what for start, what in LOST.items() if any(n.startswith(start) for n in names)]
