@@ -2,4 +2,14 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("laplace") else ["modal_balance/estimators/laplace.py"]
+NEEDS = {
+    "laplace": ["estimators/laplace.py"],
+    "skrub": ["table/choosing.py", "table/preparation.py", "table/status.py"],
+}
+
+collect_ignore = [
+    f"modal_balance/{module}"
+    for package, modules in NEEDS.items()
+    if not find_spec(package)
+    for module in modules
+]

@@ -10,24 +10,27 @@ modAL (0.4.1 and 0.4.2.x) calls              removed in               so this fa
 ``DataFrame.append``                         pandas 2.0               ``teach`` with a DataFrame
 ===========================================  =======================  =========================
 
-``import modal_balance`` calls :func:`repair_modal`, which replaces these two functions inside
-modAL's own modules, each only where it is broken, so that modAL does what it did with the older
-versions. scikit-learn and pandas themselves are not touched. Set the environment variable
-``MODAL_BALANCE_NO_COMPAT=1`` to leave modAL as it is.
+After ``import modal_balance``, :func:`repair_modal` is called: at once if modAL has been imported,
+else as soon as it is. It replaces these two functions inside modAL's own modules, each only where
+it is broken, so that modAL does what it did with the older versions. scikit-learn and pandas
+themselves are not touched. Set the environment variable ``MODAL_BALANCE_NO_COMPAT=1`` to leave
+modAL as it is.
 
 Not repaired are modAL's own faults, and the modules ``modAL.expected_error`` and
 ``modAL.cluster``, which can no longer be imported and which no learner needs.
 """
 
+import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
-from scipy.sparse import issparse
-
-__all__ = ["repair_modal"]
+__all__ = ["repair_modal", "repair_modal_when_imported"]
 
 _Function = Callable[..., Any]
 
@@ -35,8 +38,8 @@ _Function = Callable[..., Any]
 def repair_modal() -> tuple[str, ...]:
     """Make modAL's learners work under the installed scikit-learn and pandas.
 
-    Importing ``modal_balance`` calls this once. Call it again if modAL was installed or reloaded
-    afterwards; what is already repaired stays as it is.
+    After ``import modal_balance`` this is called once, as soon as modAL is imported. Call it again
+    if modAL was reloaded; what is already repaired stays as it is.
 
     Returns
     -------
@@ -95,6 +98,43 @@ def repair_modal() -> tuple[str, ...]:
     return tuple(sorted(repaired))
 
 
+def repair_modal_when_imported() -> None:
+    """Call :func:`repair_modal` now if modAL has been imported, and else when it is.
+
+    modAL and pandas take seconds to import, and not everybody who imports this package needs them.
+
+    Examples
+    --------
+    >>> from modal_balance.compat import repair_modal_when_imported
+    >>> repair_modal_when_imported()
+    """
+    if "modAL.models" in sys.modules:
+        repair_modal()
+    elif not any(isinstance(finder, _RepairsModal) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _RepairsModal())
+
+
+class _RepairsModal(MetaPathFinder):
+    """Finds no modules itself, but sees when modAL's are imported."""
+
+    def find_spec(
+        self, name: str, path: Any, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "modAL.models":
+            return None
+        sys.meta_path.remove(self)  # its task ends here, and the other finders are asked below
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_repair(module: ModuleType) -> None:
+                execute(module)
+                repair_modal()
+
+            spec.loader.exec_module = execute_and_repair  # type: ignore[method-assign]
+        return spec
+
+
 def _rename_finite_argument(check_X_y: _Function) -> _Function:
     # scikit-learn 1.6 renamed the argument, and took both names until 1.8.
     if "force_all_finite" in inspect.signature(check_X_y).parameters:
@@ -108,6 +148,7 @@ def _rename_finite_argument(check_X_y: _Function) -> _Function:
 
 def _concatenate_frames(data_vstack: _Function) -> _Function:
     import pandas as pd
+    from scipy.sparse import issparse
 
     def data_vstack_repaired(blocks: Sequence[Any]) -> Any:
         if not isinstance(blocks[0], pd.DataFrame) or any(issparse(block) for block in blocks):

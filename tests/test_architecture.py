@@ -20,9 +20,11 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "strategies": {"acquisition", "equivalence", "hypotheses", "pools"},
     "reference": {"acquisition", "equivalence"},
     "simulation": {"strategies"},
-    "datasets": set(),
+    "datasets": {"files"},
     "networks": {"estimators"},
-    "commands": {"datasets", "estimators", "simulation", "strategies"},
+    "table": {"acquisition", "estimators", "hypotheses", "stopping", "strategies"},
+    "files": set(),
+    "commands": {"datasets", "estimators", "files", "simulation", "strategies", "table"},
     "__main__": {"commands"},
     "stopping": {"equivalence", "hypotheses", "strategies"},
 }

@@ -143,7 +143,7 @@ def test_tables_are_read_from_files(ending, tmp_path):
     [
         ("t.csv", None, "y", "is no file"),
         ("t.xml", "<a/>", "y", r"ends in '\.xml'. Expected"),
-        ("t.csv", "", "y", "cannot be read: No columns"),
+        ("t.csv", "", "y", "t.csv is empty"),
         ("t.csv", "a,b\n1,2\n", "label", r"has no column 'label'. Its columns are \['a', 'b'\]"),
         ("t.csv", "a,b\n1,x\n2,x\n", "b", "labels of 1 class"),
         ("t.csv", "a,b\n", "b", "has no rows"),
@@ -151,7 +151,7 @@ def test_tables_are_read_from_files(ending, tmp_path):
         ("t.csv", "a,b\n1,x\n2,\n", "b", "1 rows without a 'b'"),
         ("t.csv", "a,b\n1,x\n,y\n", "b", "1 missing or infinite values"),
         ("t.csv", "a,c,b\n1,red,x\n2,red,y\n", "b", r"are no numbers: \['c'\]"),
-        ("t.csv", 'a,b\n1,"x\n', "b", "cannot be read"),
+        ("t.csv", 'a,b\n1,"x\n', "b", "line 2: a quotation mark"),
     ],
 )
 def test_tables_that_cannot_be_used_get_a_sentence(name, content, target, message, tmp_path):

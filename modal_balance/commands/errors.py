@@ -1,4 +1,8 @@
-"""Errors of the command line: one sentence and exit code 2, or with --debug a traceback."""
+"""Errors of the command line: one sentence and an exit code, or with --debug a traceback.
+
+Exit code 2: something that the user can mend, in the command or in a file. 1: the command ended
+without doing what it is for, such as a merge that was refused, or one of our own faults.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +46,17 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, debug: bool, **options: Any) -> Any:
         try:
             return command(*args, **options)
-        except (ValueError, TypeError, ImportError, OSError) as error:
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
             if debug:
                 raise
-            raise UserError(str(error)) from None
+            sentence = " ".join(str(error).split())
+            if isinstance(error, ValueError | TypeError | ImportError | OSError) and sentence:
+                raise UserError(sentence) from None
+            raise click.ClickException(
+                f"{type(error).__name__}: {sentence} This should not happen. Run it again with "
+                "--debug, and report what that shows."
+            ) from None
 
     return wrapped

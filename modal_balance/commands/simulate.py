@@ -3,69 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
-from .. import strategies
-from ..exceptions import RandomSelectionWarning
 from .errors import one_sentence
+from .options import MODEL_NAMES
 
 __all__ = ["simulate"]
-
-
-def _mcdropout() -> Any:
-    from ..estimators import MCDropoutClassifier
-
-    return MCDropoutClassifier()
-
-
-def _ensemble() -> Any:
-    from ..estimators import MCDropoutClassifier
-
-    return MCDropoutClassifier(posterior="ensemble")
-
-
-def _forest() -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(100, oob_score=True)
-
-
-def _logistic_bootstrap() -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from ..estimators import BootstrapCommittee
-
-    return BootstrapCommittee(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)))
-
-
-ESTIMATORS: dict[str, Callable[[], Any]] = {
-    "mcdropout": _mcdropout,
-    "ensemble": _ensemble,
-    "forest": _forest,
-    "logistic-bootstrap": _logistic_bootstrap,
-}
-
-
-def strategies_by_name() -> dict[str, Any]:
-    """Return the strategies of the package by their names without "_query".
-
-    Examples
-    --------
-    >>> from modal_balance.commands.simulate import strategies_by_name
-    >>> "power-balance" in strategies_by_name()
-    True
-    """
-    names = [name for name in strategies.__all__ if name.endswith("_query")]
-    found = {name[:-6].replace("_", "-"): getattr(strategies, name) for name in names}
-    found.pop("epig")  # needs target points
-    return found
 
 
 @click.command()
@@ -86,9 +31,7 @@ def strategies_by_name() -> dict[str, Any]:
     show_default=True,
     help="Name of a strategy; may be given several times.",
 )
-@click.option(
-    "--estimator", type=click.Choice(list(ESTIMATORS)), default="mcdropout", show_default=True
-)
+@click.option("--estimator", type=click.Choice(MODEL_NAMES), default="mcdropout", show_default=True)
 @click.option(
     "--seeds", type=click.IntRange(1), default=10, show_default=True, help="Number of paired runs."
 )
@@ -139,9 +82,13 @@ def simulate(
     modal-balance simulate --data mine.csv --target label --results r.jsonl
     modal-balance report r.jsonl --output report
     """  # noqa: D301
+    import numpy as np
+
     from ..datasets import dataset_names, load_dataset, read_table
+    from ..exceptions import RandomSelectionWarning
     from ..simulation import simulate as run
     from ..simulation.results import normalised_areas
+    from ..table.choices import MODELS, strategies_by_name
 
     known = strategies_by_name()
     unknown = [name for name in chosen if name not in known]
@@ -166,7 +113,7 @@ def simulate(
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RandomSelectionWarning)
         frame = run(
-            ESTIMATORS[estimator](),
+            MODELS[estimator](),
             X,
             y,
             {strategy: known[strategy] for strategy in chosen},

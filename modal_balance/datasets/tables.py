@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read_table"]
+from ..files import open_table
 
-READERS = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet"}
+__all__ = ["read_table"]
 
 
 def read_table(path: str | Path, target: str | None = None) -> tuple[Any, NDArray[Any]]:
@@ -19,7 +19,8 @@ def read_table(path: str | Path, target: str | None = None) -> tuple[Any, NDArra
     Parameters
     ----------
     path : path
-        A ``.csv``, ``.tsv`` or ``.parquet`` file, or a ``.npz`` archive with the arrays X and y.
+        A ``.csv``, ``.tsv``, ``.xlsx`` or ``.parquet`` file, or a ``.npz`` archive with the arrays
+        X and y.
     target : str, default=None
         Column of the labels; the last one by default. Of an archive: name of the array.
 
@@ -50,10 +51,8 @@ def read_table(path: str | Path, target: str | None = None) -> tuple[Any, NDArra
         raise ValueError(f"{path} is no file.")
     if path.suffix == ".npz":
         X, y = _archive(path, target or "y")
-    elif path.suffix in READERS:
-        X, y = _table(path, target)
     else:
-        raise ValueError(f"{path} ends in {path.suffix!r}. Expected .npz, .csv, .tsv or .parquet.")
+        X, y = _table(path, target)
     if len(X) != len(y):
         raise ValueError(f"{path} has {len(X)} rows of X but {len(y)} labels.")
     if X.ndim < 2 or X.shape[1] == 0:
@@ -85,22 +84,19 @@ def _table(path: Path, target: str | None) -> tuple[Any, NDArray[Any]]:
         raise ImportError(
             "Tables need pandas: python -m pip install 'modal-balance[plot]'"
         ) from error
-    try:
-        options: dict[str, Any] = {"sep": "\t"} if path.suffix == ".tsv" else {}
-        frame = getattr(pd, READERS[path.suffix])(path, **options)
-    except (ValueError, OSError, ImportError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    frame = open_table(path).frame()
     names = [str(name) for name in frame.columns]
     target = names[-1] if target is None and names else target
     if target not in names:
         raise ValueError(f"{path} has no column {target!r}. Its columns are {names[:20]}.")
     if not len(frame):
         raise ValueError(f"{path} has no rows.")
-    labels = frame.iloc[:, names.index(target)]
+    at = names.index(target)
+    labels, others = frame.iloc[:, at], frame.iloc[:, [i for i in range(len(names)) if i != at]]
     if labels.isna().any():
         raise ValueError(f"{path} has {int(labels.isna().sum())} rows without a {target!r}.")
-    others = frame.drop(columns=frame.columns[names.index(target)])
-    words = [str(c) for c in others if not pd.api.types.is_numeric_dtype(others[c])]
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in others.dtypes]
+    words = [str(c) for c, is_number in zip(others.columns, numeric, strict=True) if not is_number]
     if words:
         raise ValueError(
             f"{path} has columns that are no numbers: {words[:5]}. Encode them, or leave them out."

@@ -1,0 +1,341 @@
+"""The functions behind the command line: next rows, answers, status."""
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("skrub")
+
+from sklearn.cluster import KMeans  # noqa: E402
+from sklearn.ensemble import RandomForestClassifier  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.metrics import cohen_kappa_score  # noqa: E402
+from sklearn.model_selection import cross_val_score  # noqa: E402
+
+from modal_balance import MCDropoutClassifier, margin_query, random_query  # noqa: E402
+from modal_balance.table import (  # noqa: E402
+    merge_answers,
+    next_rows,
+    table_status,
+)
+from modal_balance.table.choices import MODELS, strategies_by_name  # noqa: E402
+from modal_balance.table.first_batch import diverse_batch  # noqa: E402
+from modal_balance.table.preparation import prepare  # noqa: E402
+
+FAST = LogisticRegression(max_iter=200)
+
+
+def mixed(n=120, n_labels=30, seed=0):
+    """A table of all kinds of columns with holes, and the labels that it hides."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(size=n)
+    colour = rng.choice(["red", "green", "blue"], n)
+    frame = pd.DataFrame(
+        {
+            "name": [f"r{i:03}" for i in range(n)],
+            "size": size,
+            "colour": colour,
+            "note": [f"number {i}, of {rng.choice(['wood', 'iron', 'glass'])}" for i in range(n)],
+            "day": pd.date_range("2024-01-01", periods=n).astype(str),
+            "nothing": [None] * n,
+        }
+    )
+    holes = rng.random((n, 4)) < 0.1
+    frame[["size", "colour", "note", "day"]] = frame[["size", "colour", "note", "day"]].mask(holes)
+    truth = np.where(size > 0.3, "up", np.where(colour == "red", "flat", "down")).astype(object)
+    known = truth.copy()
+    known[n_labels:] = None
+    frame["kind"] = known
+    return frame, truth
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("n_labels", [4, 30])
+def test_every_model_chooses_rows_without_a_label(model, n_labels):
+    frame, truth = mixed(n_labels=n_labels)
+    before = frame.copy()
+    rows = next_rows(frame, "kind", 5, id_column="name", model=model, random_state=0)
+    assert rows.attrs["reason"] == ""
+    assert len(set(rows.position)) == 5 and rows.position.min() >= n_labels
+    assert rows.name.tolist() == frame.name[rows.position].tolist()
+    assert rows.kind.isna().all()
+    assert set(rows.likeliest) | set(rows.second) <= set(truth[:n_labels])
+    assert (rows.likeliest != rows.second).all()
+    assert (rows.probability >= rows.second_probability).all()
+    assert (rows.probability + rows.second_probability <= 1 + 1e-6).all()
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("strategy", strategies_by_name())
+def test_every_strategy_can_be_asked_for(strategy):
+    frame, _ = mixed(60)
+    rows = next_rows(frame, "kind", 4, strategy=strategy, pending=[40, 41], random_state=0)
+    assert len(set(rows.position)) == 4
+    assert rows.position.between(30, 59).all() and not set(rows.position) & {40, 41}
+    assert np.isfinite(rows.gain).all()
+
+
+def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
+    frame, _ = mixed()
+    X = prepare(frame[["size", "colour", "day"]], random_state=0)
+    frame = frame.drop(columns=["note", "nothing"])
+    forest = RandomForestClassifier(50, random_state=0)
+    rows = next_rows(frame, "kind", 6, id_column="name", model=forest, strategy="margin")
+    fitted = RandomForestClassifier(50, random_state=0).fit(X[:30], frame.kind[:30].astype(str))
+    proba = np.sort(fitted.predict_proba(X), axis=1)
+    margin = proba[:, -1] - proba[:, -2]
+    chosen = rows.position.to_numpy()
+    np.testing.assert_allclose(np.sort(margin[chosen]), np.sort(margin[30:])[:6], atol=1e-6)
+    np.testing.assert_allclose(rows.probability, proba[chosen, -1])
+    np.testing.assert_allclose(rows.second_probability, proba[chosen, -2])
+    assert rows.likeliest.tolist() == fitted.predict(X[chosen]).tolist()
+
+
+def test_models_and_strategies_of_ones_own():
+    frame, _ = mixed()
+
+    def last_rows(learner, X_pool, n_instances):
+        assert isinstance(learner, LogisticRegression)
+        return np.arange(len(X_pool))[::-1][:n_instances]
+
+    rows = next_rows(frame, "kind", 3, model=FAST, strategy=last_rows)
+    assert rows.position.tolist() == [119, 118, 117] and rows.gain.isna().all()
+    assert not hasattr(FAST, "classes_")
+    arguments = {"model": FAST, "random_state": 1}
+    by_name = next_rows(frame, "kind", 3, strategy="random", **arguments)
+    by_function = next_rows(frame, "kind", 3, strategy=random_query, **arguments)
+    pd.testing.assert_frame_equal(by_name, by_function)
+
+
+def test_a_seed_gives_the_same_rows_and_leaves_the_global_state_alone():
+    frame, _ = mixed()
+    before = np.random.get_state()[1].copy()
+    one, same = (next_rows(frame, "kind", 5, random_state=3) for _ in range(2))
+    pd.testing.assert_frame_equal(one, same)
+    assert (np.random.get_state()[1] == before).all()
+    batches = [next_rows(frame, "kind", 5, strategy="random", random_state=s) for s in range(3)]
+    assert len({tuple(batch.position) for batch in batches}) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"), [([], "There are no labels yet"), (["up"] * 2, "one class, 'up'")]
+)
+def test_without_two_classes_the_batch_is_a_diverse_one_and_says_so(labels, reason):
+    frame, _ = mixed(n_labels=0)
+    frame.loc[: len(labels) - 1, "kind"] = labels
+    with pytest.warns(UserWarning, match=reason):
+        rows = next_rows(frame, "kind", 8, random_state=0)
+    assert reason in rows.attrs["reason"] and "k-means++" in rows.attrs["reason"]
+    assert len(set(rows.position)) == 8 and rows.position.min() >= len(labels)
+    assert rows.likeliest.isna().all() and rows.probability.isna().all()
+
+
+def test_a_diverse_batch_finds_separate_groups_and_keeps_away_from_what_is_known():
+    rng = np.random.RandomState(0)
+    centres = 100 * np.eye(5)
+    groups = np.repeat(np.arange(5), [400, 5, 5, 5, 5])
+    X = (centres[groups] + rng.normal(size=(420, 5))).astype(np.float32)
+    for seed in range(10):
+        picks, distances = diverse_batch(X, 5, random_state=seed)
+        assert set(groups[picks]) == set(range(5))
+        known = X[groups < 3]
+        picks, distances = diverse_batch(X[groups >= 3], 2, known=known, random_state=seed)
+        assert set(groups[groups >= 3][picks]) == {3, 4}
+        nearest = np.linalg.norm(X[groups >= 3][picks[0]] - known, axis=1).min()
+        assert distances[0] == pytest.approx(nearest, rel=1e-5)
+
+
+def test_a_diverse_batch_covers_as_well_as_k_means_promises():
+    frame, _ = mixed(300, 0)
+    X = prepare(frame[["size", "colour", "day", "note"]], random_state=0)
+    best = KMeans(10, n_init=3, random_state=0).fit(X).inertia_
+
+    def spread(rows):
+        return (np.linalg.norm(X[:, None] - X[rows][None], axis=2).min(1) ** 2).sum()
+
+    diverse = [spread(diverse_batch(X, 10, random_state=seed)[0]) for seed in range(10)]
+    rng = np.random.RandomState(0)
+    random = [spread(rng.permutation(300)[:10]) for _ in range(10)]
+    assert best < np.mean(diverse) < np.mean(random)
+
+
+def test_a_whole_pool_of_duplicates_can_be_taken():
+    X = np.zeros((6, 2), dtype=np.float32)
+    picks, _ = diverse_batch(X, 6, random_state=0)
+    assert sorted(picks) == list(range(6))
+
+
+@pytest.mark.parametrize("form", ["frame", "list", "array"])
+def test_pending_rows_are_not_chosen_again(form):
+    frame, _ = mixed(60)
+    first = next_rows(frame, "kind", 10, id_column="name", random_state=0)
+    out = {"frame": first, "list": first.name.tolist(), "array": first.name.to_numpy()}[form]
+    second = next_rows(frame, "kind", 50, id_column="name", pending=out, random_state=0)
+    assert sorted([*first.position, *second.position]) == list(range(30, 60))
+
+
+def test_pending_rows_that_have_come_back_are_not_out():
+    frame, truth = mixed(60)
+    first = next_rows(frame, "kind", 5, random_state=0)
+    first["kind"] = truth[first.position]
+    merged = merge_answers(frame, first, "kind")
+    again = next_rows(merged, "kind", 5, pending=first, random_state=0)
+    pd.testing.assert_frame_equal(again, next_rows(merged, "kind", 5, random_state=0))
+
+
+def test_fewer_rows_than_asked_for_and_none():
+    frame, truth = mixed(40)
+    assert len(next_rows(frame, "kind", 20, random_state=0)) == 10
+    rows = next_rows(frame.assign(kind=truth), "kind", 20)
+    assert len(rows) == 0 and list(rows.columns)[:2] == ["position", "kind"]
+
+
+def test_labels_that_are_numbers_keep_their_spelling():
+    frame, truth = mixed()
+    numbers = pd.Series(truth).map({"up": 1.0, "down": 0.0, "flat": 2.0}).where(frame.kind.notna())
+    rows = next_rows(frame.assign(kind=numbers), "kind", 4, random_state=0)
+    words = next_rows(
+        frame.assign(kind=[None if np.isnan(v) else f"{v:.0f} " for v in numbers]),
+        "kind",
+        4,
+        random_state=0,
+    )
+    assert rows.position.tolist() == words.position.tolist()
+    assert rows.likeliest.tolist() == [float(v) for v in words.likeliest]
+    assert {type(v) for v in rows.likeliest} == {float}
+
+
+def test_the_index_of_the_frame_is_kept_and_does_not_matter():
+    frame, _ = mixed()
+    plain = next_rows(frame, "kind", 4, random_state=0)
+    shuffled = frame.set_axis([f"x{i % 7}" for i in range(120)])
+    rows = next_rows(shuffled, "kind", 4, random_state=0)
+    assert rows.position.tolist() == plain.position.tolist()
+    assert rows.index.tolist() == shuffled.index[plain.position].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (lambda f: f[:0], {}, "no rows below its header"),
+        (lambda f: f[["kind"]], {}, "no column to learn from beside the target 'kind'"),
+        (lambda f: f[["kind", "nothing"]], {}, "nothing to learn from"),
+        (
+            lambda f: f,
+            {"target": "kinds"},
+            "no column 'kinds', to be the target, in the table. Did",
+        ),
+        (lambda f: f, {"id_column": "nam"}, "no column 'nam', to be the id"),
+        (lambda f: f, {"id_column": "kind"}, "both the target and the id"),
+        (lambda f: f, {"id_column": "colour"}, "'colour' is empty at position|is there twice"),
+        (lambda f: f.assign(kind=range(120)), {}, "120 different values in 120 labels"),
+        (lambda f: f.set_axis([*f.columns[:-2], "size", "kind"], axis=1), {}, "more than one"),
+        (lambda f: f.rename(columns={"kind": "gain"}), {"target": "gain"}, "cannot be called"),
+        (lambda f: f, {"model": "tree"}, "no model 'tree'. Known are mcdropout"),
+        (lambda f: f, {"strategy": "best"}, "no strategy 'best'. Known are"),
+        (lambda f: f, {"n": 0}, "n must be at least 1"),
+        (lambda f: f, {"pending": [3, 400]}, "pending row is not in the table: position 400"),
+        (
+            lambda f: f,
+            {"pending": pd.DataFrame({"row": [3]})},
+            "no column .* in the pending",
+        ),
+    ],
+)
+def test_mistakes_get_a_sentence(change, arguments, message):
+    frame, _ = mixed()
+    with pytest.raises(ValueError, match=message):
+        next_rows(change(frame), **{"target": "kind", "n": 3} | arguments)
+
+
+def test_what_is_no_frame_is_refused():
+    with pytest.raises(TypeError, match="a pandas DataFrame for the table, got ndarray"):
+        next_rows(np.zeros((3, 2)), "kind")
+
+
+def test_the_circle_in_a_notebook_learns():
+    frame, truth = mixed(200, 0)
+    for seed in range(4):
+        rows = next_rows(frame, "kind", 15, model="forest", random_state=seed) if seed else None
+        if rows is None:
+            with pytest.warns(UserWarning, match="no labels yet"):
+                rows = next_rows(frame, "kind", 15, model="forest", random_state=seed)
+        rows["kind"] = truth[rows.position]
+        # Classes that a first batch has missed are new later.
+        frame = merge_answers(frame, rows, "kind", force=True)
+    assert frame.kind.notna().sum() == 60
+    assert (frame.kind == truth)[frame.kind.notna()].all()
+    X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
+    known = frame.kind.notna().to_numpy()
+    forest = RandomForestClassifier(random_state=0).fit(X[known], frame.kind[known].astype(str))
+    assert forest.score(X[~known], truth[~known].astype(str)) > 0.75
+
+
+def test_the_accuracy_is_that_of_models_that_have_not_seen_the_row():
+    frame, truth = mixed(200, 60)
+    status = table_status(frame, "kind", id_column="name", model="forest", random_state=0)
+    assert (status.n_rows, status.n_labelled, status.n_unlabelled) == (200, 60, 140)
+    counts = pd.Series(truth[:60]).value_counts()
+    assert status.counts == counts.sort_index().to_dict()
+    accuracy = status.accuracy
+    assert accuracy.n_tested == 60 and accuracy.value == accuracy.n_right / 60
+    assert accuracy.low < accuracy.value < accuracy.high
+    assert accuracy.most_frequent == counts.max() / 60
+    X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
+    forest = RandomForestClassifier(random_state=0)
+    assert (
+        abs(cross_val_score(forest, X[:60], truth[:60].astype(str)).mean() - accuracy.value) < 0.1
+    )
+    nonsense = frame.assign(kind=np.random.RandomState(0).permutation(frame.kind))
+    guess = table_status(nonsense, "kind", id_column="name", model="forest", random_state=0)
+    assert guess.accuracy.value < accuracy.low
+
+
+def test_settled_compares_the_predictions_before_and_after_the_last_round():
+    frame, _ = mixed(200, 60)
+    frame = frame.drop(columns=["note", "nothing"])
+    X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
+    y = frame.kind[:60].astype(str)
+    predictions = [
+        LogisticRegression(max_iter=200).fit(X[:n], y[:n]).predict(X[60:]) for n in (40, 55, 60)
+    ]
+    expected = [cohen_kappa_score(a, b) for a, b in zip(predictions, predictions[1:], strict=False)]
+    rounds = [range(40, 55), pd.DataFrame({"name": frame.name[55:60]})]
+    arguments = {"id_column": "name", "model": FAST, "random_state": 0}
+    rounds[0] = frame.name[40:55].tolist()
+    status = table_status(frame, "kind", rounds=rounds, **arguments)
+    np.testing.assert_allclose(status.kappas, expected)
+    assert status.settled is bool(expected[-1] >= 0.99)
+    assert table_status(frame, "kind", rounds=rounds, threshold=0.1, **arguments).settled is True
+    without = table_status(frame, "kind", **arguments)
+    assert without.settled is None and "name the answers" in without.notes[0]
+
+
+def test_a_round_that_is_not_merged_says_nothing_about_stopping():
+    frame, _ = mixed(60, 20)
+    with pytest.raises(ValueError, match="No row of round 2 has a label in the table"):
+        table_status(frame, "kind", model=FAST, rounds=[[3, 4], [40, 41]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        ([], "labels of two classes"),
+        (["a", "a"], "labels of two classes"),
+        (["a", "b"], "two classes have two labels"),
+        (["a", "a", "b"], "two classes have two labels"),
+    ],
+)
+def test_with_few_labels_the_status_says_what_it_cannot_know(labels, note):
+    frame, _ = mixed(n_labels=0)
+    frame.loc[: len(labels) - 1, "kind"] = labels
+    status = table_status(frame, "kind", random_state=0)
+    assert status.accuracy is None and note in status.notes[0]
+    assert sum(status.counts.values()) == len(labels)
+
+
+def test_the_classifier_of_the_package_needs_no_preparation_of_ones_own():
+    frame, _ = mixed()
+    given = next_rows(frame, "kind", 3, model=MCDropoutClassifier(random_state=0), random_state=0)
+    named = next_rows(frame, "kind", 3, model="forest", strategy=margin_query, random_state=0)
+    assert len(given) == len(named) == 3
