@@ -6,10 +6,12 @@ A network with dropout is trained on 60 imbalanced digits. 100 hypotheses are dr
 pairs, and a batch of 12 is chosen. How much of each edge is left after every pick?
 
 A pick cuts an edge as far as its label will tell the two hypotheses apart. A few picks leave next
-to nothing. What then? With ``rest="margin"``, the default of ``balance_query``, the other
-points are those of the smallest margin. With ``rest="cover"`` the full weight is put back, and
-the same edges are covered a second time. Following the objective to the end, as the paper has it, means
-to go on with what is left, however little: label configurations that hardly ever occur.
+to nothing. What then? With ``rest="margin"``, the default of ``balance_query``, the other points
+are those of the smallest margin. With ``rest="cover"`` the full weight is put back, and the same
+edges are covered a second time. Following the objective to the end, as the paper has it, means to
+go on with what is left, however little: label configurations that hardly ever occur.
+
+::
 
     python examples/plot_edges_cut.py --output edges_cut.png
 """
@@ -73,12 +75,8 @@ def weight_left(picks, tolerance):
     return np.array(rows)
 
 
-to_the_end, _ = balance_batch(
-    proba, edges, weights, N_PICKS, cover_tolerance=0, random_state=0
-)
-covers, _ = balance_batch(
-    proba, edges, weights, N_PICKS, cover_tolerance=TOLERANCE, random_state=0
-)
+to_the_end, _ = balance_batch(proba, edges, weights, N_PICKS, cover_tolerance=0, random_state=0)
+covers, _ = balance_batch(proba, edges, weights, N_PICKS, cover_tolerance=TOLERANCE, random_state=0)
 left_to_the_end = weight_left(to_the_end, 0)
 left_in_covers = weight_left(covers, TOLERANCE)
 n_first = int((left_to_the_end.mean(1) <= TOLERANCE).argmax()) + 1

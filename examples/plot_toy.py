@@ -5,8 +5,8 @@ Ten hypotheses, their classes, and the points that tell them apart
 Eight labels, a pool in two dimensions, and ten straight lines that all fit the labels: the members
 of a bootstrap committee. What Batch-BALanCe does with them can be drawn completely.
 
-The pool has four groups. All lines agree on the left one and the right one, and there is nothing
-to learn there. They disagree on the small groups above and below.
+The pool has four groups. All lines agree on the left one and the right one, and there is nothing to
+learn there. They disagree on the small groups above and below.
 
 Run as a script with ``--output toy.png``, it saves the first picture.
 """
