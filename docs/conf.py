@@ -23,7 +23,8 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
-    "mathml",  # of docs/_ext
+    "mathml",  # this and the next are in docs/_ext
+    "one_name",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "Thumbs.db", "auto_examples/GALLERY_HEADER.rst"]

@@ -38,7 +38,7 @@ What was found:
 ::
 
     python examples/plot_figure10_dispersion.py              about a minute and a half
-    python examples/plot_figure10_dispersion.py --quick      one network for each data set, K up to 50
+    python examples/plot_figure10_dispersion.py --quick      one network a data set, K up to 50
 """
 
 from __future__ import annotations
