@@ -52,14 +52,13 @@ sphinx_gallery_conf = {
     "examples_dirs": str(HERE.parent / "examples"),
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"(?!.*/plot_)",
     "reset_argv": "gallery.quick_form",
     "within_subsection_order": "gallery.InOrder",
     "first_notebook_cell": None,
     "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
     "remove_config_comments": True,
     "min_reported_time": 0,
-    "show_memory": False,
     "show_signature": False,
     "plot_gallery": "True",
     "backreferences_dir": "api/backreferences",
@@ -90,3 +89,15 @@ html_theme_options = {
     "pygments_dark_style": "monokai",
 }
 html_sidebars = {"index": []}
+
+
+def skip_what_others_define(app, what, name, member, skip, options):
+    """Leave out members that scikit-learn and others add to a class."""
+    module = getattr(member, "__module__", None) or ""
+    from_elsewhere = callable(member) and not module.startswith("modal_balance")
+    return True if from_elsewhere or name.startswith("set_") else None
+
+
+def setup(app):
+    """Connect to autodoc."""
+    app.connect("autodoc-skip-member", skip_what_others_define)
