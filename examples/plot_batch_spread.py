@@ -38,7 +38,9 @@ from modal_balance import (
     random_query,
 )
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--copies", type=int, default=1, help="of each digit in the pool, with noise")
 parser.add_argument("--quick", action="store_true", help="one seed")
 parser.add_argument("--output", help="save the picture here")

@@ -100,7 +100,9 @@ def run(name, seed, n_rounds):
 
 def main():
     """Compare, print a table and draw the learning curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--output", help="save the picture here")
     options = parser.parse_args()

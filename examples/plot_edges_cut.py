@@ -34,7 +34,9 @@ from modal_balance import (
 from modal_balance.acquisition import margin_scores
 from modal_balance.equivalence import votes
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--quick", action="store_true", help="it is quick anyway")
 parser.add_argument("--output", help="save the picture here")
 options = parser.parse_args()

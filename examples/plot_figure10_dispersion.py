@@ -291,7 +291,9 @@ def plot_subsets(variation, seconds, rows):
 def main():
     """Measure, print the tables and save the picture."""
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--output", help="save the picture here")
     parser.add_argument(

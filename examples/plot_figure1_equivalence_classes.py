@@ -282,7 +282,9 @@ def plot(results, shown, path):
 def main():
     """Measure all seeds, print the tables and save the picture of the first seed."""
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--output", help="save the picture here")
     parser.add_argument("--quick", action="store_true", help="two seeds")

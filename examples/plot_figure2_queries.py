@@ -100,7 +100,10 @@ def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: str | 
 
 def main() -> None:
     """Count, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="it is quick anyway")
     parser.add_argument("--output", help="save the picture here")
     arguments = parser.parse_args()
     results = count_all()

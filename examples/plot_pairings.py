@@ -91,7 +91,9 @@ def run(pairing, seed, n_rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="two seeds, one round")
     parser.add_argument("--output", help="save the picture here")
     arguments = parser.parse_args()
