@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars in what the examples print
 sys.path.insert(0, str(HERE / "_ext"))
 
 from modal_balance import __version__  # noqa: E402
@@ -88,7 +90,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
-html_sidebars = {"index": []}
+html_sidebars = {page: [] for page in ("index", "start", "choose", "faq", "own_table")}
 
 
 def skip_what_others_define(app, what, name, member, skip, options):
