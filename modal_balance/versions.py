@@ -18,6 +18,7 @@ DEPENDENCIES = (
     "numpy",
     "scipy",
     "joblib",
+    "click",
     "tqdm",
     "pandas",
     "matplotlib",

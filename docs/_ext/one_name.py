@@ -1,7 +1,7 @@
 """Links to a public name by whichever module it is written with.
 
-``modal_balance.estimators.networks.MLP`` and ``modal_balance.estimators.MLP`` are one class, and the
-API pages document it once.
+``modal_balance.estimators.networks.MLP`` and ``modal_balance.estimators.MLP`` are one class, and
+the API pages document it once.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ def resolve(app, env, node, content):
     for name, entry in env.get_domain("py").objects.items():
         if name.rpartition(".")[2] == target.rpartition(".")[2] and imported(name) is wanted:
             document = node["refdoc"]
-            return make_refnode(
-                app.builder, document, entry.docname, entry.node_id, content, name
-            )
+            return make_refnode(app.builder, document, entry.docname, entry.node_id, content, name)
     return None
 
 
