@@ -41,6 +41,7 @@ autosummary_generate = True
 autosummary_imported_members = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -60,7 +61,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "only_warn_on_example_error": False,
     "remove_config_comments": True,
-    "min_reported_time": 0,
+    "min_reported_time": 10**6,
     "show_signature": False,
     "plot_gallery": "True",
     "backreferences_dir": "api/backreferences",
