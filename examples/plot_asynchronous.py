@@ -133,7 +133,11 @@ def main():
     for name in names:
         grouped = results[results["name"] == name].groupby("answers")["accuracy"]
         panel.plot(grouped.mean(), label=name)
-    panel.set(xlabel="answers", ylabel="accuracy", title=f"{N_ANNOTATORS} annotators at work")
+    panel.set(
+        xlabel="answers",
+        ylabel="accuracy",
+        title=f"{N_ANNOTATORS} annotators at work (seeds: {n_seeds})",
+    )
     panel.legend()
     if options.output:
         figure.savefig(options.output, dpi=110)

@@ -132,7 +132,7 @@ def main():
         table[name] = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)]
         panel.plot(labels, mean, label=name)
     print(pd.DataFrame(table, index=labels).to_string())
-    panel.set(xlabel="labels", ylabel="accuracy", title="Breast cancer, untidy")
+    panel.set(xlabel="labels", ylabel="accuracy", title=f"Breast cancer, untidy (seeds: {n_seeds})")
     panel.legend()
     if options.output:
         figure.savefig(options.output, dpi=110)

@@ -123,7 +123,11 @@ def main():
         mean, error = rows.mean(), rows.sem()
         axes.plot(mean.index, mean, marker="o", label=pairing)
         axes.fill_between(mean.index, mean - error, mean + error, alpha=0.2)
-    axes.set(xlabel="labels", ylabel="accuracy", title="Pairs of trees that are compared")
+    axes.set(
+        xlabel="labels",
+        ylabel="accuracy",
+        title=f"Pairs of trees that are compared (seeds: {n_seeds})",
+    )
     axes.legend()
     if arguments.output:
         figure.savefig(arguments.output, dpi=150)
