@@ -63,6 +63,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 10**6,
     "show_signature": False,
+    "write_computation_times": False,  # its page loads scripts from elsewhere
     "plot_gallery": "True",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("modal_balance",),
