@@ -27,7 +27,7 @@ WITH_TAU = ["balance_query", "balance_partition_query", "power_balance_query"]
 TABLE = [
     (EVERY, {"X_pool": 3.0}, TypeError, ["X_pool"]),
     (EVERY, {"X_pool": None}, EITHER, ["X_pool"]),
-    (EVERY, {"X_pool": "rows"}, TypeError, ["X_pool"]),
+    (EVERY, {"X_pool": "rows"}, ValueError, ["X_pool"]),
     (EVERY, {"X_pool": []}, ValueError, ["X_pool", "empty"]),
     (EVERY, {"X_pool": POOL[:0]}, ValueError, ["X_pool", "empty"]),
     (EVERY, {"X_pool": [[1, 2, 3, 4], [1, 2]]}, ValueError, ["X_pool"]),

@@ -137,16 +137,16 @@ def test_no_edges_give_a_seeded_random_batch_and_a_warning():
 
 
 def test_without_edges_the_batch_is_that_of_margin_selection():
-    report = query(tau=1.0, n_instances=10)
+    report = query(tau=1.0, n_instances=10, rest="margin")
     assert report.n_edges == 0 and not report.scores.any()
     by_margin, _ = margin_query(fitted_classifier(), POOL, 10, n_samples=16, random_state=0)
     assert report.indices.tolist() == by_margin.tolist()
-    with pytest.raises(ValueError, match="rest='more' is unknown. Choose 'margin' or 'cover'"):
+    with pytest.raises(ValueError, match="rest='more' is unknown. Choose 'clusters', 'margin' or"):
         query(rest="more")
 
 
 def test_when_the_edges_are_covered_the_least_certain_follow():
-    batch = query(n_instances=30)
+    batch = query(n_instances=30, rest="margin")
     n_cover = int((batch.scores > 1e-4 * batch.scores[0]).sum())
     assert 2 <= n_cover < 15
     by_cover = query(n_instances=n_cover, rest="cover").indices
@@ -155,6 +155,22 @@ def test_when_the_edges_are_covered_the_least_certain_follow():
     left = [index for index in by_margin if index not in batch.indices[: n_cover + 1]]
     rest = [index for index in batch.indices if index in left]
     assert rest == left[: len(rest)] and len(rest) >= 30 - n_cover - 1
+
+
+def test_clusters_are_of_small_margins_and_of_different_answers():
+    batch, by_margin = query(n_instances=30), query(n_instances=30, rest="margin")
+    n_cover = int((by_margin.scores > 1e-4 * by_margin.scores[0]).sum())
+    assert batch.indices[:n_cover].tolist() == by_margin.indices[:n_cover].tolist()
+    n_short = n_cover + 5 * (30 - n_cover)
+    shortlist, _ = margin_query(fitted_classifier(), POOL, n_short, n_samples=16, random_state=0)
+    assert set(batch.indices[n_cover + 1 :].tolist()) <= set(shortlist.tolist())
+    proba = draw_hypotheses(fitted_classifier(), 16, random_state=0).predict_proba_samples(POOL)
+
+    def nearest(indices):
+        answers = proba[:, indices].transpose(0, 1).flatten(1)
+        return torch.cdist(answers, answers).fill_diagonal_(torch.inf).amin(1).mean()
+
+    assert nearest(batch.indices[n_cover:]) > nearest(by_margin.indices[n_cover:])
 
 
 # --- learners -------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def new_net(**params):
     build = partial(MLP, 4, 3, hidden_layer_sizes=(8,), dropout=0.3)
     return NeuralNetClassifier(
         params.pop("module", build),
-        criterion=nn.CrossEntropyLoss,
+        criterion=params.pop("criterion", nn.CrossEntropyLoss),
         optimizer=torch.optim.Adam,
         lr=params.pop("lr", LR),
         batch_size=BATCH,
@@ -132,6 +132,9 @@ def new_net(**params):
     ).initialize()
 
 
+HALVES = (slice(0, 16), slice(10, 22))
+
+
 class GivenBatches:
     """An iterator_train without randomness: every epoch has the same two batches."""
 
@@ -139,25 +142,31 @@ class GivenBatches:
         self.X, self.y = dataset.X, dataset.y
 
     def __iter__(self):
-        for half in (slice(0, 20), slice(10, 30)):
+        for half in HALVES:
             yield self.X[half], self.y[half]
 
 
+# The default network trains on our loss by gradients that are written out, else by autograd.
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, WeightedCrossEntropy])
 @pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 1.0, 4.0]])
-def test_a_step_is_one_of_adam_on_the_weighted_loss(weight):
+def test_a_step_is_one_of_adam_on_the_weighted_loss(criterion, weight):
     (X, y), validation = iris()
     weight = torch.tensor(weight)
-    net = new_net(module=partial(MLP, 4, 3, dropout=0.0), criterion__weight=weight,
-                  iterator_train=GivenBatches)  # fmt: skip
+    net = new_net(module=partial(MLP, 4, 3, dropout=0.0), criterion=criterion,
+                  criterion__weight=weight, iterator_train=GivenBatches)  # fmt: skip
     module = copy.deepcopy(net.module_)
     optimizer = torch.optim.Adam(module.parameters(), lr=LR)
-    for half in (slice(0, 20), slice(10, 30)):
-        log_p = torch.log_softmax(module(X[half]), 1)[torch.arange(20), y[half]]
+    losses = []
+    for half in HALVES:
+        log_p = torch.log_softmax(module(X[half]), 1)[torch.arange(len(y[half])), y[half]]
         loss = -(weight[y[half]] * log_p).sum() / weight[y[half]].sum()
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     train(net, (X, y), validation, max_epochs=1, patience=1)
+    assert net.history[0, "train_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert net.history[0, "batches", :, "train_batch_size"] == [16, 12]
     for name, value in module.state_dict().items():
         torch.testing.assert_close(net.module_.state_dict()[name], value)
 

@@ -19,7 +19,7 @@ import modal_balance as mb
 from modal_balance.datasets import load_dataset, repeated
 from modal_balance.simulation import simulate
 
-DRAWN = {"n_samples": 100}
+DRAWN = {"n_samples": 40}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
     "margin": partial(mb.margin_query, **DRAWN),
@@ -27,8 +27,8 @@ STRATEGIES: dict[str, Any] = {
     "BatchBALD": partial(mb.batchbald_query, max_configurations=300, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    "Batch-BALanCe": partial(mb.balance_query, **DRAWN),
-    "Batch-BALanCe, rest by covers": partial(mb.balance_query, rest="cover", **DRAWN),
+    "Batch-BALanCe": partial(mb.balance_query, rest="cover", **DRAWN),
+    "default of balance_query": partial(mb.balance_query, **DRAWN),
 }
 SIZES = {"digits": (700, 400, 697), "mnist": (2500, 1000, 2000)}  # pool, validation, test
 
@@ -54,7 +54,7 @@ def main() -> None:
             for n_repeats in args.repeats:
                 X_pool, y_pool = repeated(X[pool], data.y[pool], n_repeats, random_state=seed)
                 simulate(
-                    mb.MCDropoutClassifier.paper(learning_rate=0.01),
+                    mb.MCDropoutClassifier.paper(learning_rate=0.01, n_samples=40),
                     X_pool,
                     y_pool,
                     STRATEGIES,

@@ -30,12 +30,14 @@ def median_distance_query(
     first, second = np.triu_indices(len(votes), 1)
     apart = (votes[first] != votes[second]).double().mean(1)
     return mb.balance_query(
-        learner, X_pool, n_instances, tau=float(apart.median()), n_samples=40,
+        learner, X_pool, n_instances, tau=float(apart.median()), n_samples=40, rest="cover",
         random_state=random_state, callback=callback,
     )  # fmt: skip
 
 
-PAPER = partial(mb.balance_query, n_samples=40)  # K = 20 disjoint pairs, tau = error / 4
+PAPER = partial(
+    mb.balance_query, rest="cover", n_samples=40
+)  # K = 20 disjoint pairs, tau = error / 4
 STRATEGIES: dict[str, Any] = {
     "margin": partial(mb.margin_query, n_samples=40),
     "random": mb.random_query,
@@ -51,7 +53,8 @@ STRATEGIES: dict[str, Any] = {
     "K=100": partial(PAPER, n_samples=200),
     "ring": partial(PAPER, pairing="ring"),
     "all pairs": partial(PAPER, pairing="all"),
-    "rest by covers": partial(PAPER, rest="cover"),
+    "rest by clusters": partial(PAPER, rest="clusters"),
+    "rest by margin": partial(PAPER, rest="margin"),
 }
 
 
@@ -74,7 +77,7 @@ def main() -> None:
             pool = rows[n_validation + n_test :]
             scale = StandardScaler().fit(data.X[pool]).transform
             simulate(
-                mb.MCDropoutClassifier.paper(learning_rate=0.01),
+                mb.MCDropoutClassifier.paper(learning_rate=0.01, n_samples=40),
                 scale(data.X[pool]),
                 data.y[pool],
                 STRATEGIES,
@@ -86,6 +89,7 @@ def main() -> None:
                 initial_per_class=False,
                 n_instances=10,
                 budget=150,
+                pool_size=3000,
                 seeds=[seed],
                 dataset=name,
                 estimator_name="paper",

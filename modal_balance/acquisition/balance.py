@@ -34,6 +34,7 @@ from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
 from .pair_coverage import PairCoverage
+from .predictions import PoolPredictions
 
 
 def balance_scores(
@@ -184,7 +185,7 @@ def balance_batch(
 
 
 def iter_balance_batch(
-    proba: Tensor,
+    proba: Tensor | PoolPredictions,
     edges: Tensor,
     weights: Tensor | None = None,
     n_instances: int = 1,
@@ -197,8 +198,8 @@ def iter_balance_batch(
 ) -> Iterator[tuple[int, float]]:
     """Yield the picks of :func:`balance_batch` one by one, as (index, gain).
 
-    Parameters, errors and warnings are those of :func:`balance_batch`; the arguments are checked
-    before the first pick is asked for.
+    Parameters, errors and warnings are those of :func:`balance_batch`, but the predictions need not
+    be in memory. The arguments are checked before the first pick is asked for.
     """
     objective = PairCoverage(
         proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size

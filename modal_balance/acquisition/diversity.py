@@ -16,6 +16,8 @@ needs no predictions. It covers the pool by balls around the chosen and the labe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -27,6 +29,8 @@ from .probabilities import check_probabilities
 
 # Values of a block of distances: 32 MiB in float64.
 BLOCK_VALUES = 2**22
+# Values of gradients that are held: 256 MiB in float64.
+HELD_VALUES = 2**25
 
 
 def gradient_embedding(features: Tensor, proba: Tensor) -> Tensor:
@@ -85,9 +89,9 @@ def badge_batch(
     As in the authors' code, the first point is that of the largest gradient, and every further one
     is drawn with a probability proportional to the squared distance of its gradient from the
     nearest chosen one. Where points are pending, their gradients count as chosen, and the first
-    point is drawn like the others. The embedding is held
-    densely in float64, on the CPU: N * C * D * 8 bytes, 205 MB for 40,000 points, 10 classes and
-    64 features.
+    point is drawn like the others. The gradients are held in float64, on the CPU, where they take
+    no more than 256 MB, as for 50,000 points, 10 classes and 64 features; otherwise they are
+    computed again for every pick, which takes twice as long.
 
     Parameters
     ----------
@@ -139,10 +143,10 @@ def badge_batch(
     """
     _check_features(features, "features")
     _check_proba(proba, len(features))
-    gradients = gradient_embedding(_on_cpu(features), _on_cpu(proba))  # (N, C*D)
+    gradients = _Gradients(_on_cpu(features), _on_cpu(proba))
     n_instances = check_n_instances(n_instances, len(features), name="features")
     rng = as_random_state(random_state)
-    order = torch.from_numpy(rng.permutation(len(gradients)))  # decides where nothing else does
+    order = torch.from_numpy(rng.permutation(len(features)))  # decides where nothing else does
     cover = _Cover(gradients)
     chosen: list[int] = []
     scores: list[float] = []
@@ -150,7 +154,7 @@ def badge_batch(
     if len(pending):
         cover.add_centres(pending)
     else:
-        norms = gradients.norm(dim=1)  # (N,)
+        norms = torch.cat([rows.norm(dim=1) for _, rows in gradients.blocks()])  # (N,)
         chosen.append(int(order[norms[order].argmax()]))
         scores.append(norms[chosen[0]].item())
         cover.add(chosen[0])
@@ -180,7 +184,7 @@ def _pending_gradients(
     _check_same_width(pending_features, features, "pending_features", "features")
     _check_proba(pending_proba, len(pending_features), "pending_proba", "pending_features")
     _check_same_width(pending_proba, proba, "pending_proba", "proba")
-    return gradient_embedding(_on_cpu(pending_features), _on_cpu(pending_proba))
+    return gradient_embedding(_on_cpu(pending_features).double(), _on_cpu(pending_proba).double())
 
 
 def coreset_batch(
@@ -239,14 +243,52 @@ def coreset_batch(
     """
     _check_features(features, "features")
     n_instances = check_n_instances(n_instances, len(features), name="features")
-    cover = _Cover(features)
+    cover = _Cover(_Features(features.detach()))
     if labelled_features is not None:
         _check_features(labelled_features, "labelled_features")
         _check_same_width(labelled_features, features, "labelled_features", "features")
-        cover.add_centres(labelled_features.detach().to(cover.features))
+        cover.add_centres(labelled_features.detach().to(features.device).double())
     picks = list(greedy(cover, n_instances, random_state=random_state))
     indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
     return indices, torch.tensor([distance for _, distance in picks], dtype=torch.float64)
+
+
+class _Features:
+    """The coordinates of the points of a pool, in float64 a block at a time."""
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features  # (N, D)
+        self.n_values = features.shape[1]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return self.features[start:stop].double()
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield ranges of points and their coordinates."""
+        n_block = max(1, BLOCK_VALUES // self.n_values)
+        for start in range(0, len(self.features), n_block):
+            stop = min(start + n_block, len(self.features))
+            yield slice(start, stop), self.rows(start, stop)
+
+
+class _Gradients(_Features):
+    """The gradients of the points of a pool, held or made from features and predictions."""
+
+    def __init__(self, features: Tensor, proba: Tensor) -> None:
+        super().__init__(features)
+        self.proba = proba
+        self.n_values = features.shape[1] * proba.shape[1]
+        is_small = len(features) * self.n_values <= HELD_VALUES
+        self.held: Tensor | None = None  # (N, C*D)
+        if is_small:
+            self.held = gradient_embedding(features.double(), proba.double())
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        if self.held is not None:
+            return self.held[start:stop]
+        return gradient_embedding(
+            self.features[start:stop].double(), self.proba[start:stop].double()
+        )
 
 
 class _Cover:
@@ -254,26 +296,30 @@ class _Cover:
 
     tie_tolerance = 1e-12
 
-    def __init__(self, features: Tensor) -> None:
-        self.features = features.detach().double()  # (N, D)
-        self.n_points = len(features)
-        self.nearest = self.features.new_full((self.n_points,), torch.inf)  # (N,)
+    def __init__(self, points: _Features) -> None:
+        self.points = points
+        self.n_points = len(points.features)
+        device = points.features.device
+        self.nearest = torch.full(
+            (self.n_points,), torch.inf, dtype=torch.float64, device=device
+        )  # (N,)
 
     def gains(self) -> Tensor:
         return self.nearest.cpu().clone()  # the loop writes into it
 
     def add(self, point: int) -> None:
-        self.add_centres(self.features[point : point + 1])
+        self.add_centres(self.points.rows(point, point + 1))
 
     def add_centres(self, centres: Tensor) -> None:
-        n_block = max(1, BLOCK_VALUES // self.n_points)
-        for start in range(0, len(centres), n_block):
-            distances = _distances(self.features, centres[start : start + n_block])  # (N, n_block)
-            self.nearest = torch.minimum(self.nearest, distances.amin(1))
+        for here, rows in self.points.blocks():
+            n_block = max(1, BLOCK_VALUES // len(rows))
+            for start in range(0, len(centres), n_block):
+                distances = _distances(rows, centres[start : start + n_block])  # (n, n_block)
+                self.nearest[here] = torch.minimum(self.nearest[here], distances.amin(1))
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().double()
+    return tensor.detach().cpu()
 
 
 def _distances(one: Tensor, other: Tensor) -> Tensor:

@@ -5,14 +5,15 @@ N: points of the pool
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..arguments import RandomState
-from .arguments import Ties, tie_rank
+from .arguments import Ties
+from .tie_order import TieOrder
 
 
 class Objective(Protocol):
@@ -30,8 +31,23 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
+class SearchedObjective(Protocol):
+    """A set function that finds its best point itself, such as where the pool is in parts."""
+
+    n_points: int
+
+    def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+        """Return the point not yet chosen that would gain most, and the gain."""
+        ...
+
+    def add(self, point: int) -> None:
+        """Add a point to the set."""
+        ...
+
+
 def greedy(
-    objective: Objective,
+    objective: Objective | SearchedObjective,
     n_instances: int,
     *,
     ties: Ties = "random",
@@ -41,7 +57,7 @@ def greedy(
 
     Parameters
     ----------
-    objective : Objective
+    objective : Objective or SearchedObjective
         What to maximise.
     n_instances : int
         How many points to pick, at most ``objective.n_points``.
@@ -76,21 +92,32 @@ def greedy(
     >>> list(greedy(Sum(), 2))
     [(1, 5.0), (2, 3.0)]
     """
-    rank = tie_rank(objective.n_points, ties, random_state)
-    return _picks(objective, n_instances, rank)
+    return _picks(objective, n_instances, TieOrder(objective.n_points, ties, random_state))
 
 
-def _picks(objective: Objective, n_instances: int, rank: Tensor) -> Iterator[tuple[int, float]]:
-    """Yield the picks of :func:`greedy`; among ties, the point of the lowest rank."""
+def _picks(
+    objective: Objective | SearchedObjective, n_instances: int, order: TieOrder
+) -> Iterator[tuple[int, float]]:
+    """Yield the picks of :func:`greedy`."""
     chosen: list[int] = []
     for _ in range(n_instances):
         if chosen:
             objective.add(chosen[-1])
-        gains = objective.gains().index_fill_(0, torch.tensor(chosen, dtype=torch.int64), -1)
-        best = gains.max().item()
-        tied = (gains >= best * (1 - objective.tie_tolerance)).nonzero().flatten()
-        chosen.append(int(tied[rank[tied].argmin()]))
-        yield chosen[-1], gains[chosen[-1]].item()
+        if isinstance(objective, SearchedObjective):
+            index, gain = objective.best(order, chosen)
+        else:
+            index, gain = _best(objective, order, chosen)
+        chosen.append(index)
+        yield index, gain
+
+
+def _best(objective: Objective, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+    """Return the point of the largest gain; among ties, the one of the lowest rank."""
+    gains = objective.gains().index_fill_(0, torch.tensor(chosen, dtype=torch.int64), -1)
+    best = gains.max().item()
+    tied = (gains >= best * (1 - objective.tie_tolerance)).nonzero().flatten()
+    index = int(tied[order.of(tied).argmin()])
+    return index, gains[index].item()
 
 
 def as_tensors(picks: Iterable[tuple[int, float]]) -> tuple[Tensor, Tensor]:

@@ -27,11 +27,12 @@ from .posteriors import SnapshotPosterior, posterior_of
 from .predicting import FiniteHypotheses, PredictsMostProbable
 from .scaling import SquashedScaling
 from .sgmcmc import CyclicalSGLD
+from .untrained import StartsUntrained
 
 __all__ = ["MCDropoutClassifier"]
 
 
-class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
+class MCDropoutClassifier(StartsUntrained, PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """Neural network with MC dropout, made for 10 to a few hundred labels.
 
     Every fit starts from new weights and trains with Adam on class-weighted cross-entropy. Without

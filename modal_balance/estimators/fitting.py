@@ -19,7 +19,7 @@ from .posteriors import Posterior
 from .steps import train_steps
 from .training import DrawnBatches, WeightedCrossEntropy, check_convergence, train
 
-__all__ = ["fit_nets", "validate"]
+__all__ = ["fit_nets", "untrained_net", "validate"]
 
 Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
@@ -46,7 +46,7 @@ def fit_nets(
     X, y = training
     weights = _weights(classifier, y)
     n_nets = classifier.n_members if classifier.posterior == "ensemble" else 1
-    nets = [_new_net(classifier, weights, seed + i) for i in range(n_nets)]
+    nets = [untrained_net(classifier, weights, seed + i) for i in range(n_nets)]
     logits = nets[0].evaluation_step((X[:2], None))
     check_logits(logits, (min(2, len(X)), len(weights)))
     if len(validation[1]):
@@ -156,7 +156,22 @@ def _builder(classifier: Any) -> Callable[[], nn.Module]:
     return partial(build, classifier.n_features_in_, len(classifier.classes_))
 
 
-def _new_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
+def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
+    """Return a net with new weights, from torch's global generators.
+
+    Parameters
+    ----------
+    classifier : MCDropoutClassifier
+        Its parameters, ``classes_`` and ``n_features_in_`` are read.
+    weights : Tensor of shape (C,)
+        Weights of the classes in the loss.
+    seed : int
+        Seed of the rows that are drawn in training.
+
+    Returns
+    -------
+    skorch.NeuralNetClassifier
+    """
     net = NeuralNetClassifier(
         _builder(classifier),  # and not an instance, which skorch would store twice
         criterion=WeightedCrossEntropy,

@@ -17,7 +17,61 @@ from torch import Tensor, nn
 
 from .networks import MLP
 
-__all__ = ["StackedMLPs"]
+__all__ = ["StackedMLPs", "adam", "smoothed_targets"]
+
+FUSED_ON_CPU = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
+
+
+def smoothed_targets(y: Tensor, n_classes: int, label_smoothing: float) -> Tensor:
+    """Return the labels as distributions over the classes, (n, C).
+
+    Parameters
+    ----------
+    y : Tensor of int64, shape (n,)
+        Labels counted from 0.
+    n_classes : int
+        C.
+    label_smoothing : float in [0, 1)
+        Share of a label that is spread evenly over all classes.
+
+    Returns
+    -------
+    Tensor of shape (n, C), float32
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.estimators.stacked import smoothed_targets
+    >>> smoothed_targets(torch.tensor([1]), 2, 0.1)
+    tensor([[0.0500, 0.9500]])
+    """
+    targets = nn.functional.one_hot(y, n_classes).float()
+    return targets.mul_(1 - label_smoothing).add_(label_smoothing / n_classes)
+
+
+def adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
+    """Return Adam for these parameters, in one call a step where torch has that.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        All on one device.
+    learning_rate : float
+        Constant.
+
+    Returns
+    -------
+    torch.optim.Adam
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.estimators.stacked import adam
+    >>> adam([torch.zeros(3, requires_grad=True)], 0.01).defaults["lr"]
+    0.01
+    """
+    fused = parameters[0].is_cuda or FUSED_ON_CPU
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
 
 
 class StackedMLPs:
@@ -35,6 +89,8 @@ class StackedMLPs:
     parameters : list of Tensor
         Weights (M, n_in, n_out) of all layers, then their biases (M, 1, n_out). Their ``grad`` is
         what :meth:`backward` has last computed.
+    n_rows, n_classes : int
+        B and C.
 
     Examples
     --------
@@ -49,6 +105,7 @@ class StackedMLPs:
 
     def __init__(self, networks: Sequence[MLP], n_rows: int) -> None:
         self.networks = list(networks)
+        self.n_rows = n_rows
         layers = [
             [layer for layer in net.layers if isinstance(layer, nn.Linear)] for net in networks
         ]
@@ -62,6 +119,7 @@ class StackedMLPs:
                 for same in zip(*layers, strict=True)
             ]
         self.parameters = self.weights + self.biases
+        self.n_classes = self.weights[-1].shape[2]
         for parameter in self.parameters:
             parameter.grad = torch.empty_like(parameter)
         hidden = next((m.p for m in networks[0].modules() if isinstance(m, nn.Dropout)), 0.0)

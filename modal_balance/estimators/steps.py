@@ -10,15 +10,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from tqdm.auto import tqdm
 
 from .networks import MLP
-from .stacked import StackedMLPs
+from .stacked import StackedMLPs, adam, smoothed_targets
 
 __all__ = ["train_steps"]
-
-FUSED_ON_CPU = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
 
 
 def train_steps(
@@ -96,9 +93,8 @@ def train_steps(
         for group in groups:
             data = _Data(X, y, rows[group], class_weights[group], batch_size, label_smoothing)
             model = _model(networks[group], data.n_batch)
-            fused = X.is_cuda or FUSED_ON_CPU
             # The networks share no parameter: each follows its own loss.
-            optimizer = torch.optim.Adam(model.parameters, lr=learning_rate, fused=fused)
+            optimizer = adam(model.parameters, learning_rate)
             for batch in data.batches(n_steps):
                 losses.append(model.backward(*batch))
                 optimizer.step()
@@ -158,8 +154,7 @@ class _Data:
     ) -> None:
         n_classes = len(class_weights[0])
         self.X = X
-        self.targets = one_hot(y, n_classes).to(X.dtype)  # (n, C)
-        self.targets.mul_(1 - label_smoothing).add_(label_smoothing / n_classes)
+        self.targets = smoothed_targets(y, n_classes, label_smoothing)  # (n, C)
         self.n_rows = torch.tensor([len(own) for own in rows], device=X.device)  # (M,)
         self.rows = nn.utils.rnn.pad_sequence([own.to(X.device) for own in rows], batch_first=True)
         self.weights = torch.stack(

@@ -14,7 +14,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNetClassifier
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 from tqdm.auto import tqdm
+
+from .networks import MLP
+from .stacked import StackedMLPs, adam, smoothed_targets
 
 __all__ = ["DrawnBatches", "WeightedCrossEntropy", "check_convergence", "train"]
 
@@ -140,13 +144,12 @@ def train(
     """
     X, y, X_val, y_val = (part.to(net.device) for part in (*training, *validation))
     dataset = net.get_dataset(X, y)
-    batches = net.get_iterator(dataset, training=True)
+    run_epoch = _epochs(net, dataset)
     best_accuracy, best_epoch, best_state = -1.0, 0, net.module_.state_dict()
     with tqdm(range(max_epochs), desc="epochs", disable=not verbose, leave=False) as epochs:
         for epoch in epochs:
             net.notify("on_epoch_begin", dataset_train=dataset)
-            net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step)
-            loss = float(np.mean(net.history[-1, "batches", :, "train_loss"]))
+            loss = run_epoch()
             net.history.record("train_loss", loss)
             if not math.isfinite(loss):
                 raise ValueError(
@@ -163,6 +166,43 @@ def train(
                 break
     net.module_.load_state_dict(best_state)
     return len(net.history)
+
+
+def _epochs(net: NeuralNetClassifier, dataset: Any) -> Callable[[], float]:
+    """Return a function that trains for an epoch and returns the mean loss of its batches."""
+    batches = net.get_iterator(dataset, training=True)
+    module, criterion = net.module_, net.criterion_
+    if type(module) is MLP and type(criterion) is WeightedCrossEntropy:
+        stack = StackedMLPs([module], net.batch_size)
+        return partial(_stacked_epoch, net, stack, adam(stack.parameters, net.lr), batches)
+
+    def run_epoch() -> float:
+        net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step)
+        return float(np.mean(net.history[-1, "batches", :, "train_loss"]))
+
+    return run_epoch
+
+
+def _stacked_epoch(
+    net: NeuralNetClassifier, stack: StackedMLPs, optimizer: torch.optim.Optimizer, batches: Any
+) -> float:
+    """Train the default network, whose gradients are written out, for an epoch."""
+    loss = net.criterion_
+    losses = []
+    for X, y in batches:
+        targets = smoothed_targets(y, stack.n_classes, loss.label_smoothing)
+        weights = torch.ones_like(X[:, 0]) if loss.weight is None else loss.weight[y]
+        batch = [X[None], targets[None], (weights / weights.sum())[None]]
+        missing = stack.n_rows - len(y)
+        if missing:  # in the last batch: rows without weight take their place
+            batch[:2] = [pad(part, (0, 0, 0, missing)) for part in batch[:2]]
+            batch[2] = pad(batch[2], (0, missing))
+        losses.append(stack.backward(*batch))
+        optimizer.step()
+        net.history.new_batch()
+        net.history.record_batch("train_batch_size", len(y))
+    stack.unstack()
+    return float(torch.cat(losses).mean())
 
 
 def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:

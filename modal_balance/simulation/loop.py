@@ -109,7 +109,7 @@ def first_labels(
         All labels.
     n_initial : int
         Rows of each class, or, without `per_class`, rows in all, drawn again until there are two
-        classes among them.
+        classes among them. 0: none.
     per_class : bool, default=True
         Whether `n_initial` counts for each class.
     random_state : int, default=0
@@ -137,6 +137,8 @@ def first_labels(
     if len(classes) < 2:
         raise ValueError(f"y has one class only, {classes.tolist()}. Expected at least two.")
     order = rng.permutation(len(y))
+    if n_initial == 0:
+        return order[:0]
     if per_class:
         if counts.min() < n_initial:
             raise ValueError(
@@ -190,7 +192,8 @@ def rounds(
     X_test, y_test : array-like
         What the metrics are computed on.
     labelled : sequence of int
-        Rows of the pool labelled so far.
+        Rows of the pool labelled so far. Where there are none, the estimator begins untrained, by
+        its method ``initialize(X)``.
     n_instances : int, default=10
         Size of a batch; the last one is as large as the budget allows.
     budget : int, default=200
@@ -232,7 +235,10 @@ def rounds(
         rng = np.random.RandomState([random_state, number])
         fitted = _prepared(estimator, classes, rng)
         started = perf_counter()
-        used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+        if len(known):
+            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+        else:
+            used_up = _initialize(fitted, X)
         seconds_fit = perf_counter() - started
         metrics = evaluate(test_codes, _proba(fitted, X_test, classes))
         indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
@@ -287,6 +293,17 @@ def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any) -> bool:
         last.fit(before.fit_transform(X, y), y, X_val=before.transform(X_val), y_val=y_val)
     else:
         last.fit(X, y, X_val=X_val, y_val=y_val)
+    return True
+
+
+def _initialize(estimator: Any, X: Any) -> bool:
+    """Make an estimator predict without labels; it takes no validation data, and needs none."""
+    if not hasattr(estimator, "initialize"):
+        raise ValueError(
+            f"{type(estimator).__name__} cannot begin without labels: it has no initialize(X), as "
+            "MCDropoutClassifier has. Use n_initial=1 or more."
+        )
+    estimator.initialize(X)
     return True
 
 

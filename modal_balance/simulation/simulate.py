@@ -67,7 +67,8 @@ def simulate(
         Query strategies by name: those of this package, modAL's, or any
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
-        Rows labelled at the start.
+        Rows labelled at the start. 0: none, the first batch is chosen by an untrained estimator,
+        see :meth:`MCDropoutClassifier.initialize`.
     initial_per_class : bool, default=True
         Whether `n_initial` counts for each class, or in all, at random.
     n_instances : int, default=10
@@ -119,7 +120,7 @@ def simulate(
     >>> frame.groupby("strategy").n_labelled.max().to_dict()
     {'margin': 23, 'random': 23}
     """
-    check_integer(n_initial, "n_initial", 1)
+    check_integer(n_initial, "n_initial", 0)
     check_integer(n_instances, "n_instances", 1)
     check_integer(budget, "budget", 1)
     check_validation_pair(X_val, y_val)

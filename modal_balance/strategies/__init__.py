@@ -1,6 +1,7 @@
 """Query strategies with modAL's signature ``(learner, X_pool, n_instances)``."""
 
 from .balance import balance_partition_query, balance_query
+from .clustered_margin import clustered_margin_query
 from .information import bald_query, batchbald_query, epig_query
 from .last_layer import badge_query, coreset_query
 from .power import power_balance_query, power_bald_query
@@ -15,6 +16,7 @@ __all__ = [
     "balance_query",
     "bald_query",
     "batchbald_query",
+    "clustered_margin_query",
     "coreset_query",
     "entropy_query",
     "epig_query",

@@ -34,10 +34,11 @@ def balance_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
-    rest: Rest = "margin",
+    rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -49,8 +50,8 @@ def balance_query(
     committee, and compared on the reference pool. Pairs that differ on more than a share tau of
     it lie in different equivalence classes and become edges. The batch is the one whose labels
     best tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
-    objective, until the edges are covered, which a few points do. The rest of the batch are the
-    points of the smallest margin.
+    objective, until the edges are covered, which a few points do. The rest of the batch are
+    points of small margins that are unlike each other.
 
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
@@ -61,7 +62,9 @@ def balance_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -84,17 +87,23 @@ def balance_query(
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight below which the edges are covered, and `rest` decides. 0
         follows the paper's objective to the end.
-    rest : {"margin", "cover"}, default="margin"
+    rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
-        "margin": the points whose two most probable classes, in the mean prediction, are
-        closest. "cover": by a further cover of the same edges, see
+        "clusters": of five times as many points of small margins as are wanted, the least
+        certain of each cluster of points to which the hypotheses answer alike, apart from the
+        clusters of points chosen before. "margin": the points whose two most probable classes,
+        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
         :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
         Labels of ``X_val``.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool.
+        Points on which hypotheses are compared. Default: the pool; of a pool of more than
+        10,000 rows, a random subset of 10,000.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -151,13 +160,14 @@ def balance_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
-    pairs = pairs_of(len(predictions.proba), predictions.complete, pairing)
+    pairs = pairs_of(len(predictions.reference), predictions.complete, pairing)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
     if max_edges is not None:
         edges, weights = random_edges(edges, weights, max_edges, query.random_state)
@@ -174,10 +184,11 @@ def balance_partition_query(
     tau: float | None = None,
     anneal: float = 0.25,
     cover_tolerance: float = 1e-4,
-    rest: Rest = "margin",
+    rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -194,7 +205,9 @@ def balance_partition_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -211,17 +224,23 @@ def balance_partition_query(
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight below which the edges are covered, and `rest` decides. 0
         follows the paper's objective to the end.
-    rest : {"margin", "cover"}, default="margin"
+    rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
-        "margin": the points whose two most probable classes, in the mean prediction, are
-        closest. "cover": by a further cover of the same edges, see
+        "clusters": of five times as many points of small margins as are wanted, the least
+        certain of each cluster of points to which the hypotheses answer alike, apart from the
+        clusters of points chosen before. "margin": the points whose two most probable classes,
+        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
         :func:`~modal_balance.balance_batch`, and at random where there are no edges.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
         Labels of ``X_val``.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool.
+        Points on which hypotheses are compared. Default: the pool; of a pool of more than
+        10,000 rows, a random subset of 10,000.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -279,6 +298,7 @@ def balance_partition_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,

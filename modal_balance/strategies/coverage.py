@@ -5,27 +5,39 @@ S: hypotheses    N: points of the pool    M: points out for annotation    C: cla
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.balance import iter_balance_batch
-from ..acquisition.cover_then_margin import iter_cover_then_margin
+from ..acquisition.cover_then_rest import iter_cover_then_rest
 from ..acquisition.greedy import as_tensors
+from ..acquisition.pair_scan import PairCuts
+from ..acquisition.predictions import PoolPredictions
 from ..equivalence.pairs import all_pairs, disjoint_pairs, ring_pairs, votes
+from ..hypotheses.protocol import Hypotheses
+from ..pools.keeping import Keeping
+from .inputs import SMALL_POOL
+from .pool import held_or_sharded
 from .query import Query
 from .tau import final_tau, known_tau
 
 Pairing = Literal["auto", "disjoint", "ring", "all"]
 PAIRINGS = ("auto", "disjoint", "ring", "all")
-Rest = Literal["margin", "cover"]
+Rest = Literal["clusters", "margin", "cover"]
+RESTS = ("clusters", "margin", "cover")
 
 
 class Predictions(NamedTuple):
     """What the hypotheses of a query predict."""
 
-    proba: Tensor  # (S, N, C), on the pool
+    hypotheses: Hypotheses
+    proba: Tensor | None  # (S, N, C), on the pool; None: it is large
+    reference: Tensor  # (S, N_ref, C), on the reference pool
     pending: Tensor | None  # (S, M, C), on the points out for annotation
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
@@ -49,11 +61,31 @@ def predict_samples(
 
     hypotheses = query.draw(n_samples)
     tau = final_tau(tau, hypotheses, anneal, X_val, y_val)
-    proba = query.predict(hypotheses, query.X_pool)  # (S, N, C)
-    reference = proba if X_reference is None else query.predict(hypotheses, X_reference)
+    if query.source is not None and X_reference is None:
+        _, X_reference = query.some_rows(SMALL_POOL)
+    proba = None if query.source is not None else query.predict(hypotheses, query.X_pool)
+    if proba is not None and X_reference is None:
+        reference = proba
+    else:
+        reference = query.predict(hypotheses, X_reference)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     complete = getattr(hypotheses, "complete", False)
-    return Predictions(proba, pending, votes(reference), tau, complete)
+    return Predictions(hypotheses, proba, reference, pending, votes(reference), tau, complete)
+
+
+def pool_of(
+    query: Query, predictions: Predictions, edges: Tensor, keeping: Keeping | None = None
+) -> AbstractContextManager[PoolPredictions]:
+    """Return the predictions on the pool, with what a scan for edges needs beside them."""
+    n_hypotheses = len(predictions.reference)
+    return held_or_sharded(
+        query,
+        predictions.hypotheses,
+        PairCuts.of(edges.to(predictions.reference.device), n_hypotheses),
+        held=predictions.proba,
+        example=predictions.reference,
+        keeping=keeping,
+    )
 
 
 def check_pairing(pairing: str) -> None:
@@ -66,8 +98,8 @@ def check_pairing(pairing: str) -> None:
 
 def check_rest(rest: str) -> None:
     """Raise unless ``rest`` is known."""
-    if rest not in ("margin", "cover"):
-        raise ValueError(f"rest={rest!r} is unknown. Choose 'margin' or 'cover'.")
+    if rest not in RESTS:
+        raise ValueError(f"rest={rest!r} is unknown. Choose 'clusters', 'margin' or 'cover'.")
 
 
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
@@ -93,17 +125,20 @@ def select_batch(
     rest: Rest,
 ) -> Any:
     """Choose the batch that covers the edges, and return the result of the query."""
-    choose = iter_cover_then_margin if rest == "margin" else iter_balance_batch
-    picks = choose(
-        predictions.proba,
-        edges,
-        weights,
-        query.n_instances,
-        pending=predictions.pending,
-        cover_tolerance=cover_tolerance,
-        random_state=query.random_state,
-    )
-    indices, gains = as_tensors(with_progress(picks, query))
+    choose: Callable[..., Iterator[tuple[int, float]]] = iter_balance_batch
+    if rest != "cover":
+        choose = partial(iter_cover_then_rest, rest=rest)
+    with pool_of(query, predictions, edges) as pool:
+        picks = choose(
+            pool,
+            edges,
+            weights,
+            query.n_instances,
+            pending=predictions.pending,
+            cover_tolerance=cover_tolerance,
+            random_state=query.random_state,
+        )
+        indices, gains = as_tensors(with_progress(picks, query))
     return query.result(indices, gains, tau=predictions.tau, n_pairs=n_pairs, n_edges=len(edges))
 
 

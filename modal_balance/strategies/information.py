@@ -5,6 +5,7 @@ S: hypotheses    N: points of the pool    C: classes    M: target points
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..acquisition.bald import bald_scores
@@ -14,6 +15,7 @@ from ..acquisition.greedy import as_tensors
 from ..acquisition.top import top_batch
 from ..arguments import RandomState, check_integer
 from .coverage import with_progress
+from .pool import held_predictions, pool_scores
 from .query import Callback, Query
 from .uncertainty import query_top_scores
 
@@ -24,6 +26,7 @@ def bald_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -37,12 +40,17 @@ def bald_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
         Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
         all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -87,6 +95,7 @@ def bald_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -102,6 +111,8 @@ def batchbald_query(
     *,
     n_samples: int = 100,
     max_configurations: int = 10_000,
+    max_pool: int | None = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -115,7 +126,9 @@ def batchbald_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -124,6 +137,12 @@ def batchbald_query(
     max_configurations : int, default=10000
         Largest number of label configurations of the points chosen so far. Up to it the
         gains are exact, beyond it estimates from sampled configurations.
+    max_pool : int or None, default=None
+        Largest number of points to choose from; of a larger pool, a random subset of so many
+        is taken, never fewer than ``n_instances``. None: all, which must fit into memory.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -171,16 +190,20 @@ def batchbald_query(
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     max_configurations = check_integer(max_configurations, "max_configurations", 1)
+    max_pool = None if max_pool is None else check_integer(max_pool, "max_pool", 1)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    proba, pending = query.predict_pool(n_samples)
+    hypotheses = query.draw(n_samples)
+    proba, numbers = held_predictions(query, hypotheses, max_pool)
+    pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     picks = iter_batchbald_batch(
         proba,
         query.n_instances,
@@ -188,7 +211,8 @@ def batchbald_query(
         max_configurations=max_configurations,
         random_state=query.random_state,
     )
-    return query.result(*as_tensors(with_progress(picks, query)))
+    indices, gains = as_tensors(with_progress(picks, query))
+    return query.result(indices if numbers is None else numbers[indices], gains)
 
 
 def epig_query(
@@ -199,6 +223,7 @@ def epig_query(
     n_samples: int = 100,
     X_target: Any = None,
     n_targets: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -212,7 +237,9 @@ def epig_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -223,6 +250,9 @@ def epig_query(
         sample of the pool.
     n_targets : int, default=100
         Size M of that sample, at least 1; a smaller pool is taken whole.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -269,6 +299,7 @@ def epig_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -276,11 +307,13 @@ def epig_query(
     )
     X_target = query.other_rows(X_target, "X_target")
     hypotheses = query.draw(n_samples)
-    proba = query.predict(hypotheses, query.X_pool)  # (S, N, C)
-    if X_target is None:
-        targets = query.random_state.permutation(proba.shape[1])[:n_targets]
-        proba_target = proba[:, targets]  # (S, M, C)
+    if X_target is None and query.source is None:
+        proba = query.predict(hypotheses, query.X_pool)  # (S, N, C)
+        targets = query.random_state.permutation(query.n_points)[:n_targets]
+        scores = epig_scores(proba, proba[:, targets])  # (N,)
     else:
-        proba_target = query.predict(hypotheses, X_target)
-    scores = epig_scores(proba, proba_target)  # (N,)
+        if X_target is None:
+            _, X_target = query.some_rows(min(n_targets, query.n_points))
+        score = partial(epig_scores, proba_target=query.predict(hypotheses, X_target))
+        scores = pool_scores(query, hypotheses, score)  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

@@ -14,7 +14,12 @@ from skorch import NeuralNet
 
 from ..arguments import n_rows
 from ..hypotheses.resolved import Resolved
+from ..pools.opening import lazy_source
+from ..pools.sources import RowsInMemory, Source, failed_rows
 from ..sklearn_compat import get_tags
+
+# Pools of so many rows are held in memory, and are their own reference pool.
+SMALL_POOL = 10_000
 
 
 def check_has_classes(resolved: Resolved) -> None:
@@ -128,6 +133,46 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
             for part in X.values() if isinstance(X, Mapping) else [X]:
                 _check_finite(part, name)
     return X
+
+
+def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
+    """Return the rows of a pool, or where they are if they are many.
+
+    Parameters
+    ----------
+    X : array-like, or what stands for one
+        The pool.
+    resolved : Resolved
+        What is to take the rows.
+
+    Returns
+    -------
+    X : array-like
+        The pool in memory, checked; of a large one, its first row.
+    source : Source or None
+        Where the rows of a pool of more than 10,000 rows are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the estimator cannot take the rows. Of those that are not in memory, one is tried.
+    """
+    names = getattr(resolved.voters[0].estimator, "feature_names_in_", None)
+    source = lazy_source(X, names)
+    if source is None:
+        X = check_rows(X, "X_pool", resolved)
+        if n_rows(X) <= SMALL_POOL or not RowsInMemory.can_slice(X):
+            return X, None
+        source = RowsInMemory(X)
+        return source.read(0, 1), source
+    if source.n_rows == 0:
+        raise ValueError("X_pool is empty. Pass at least one row.")
+    stop = source.n_rows if source.n_rows <= SMALL_POOL else 1
+    try:
+        X = source.read(0, stop)
+    except Exception as error:
+        raise failed_rows(source, 0, stop, error) from error
+    return check_rows(X, "X_pool", resolved), None if stop == source.n_rows else source
 
 
 def _as_array(X: list[Any], name: str) -> np.ndarray:

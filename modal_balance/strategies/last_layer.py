@@ -11,6 +11,7 @@ import torch
 
 from ..acquisition.diversity import badge_batch, coreset_batch
 from ..arguments import RandomState
+from .pool import pool_features
 from .query import Callback, Query
 
 
@@ -19,6 +20,7 @@ def badge_query(
     X_pool: Any,
     n_instances: int = 1,
     *,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -33,9 +35,14 @@ def badge_query(
         :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
         last step of a pipeline.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -82,12 +89,13 @@ def badge_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    features, proba = query.features(query.X_pool)  # (N, D), (N, C)
+    features, proba = pool_features(query)  # (N, D), (N, C)
     pending, proba_pending = (
         (None, None) if query.X_pending is None else query.features(query.X_pending)
     )  # (M, D), (M, C)
@@ -109,6 +117,7 @@ def coreset_query(
     n_instances: int = 1,
     *,
     X_labelled: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -123,12 +132,17 @@ def coreset_query(
         :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
         last step of a pipeline.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     X_labelled : like X_pool, optional
         The labelled points. Default: the learner's ``X_training``; a plain estimator has
         none.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -174,6 +188,7 @@ def coreset_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -182,7 +197,7 @@ def coreset_query(
     if X_labelled is None:
         X_labelled = getattr(learner, "X_training", None)
     X_labelled = query.other_rows(X_labelled, "X_labelled")
-    features, _ = query.features(query.X_pool)  # (N, D)
+    features, _ = pool_features(query)  # (N, D)
     known = [query.features(X)[0] for X in (X_labelled, query.X_pending) if X is not None]
     return query.result(
         *coreset_batch(

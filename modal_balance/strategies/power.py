@@ -5,14 +5,17 @@ S: hypotheses    N: points of the pool    C: classes
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from ..acquisition.balance import balance_scores, warn_of_random_picks
+from ..acquisition.balance import warn_of_random_picks
 from ..acquisition.batchbald import conditional_bald_scores
+from ..acquisition.pair_coverage import PairCoverage
 from ..acquisition.top import check_coldness, power_batch
-from ..arguments import RandomState, check_integer
+from ..arguments import RandomState, check_integer, draw_seed
 from ..equivalence.pairs import edges_beyond
-from .coverage import Pairing, check_pairing, pairs_of, predict_samples
+from .coverage import Pairing, check_pairing, pairs_of, pool_of, predict_samples
+from .pool import pool_scores
 from .query import Callback, Query
 
 
@@ -29,6 +32,7 @@ def power_balance_query(
     X_val: Any = None,
     y_val: Any = None,
     X_reference: Any = None,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -42,7 +46,9 @@ def power_balance_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -68,7 +74,11 @@ def power_balance_query(
     y_val : array-like of shape (M,), optional
         Labels of ``X_val``.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool.
+        Points on which hypotheses are compared. Default: the pool; of a pool of more than
+        10,000 rows, a random subset of 10,000.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -125,15 +135,19 @@ def power_balance_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
-    pairs = pairs_of(len(predictions.proba), predictions.complete, pairing)
+    pairs = pairs_of(len(predictions.reference), predictions.complete, pairing)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
-    scores = balance_scores(predictions.proba, edges, weights, pending=predictions.pending)  # (N,)
+    with pool_of(query, predictions, edges, keeping="nothing") as pool:
+        objective = PairCoverage(pool, edges, weights, cover_tolerance=1e-4)
+        objective.add_pending(predictions.pending)
+        scores = objective.gains()  # (N,)
     indices, chosen_scores = power_batch(
         scores, query.n_instances, coldness=coldness, random_state=query.random_state
     )
@@ -150,6 +164,7 @@ def power_bald_query(
     *,
     n_samples: int = 100,
     coldness: float = 1.0,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -163,7 +178,9 @@ def power_bald_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
@@ -172,6 +189,9 @@ def power_bald_query(
     coldness : float, default=1.0
         Power of the scores, >= 0. 0 draws uniformly; the larger it is, the more the highest
         scores are preferred.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. The batch does not ask
         again for what their labels will tell.
@@ -219,13 +239,18 @@ def power_bald_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    proba, pending = query.predict_pool(n_samples)
-    scores = conditional_bald_scores(proba, pending, random_state=query.random_state)  # (N,)
+    hypotheses = query.draw(n_samples)
+    pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
+    # Each block of a large pool looks at the same configurations of the pending labels.
+    seed = query.random_state if query.source is None else draw_seed(query.random_state)
+    score = partial(conditional_bald_scores, pending=pending, random_state=seed)
+    scores = pool_scores(query, hypotheses, score)  # (N,)
     return query.result(
         *power_batch(scores, query.n_instances, coldness=coldness, random_state=query.random_state)
     )

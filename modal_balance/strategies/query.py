@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, check_integer, n_rows
@@ -19,7 +20,9 @@ from ..hypotheses.draw import draw_from
 from ..hypotheses.features import network_features
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.resolved import Resolved, resolve
-from .inputs import check_has_classes, check_rows, check_same_width
+from ..pools.memory import memory_bytes
+from ..pools.sources import RowsInMemory, Source, failed_rows
+from .inputs import check_has_classes, check_rows, check_same_width, open_pool
 from .report import QueryReport
 
 Callback = Callable[[QueryReport], object]
@@ -36,9 +39,14 @@ class Query:
     resolved : Resolved
         The classifier or committee behind it.
     X_pool : array-like with N rows
-        The pool.
+        The pool; of a large pool, its first row.
+    source : Source or None
+        Where the rows of a pool of more than 10,000 rows are. None: the pool is smaller, and in
+        memory.
     n_instances : int
         Size of the batch, 1 to N.
+    memory_limit : int or None
+        Bytes of memory that predictions may take. None: what is free decides.
     X_pending : array-like with M rows or None
         Points out for annotation. None where there are none.
     random_state : RandomState
@@ -56,7 +64,9 @@ class Query:
     learner: Any
     resolved: Resolved
     X_pool: Any
+    source: Source | None
     n_instances: int
+    memory_limit: int | None
     X_pending: Any
     random_state: np.random.RandomState
     verbose: int
@@ -71,6 +81,7 @@ class Query:
         X_pool: Any,
         n_instances: int,
         *,
+        memory_limit: int | str | None = None,
         X_pending: Any = None,
         random_state: RandomState = None,
         verbose: int = 0,
@@ -82,10 +93,12 @@ class Query:
         ----------
         learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
             What the strategy was called with. It is taken apart here and nowhere else.
-        X_pool : array-like with N rows
-            The pool.
+        X_pool : array-like with N rows, or what stands for one
+            The pool, or what :func:`~modal_balance.pools.opening.lazy_source` takes.
         n_instances : int
             Size of the batch.
+        memory_limit : int, str or None, default=None
+            Memory that predictions may take.
         X_pending : array-like with M rows or None, default=None
             Points out for annotation.
         random_state : int, RandomState, Generator or None, default=None
@@ -112,15 +125,29 @@ class Query:
             raise TypeError(f"callback must be a callable or None, got {callback!r}.")
         resolved = resolve(learner)
         check_has_classes(resolved)
-        X_pool = check_rows(X_pool, "X_pool", resolved)
+        limit = None if memory_limit is None else memory_bytes(memory_limit)
+        X_pool, source = open_pool(X_pool, resolved)
+        n_points = n_rows(X_pool) if source is None else source.n_rows
         n_instances = check_integer(n_instances, "n_instances", 1)
-        if n_instances > n_rows(X_pool):
+        if n_instances > n_points:
             raise ValueError(
-                f"X_pool has {n_rows(X_pool)} rows but n_instances={n_instances}. Ask for at most "
-                f"{n_rows(X_pool)}, or pass a larger pool."
+                f"X_pool has {n_points} rows but n_instances={n_instances}. Ask for at most "
+                f"{n_points}, or pass a larger pool."
             )
         state = as_random_state(random_state)
-        query = cls(learner, resolved, X_pool, n_instances, None, state, verbose, callback, started)
+        query = cls(
+            learner,
+            resolved,
+            X_pool,
+            source,
+            n_instances,
+            limit,
+            None,
+            state,
+            verbose,
+            callback,
+            started,
+        )
         if X_pending is not None and n_rows(X_pending) > 0:
             query.X_pending = query.other_rows(X_pending, "X_pending")
         return query
@@ -145,6 +172,35 @@ class Query:
         check_same_width(X, name, self.X_pool)
         return X
 
+    @property
+    def n_points(self) -> int:
+        """N."""
+        return n_rows(self.X_pool) if self.source is None else self.source.n_rows
+
+    def some_rows(self, n_wanted: int) -> tuple[np.ndarray, Any]:
+        """Return random rows of the pool.
+
+        Parameters
+        ----------
+        n_wanted : int
+            How many, at most N.
+
+        Returns
+        -------
+        numbers : ndarray of shape (n_wanted,), int64
+            Their numbers, rising.
+        rows : array-like with n_wanted rows
+        """
+        source = RowsInMemory(self.X_pool) if self.source is None else self.source
+        numbers = sample_without_replacement(
+            source.n_rows, n_wanted, random_state=self.random_state
+        )
+        numbers = np.sort(numbers).astype(np.int64)
+        try:
+            return numbers, source.rows(numbers)
+        except Exception as error:
+            raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
+
     def draw(self, n_samples: int) -> Hypotheses:
         """Draw hypotheses from the classifier.
 
@@ -158,9 +214,9 @@ class Query:
         Hypotheses
         """
         started = perf_counter()
-        drawn = draw_from(
-            self.resolved, n_samples, random_state=self.random_state, verbose=self.verbose
-        )
+        # A large pool is predicted in blocks, under one bar for all of them.
+        verbose = self.verbose if self.source is None else 0
+        drawn = draw_from(self.resolved, n_samples, random_state=self.random_state, verbose=verbose)
         self.inference_seconds += perf_counter() - started
         return drawn
 
@@ -182,25 +238,6 @@ class Query:
         proba = hypotheses.predict_proba_samples(X)
         self.inference_seconds += perf_counter() - started
         return proba
-
-    def predict_pool(self, n_samples: int) -> tuple[Tensor, Tensor | None]:
-        """Return the predictions of freshly drawn hypotheses on the pool and on pending points.
-
-        Parameters
-        ----------
-        n_samples : int
-            S.
-
-        Returns
-        -------
-        proba : Tensor of shape (S, N, C)
-        pending : Tensor of shape (S, M, C) or None
-        """
-        hypotheses = self.draw(n_samples)
-        proba = self.predict(hypotheses, self.X_pool)
-        if self.X_pending is None:
-            return proba, None
-        return proba, self.predict(hypotheses, self.X_pending)
 
     def features(self, X: Any) -> tuple[Tensor, Tensor]:
         """Return the last-layer features (n, D) and the network's own prediction (n, C).

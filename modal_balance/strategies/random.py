@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..acquisition.top import top_batch
-from ..arguments import RandomState, n_rows
+from ..arguments import RandomState
 from .query import Callback, Query
 
 
@@ -29,7 +29,9 @@ def random_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     X_pending : like X_pool, optional
@@ -75,5 +77,5 @@ def random_query(
         verbose=verbose,
         callback=callback,
     )
-    scores = torch.zeros(n_rows(query.X_pool), dtype=torch.float64)
+    scores = torch.zeros(query.n_points, dtype=torch.float64)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

@@ -18,6 +18,7 @@ from ..acquisition.uncertainty import (
     variation_ratio_scores,
 )
 from ..arguments import RandomState, check_integer
+from .pool import pool_scores
 from .query import Callback, Query
 
 
@@ -27,6 +28,7 @@ def margin_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -40,12 +42,17 @@ def margin_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
         Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
         all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -92,6 +99,7 @@ def margin_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -106,6 +114,7 @@ def entropy_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -119,12 +128,17 @@ def entropy_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
         Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
         all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -168,6 +182,7 @@ def entropy_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -182,6 +197,7 @@ def variation_ratio_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -195,12 +211,17 @@ def variation_ratio_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
         Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
         all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -245,6 +266,7 @@ def variation_ratio_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -259,6 +281,7 @@ def mean_std_query(
     n_instances: int = 1,
     *,
     n_samples: int = 100,
+    memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -272,12 +295,17 @@ def mean_std_query(
         The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
         estimators whose hypotheses can be drawn.
     X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool.
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
     n_samples : int, default=100
         Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
         all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
         Points already out for annotation, left out of ``X_pool``. They change nothing here,
         because points are scored one by one.
@@ -321,6 +349,7 @@ def mean_std_query(
         learner,
         X_pool,
         n_instances,
+        memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
@@ -348,5 +377,5 @@ def query_top_scores(query: Query, score: Callable[[Tensor], Tensor], n_samples:
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     hypotheses = query.draw(n_samples)
-    scores = score(query.predict(hypotheses, query.X_pool))  # (N,)
+    scores = pool_scores(query, hypotheses, score)  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

@@ -1,48 +1,57 @@
-"""A batch that covers the edges once, and takes the least certain points for the rest.
+"""A batch that covers the edges once, and takes points of small margins for the rest.
 
 A few points spend nearly all of the objective: one informative point cuts most edges, and after
 four to six of them what is left are label configurations that hardly ever occur. More covers of the
 same edges ask about the same pairs of hypotheses again, whose differences are noise in part. The
-margin of the mean prediction, which averages over all hypotheses, is the better guide from there on
-(measured in ``docs/studies/batch_rules``).
+margin of the mean prediction, which averages over all hypotheses, is the better guide from there
+on. But the smallest margins are often much alike: of five times as many as are wanted, those are
+taken whose answers differ most, see ``answer_clusters.py``. What this gains and when was measured
+in ``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state
-from .arguments import Ties, check_cover_tolerance, check_n_instances, tie_rank
+from .arguments import Ties, check_cover_tolerance, check_n_instances
 from .greedy import greedy
 from .pair_coverage import PairCoverage
-from .uncertainty import margin_scores
+from .predictions import PoolPredictions
+from .small_margins import least_certain, unlike_points
+from .tie_order import TieOrder
 
-__all__ = ["iter_cover_then_margin"]
+__all__ = ["MarginRest", "iter_cover_then_rest"]
+
+MarginRest = Literal["clusters", "margin"]
 
 
-def iter_cover_then_margin(
-    proba: Tensor,
+def iter_cover_then_rest(
+    proba: Tensor | PoolPredictions,
     edges: Tensor,
     weights: Tensor | None = None,
     n_instances: int = 1,
     *,
     pending: Tensor | None = None,
     cover_tolerance: float = 1e-4,
+    rest: MarginRest = "clusters",
     ties: Ties = "random",
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> Iterator[tuple[int, float]]:
-    """Yield a batch pick by pick: greedily by the objective, then by margin.
+    """Yield a batch pick by pick: greedily by the objective, then small margins.
 
     Parameters
     ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points, float32 or float64.
+    proba : Tensor of shape (S, N, C), float32 or float64, or PoolPredictions
+        Predictions of S hypotheses on N points.
     edges : Tensor of shape (E, 2), int64
         Pairs of hypotheses that lie in different equivalence classes.
     weights : Tensor of shape (E,) or None, default=None
@@ -53,10 +62,13 @@ def iter_cover_then_margin(
         Predictions on points out for annotation, which count as chosen before the batch begins.
     cover_tolerance : float in [0, 1), default=1e-4
         Share of the edge weight under which the edges count as covered.
+    rest : {"clusters", "margin"}, default="clusters"
+        Which points of small margins follow: the least certain of each of as many clusters of
+        similar answers, or the smallest margins.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain or margin is chosen.
     random_state : int, RandomState, Generator or None, default=None
-        Breaks ties.
+        Breaks ties, and decides where the clusters begin.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
 
@@ -66,7 +78,7 @@ def iter_cover_then_margin(
         The point.
     gain : float
         What it adds to the objective, given those before it; next to nothing for the points that
-        are chosen by their margin.
+        follow the cover.
 
     Raises
     ------
@@ -78,10 +90,10 @@ def iter_cover_then_margin(
     Point 1 tells the two hypotheses apart; of the others, point 2 is the least certain:
 
     >>> import torch
-    >>> from modal_balance.acquisition.cover_then_margin import iter_cover_then_margin
+    >>> from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
     >>> one = [[1.0, 0.0], [1.0, 0.0], [0.6, 0.4]]
     >>> two = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.4]]
-    >>> list(iter_cover_then_margin(torch.tensor([one, two]), torch.tensor([[0, 1]]), None, 2))
+    >>> list(iter_cover_then_rest(torch.tensor([one, two]), torch.tensor([[0, 1]]), None, 2))
     [(1, 1.0), (2, 0.0)]
     """
     # The objective follows what is left to the end; when to stop is decided here.
@@ -91,8 +103,12 @@ def iter_cover_then_margin(
     full = objective.weight_left()
     objective.add_pending(pending)
     rng = as_random_state(random_state)
-    rank = tie_rank(objective.n_points, ties, rng)
-    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, rank)
+    order = TieOrder(objective.n_points, ties, rng)
+    pending = None if pending is None else pending.to(objective.example)
+    follow: Callable[..., list[int]] = least_certain
+    if rest == "clusters":
+        follow = partial(unlike_points, pending=pending, random_state=rng)
+    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order, follow)
 
 
 def _picks(
@@ -101,7 +117,8 @@ def _picks(
     n_instances: int,
     ties: Ties,
     rng: np.random.RandomState,
-    rank: Tensor,
+    order: TieOrder,
+    follow: Callable[..., list[int]],
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
     if len(objective.weights):
@@ -111,9 +128,11 @@ def _picks(
                 break
             chosen.append(index)
             yield index, gain
-    certainty = 1 - margin_scores(objective.proba).cpu().double().numpy()
-    certainty[chosen] = np.inf
-    for index in np.lexsort((rank.numpy(), certainty))[: n_instances - len(chosen)].tolist():
+    if len(chosen) == n_instances:
+        return
+    rest = follow(objective.pool, n_instances - len(chosen), chosen, order)
+    objective.fetch(rest)
+    for index in rest:
         # In a cover begun anew nothing is left to gain: its predecessor spent everything.
         gain = objective.gain(index) if objective.n_covers == 1 else 0.0
         yield index, gain

@@ -1,0 +1,140 @@
+"""Points of small margins, of a pool that may be in parts.
+
+S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..arguments import RandomState
+from .answer_clusters import answer_clusters_batch
+from .predictions import PoolPredictions
+from .tie_order import TieOrder
+from .uncertainty import margin_scores
+
+__all__ = ["least_certain", "unlike_points"]
+
+# Points of small margins that are put into clusters, for each point that is wanted.
+SHORTLIST = 5
+
+
+def unlike_points(
+    pool: PoolPredictions,
+    n_instances: int,
+    chosen: Sequence[int],
+    order: TieOrder,
+    *,
+    pending: Tensor | None = None,
+    random_state: RandomState = None,
+) -> list[int]:
+    """Return points of small margins to which the hypotheses answer differently.
+
+    Of five times as many of the smallest margins, the least certain of each cluster of answers,
+    apart from the clusters of points chosen before or out for annotation: see
+    :func:`~modal_balance.acquisition.answer_clusters.answer_clusters_batch`.
+
+    Parameters
+    ----------
+    pool : PoolPredictions
+        Predictions of S hypotheses on N points.
+    n_instances : int
+        How many to return.
+    chosen : sequence of int
+        Points of the pool that are chosen already.
+    order : TieOrder
+        Decides among points of the same margin.
+    pending : Tensor of shape (S, M, C) or None, default=None
+        Predictions of the same hypotheses on points out for annotation.
+    random_state : int, RandomState, Generator or None, default=None
+        Decides where the clusters begin.
+
+    Returns
+    -------
+    list of int
+        The smallest margins first.
+
+    Examples
+    --------
+    Points 0 and 1 are the same to every hypothesis; 3 is certain:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.predictions import HeldPredictions
+    >>> from modal_balance.acquisition.small_margins import unlike_points
+    >>> from modal_balance.acquisition.tie_order import TieOrder
+    >>> one = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [1.0, 0.0]]
+    >>> two = [[0.2, 0.8], [0.2, 0.8], [0.8, 0.2], [1.0, 0.0]]
+    >>> pool = HeldPredictions(torch.tensor([one, two]))
+    >>> unlike_points(pool, 2, [], TieOrder(4, "first"), random_state=0)
+    [0, 2]
+    """
+    few = least_certain(pool, SHORTLIST * n_instances, chosen, order)
+    proba = pool.rows([*chosen, *few])  # (S, m, C)
+    if pending is not None:
+        proba = torch.cat([pending, proba], dim=1)
+    n_taken = proba.shape[1] - len(few)
+    points = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=random_state)
+    return [few[point - n_taken] for point in points.tolist()]
+
+
+def least_certain(
+    pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
+) -> list[int]:
+    """Return the points of the smallest margins in the mean prediction, the smallest first.
+
+    Parameters
+    ----------
+    pool : PoolPredictions
+        Predictions of S hypotheses on N points.
+    n_instances : int
+        How many to return; all there are, where these are fewer.
+    chosen : sequence of int
+        Points that are out of question.
+    order : TieOrder
+        Decides among points of the same margin.
+
+    Returns
+    -------
+    list of int
+    """
+    taken = torch.tensor(chosen, dtype=torch.int64)
+    found = pool.map(LeastCertain(n_instances, taken, order))
+    points, certainty, ranks = map(np.concatenate, zip(*found, strict=True))
+    first: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
+    return first
+
+
+@dataclass(frozen=True)
+class LeastCertain:
+    """The points of the smallest margins in a block of the pool.
+
+    Parameters
+    ----------
+    n_instances : int
+        How many.
+    chosen : Tensor of shape (b,), int64
+        Points that are out of question.
+    order : TieOrder
+        Decides among points of the same margin.
+    """
+
+    n_instances: int
+    chosen: Tensor
+    order: TieOrder
+
+    def __call__(
+        self, start: int, proba: Tensor, *kept: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each."""
+        points = torch.arange(start, start + proba.shape[1])
+        free = ~torch.isin(points, self.chosen)
+        points = points[free]
+        certainty = (1 - margin_scores(proba).cpu().double())[free].numpy()
+        ranks = self.order.of(points).numpy()
+        first = np.lexsort((ranks, certainty))[: self.n_instances]
+        return points.numpy()[first], certainty[first], ranks[first]

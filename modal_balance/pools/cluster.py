@@ -1,0 +1,291 @@
+"""Shards on the workers of a Dask cluster.
+
+Needs Dask: the extra ``dask``. Nothing here schedules: a shard is a task, and so is everything that
+it is asked. Dask computes a shard that is lost with its worker again.
+
+S: hypotheses    N: rows of the pool    C: classes
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..acquisition.predictions import Prepare
+from .keeping import Keep, KeepInFile, Keeping, KeepInMemory, KeepNothing, Layout, choose_keeping
+from .local import WORKING_BLOCKS, even_bounds
+from .memory import DEFAULT_SHARE, free_memory
+from .parts import PartsSource
+from .shard import Shard, block_rows_for
+from .shipping import ShippedFunction, packed, unpacked
+from .sources import ShiftedSource, Source, part_of
+
+__all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]
+
+SHARDS_PER_THREAD = 2
+
+
+def client_at_hand() -> Any:
+    """Return the ``dask.distributed.Client`` of this process, or None."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def cluster_shards(
+    client: Any,
+    source: Source,
+    predict: Callable[[Any], Tensor],
+    prepare: Prepare,
+    example: Tensor,
+    *,
+    memory_limit: int | None,
+    keeping: Keeping | None = None,
+    n_shards: int | None = None,
+    block_rows: int | None = None,
+    verbose: int = 0,
+) -> Iterator[ClusterShards]:
+    """Cut a pool into shards on the workers of a cluster, and let go of them afterwards.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        The cluster.
+    source, predict, prepare, example
+        See :func:`~modal_balance.pools.local.local_shards`.
+    memory_limit : int or None
+        Bytes of memory that predictions may take on each worker. None: half of what is free
+        there.
+    keeping, n_shards, block_rows, verbose
+        See :func:`~modal_balance.pools.local.local_shards`.
+
+    Yields
+    ------
+    ClusterShards
+    """
+    example = example.cpu()
+    block_rows = block_rows or block_rows_for(example)
+    layout = Layout(prepare(example[:, :1]), block_rows)
+    n_threads = sum(client.nthreads().values())
+    if n_threads == 0:
+        raise ValueError("The Dask cluster has no workers. Start some, or close the client.")
+    if keeping is None:
+        keeping = _keeping(client, source.n_rows, layout, memory_limit)
+    bounds = _bounds(source, block_rows, n_shards, SHARDS_PER_THREAD * n_threads)
+    futures: list[Any] = []
+    try:
+        # A task of its own: Dask can make it anew, and every worker gets it once.
+        shipped = ShippedFunction(packed(predict))
+        tools = client.submit(_pair, shipped, prepare, pure=False)
+        partitions = getattr(source, "partitions", None)
+        parts = None if partitions is None else client.compute(partitions)
+        futures = [tools, *(parts or [])]
+        shards = []
+        for first, last in zip(bounds, bounds[1:], strict=False):
+            here, wanted = _share_of(source, parts, first, last)
+            shards.append(
+                client.submit(
+                    _make_shard,
+                    tools,
+                    here,
+                    wanted,
+                    (first, last, block_rows),
+                    keeping,
+                    layout,
+                    torch.get_num_threads(),
+                    pure=False,
+                )
+            )
+        futures += shards
+        pool = ClusterShards(client, shards, bounds, example, keeping != "nothing", verbose)
+        yield pool
+    finally:
+        client.cancel(futures, force=True)
+
+
+def _keeping(client: Any, n_rows: int, layout: Layout, memory_limit: int | None) -> Keeping:
+    """Return what the workers can keep: they share the pool, and some share a machine."""
+    workers = client.run(_resources)  # worker -> (machine, free memory, free disk)
+    machines = [machine for machine, _, _ in workers.values()]
+    share = [1 / machines.count(machine) for machine in machines]
+    free = min(f * s for (_, f, _), s in zip(workers.values(), share, strict=True))
+    disk = min(f * s for (_, _, f), s in zip(workers.values(), share, strict=True))
+    threads = max(client.nthreads().values())
+    limit = int(free * DEFAULT_SHARE) if memory_limit is None else memory_limit
+    kept = -(-n_rows // len(workers)) * layout.row_bytes
+    working = WORKING_BLOCKS * threads * layout.block_rows * layout.row_bytes
+    return choose_keeping(kept, working, limit, int(disk), in_memory=True)
+
+
+def _resources() -> tuple[str, int, int]:
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return name, free_memory(), shutil.disk_usage(tempfile.gettempdir()).free
+
+
+def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -> list[int]:
+    """Return where shards begin: where partitions do, as nearly as the grid of blocks allows."""
+    if n_shards is None:
+        natural = np.asarray(source.bounds()[:-1])
+        starts = np.unique((natural + block_rows // 2) // block_rows * block_rows)
+        starts = starts[starts < source.n_rows]
+        if min(least, -(-source.n_rows // block_rows)) <= len(starts) <= 16 * least:
+            return [*starts.tolist(), source.n_rows]
+    return even_bounds(source.n_rows, block_rows, n_shards or least)
+
+
+def _share_of(source: Source, parts: Any, first: int, last: int) -> tuple[Any, Any]:
+    """Return the source of a shard, or the partitions that it needs and what is known of them."""
+    if parts is None or not isinstance(source, PartsSource):
+        return part_of(source, first, last), None
+    numbers = source.numbers_of(first, last)
+    bounds = source.bounds()
+    lengths = [bounds[n + 1] - bounds[n] for n in numbers]
+    names = [source.names(n) for n in numbers]
+    return None, ([parts[n] for n in numbers], lengths, names, bounds[numbers[0]])
+
+
+def _pair(predict: ShippedFunction, prepare: Prepare) -> tuple[ShippedFunction, Prepare]:
+    return predict, prepare
+
+
+def _make_shard(
+    tools: Any,
+    source: Source | None,
+    wanted: Any,
+    grid: tuple[int, int, int],
+    keeping: Keeping,
+    layout: Layout,
+    n_threads: int,
+) -> Shard:
+    """Return a shard with its predictions. Runs on a worker."""
+    predict, prepare = tools
+    if source is None:
+        parts, lengths, names, begin = wanted
+        source = ShiftedSource(PartsSource(lengths, parts.__getitem__, names.__getitem__), begin)
+    first, last, block_rows = grid
+    keep: Keep = KeepNothing()
+    if keeping != "nothing":
+        keep = KeepInMemory() if keeping == "memory" else KeepInFile(layout, first)
+    shard = Shard(source, predict, prepare, first, last, block_rows, keep, n_threads)
+    if keeping != "nothing":
+        shard.fill()
+    return shard
+
+
+class ClusterShards:
+    """Predictions on a pool, on the workers of a cluster. :func:`cluster_shards` makes it.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        The cluster.
+    shards : sequence of Future
+        The shards, in order.
+    bounds : sequence of int
+        Where they begin, and the end.
+    example : Tensor of shape (S, n, C)
+        Predictions on some rows.
+    is_kept : bool
+        Whether predictions are kept.
+    verbose : int
+        1 or more: progress bars.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        shards: Sequence[Any],
+        bounds: Sequence[int],
+        example: Tensor,
+        is_kept: bool,
+        verbose: int,
+    ) -> None:
+        self.client = client
+        self.shards = list(shards)
+        self.bounds = list(bounds)
+        self.n_points = self.bounds[-1]
+        self.example = example
+        self.is_kept = is_kept
+        self._verbose = verbose
+
+    def fill(self) -> None:
+        """Wait until all rows are predicted, if predictions are kept."""
+        if self.is_kept:
+            self._results(self.shards, "Hypotheses", fetch=False)
+
+    def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
+        """Return ``function(first row, predictions, ...)`` of each block in order.
+
+        Parameters
+        ----------
+        function : callable
+            What to compute.
+        title : str or None, default=None
+            Name of a progress bar.
+
+        Returns
+        -------
+        list
+        """
+        blob = packed(function)
+        asked = [self.client.submit(_map, shard, blob, pure=False) for shard in self.shards]
+        return [result for results in self._results(asked, title) for result in results]
+
+    def rows(self, points: Sequence[int]) -> Tensor:
+        """Return the predictions on single points.
+
+        Parameters
+        ----------
+        points : sequence of int
+            Their numbers.
+
+        Returns
+        -------
+        Tensor of shape (S, len(points), C)
+        """
+        asked: dict[int, list[int]] = {}
+        for point in points:
+            shard = int(np.searchsorted(self.bounds, point, side="right")) - 1
+            asked.setdefault(shard, []).append(point)
+        futures = [
+            self.client.submit(Shard.rows, self.shards[shard], here, pure=False)
+            for shard, here in asked.items()
+        ]
+        found = torch.cat(self.client.gather(futures), dim=1)
+        place = {point: i for i, point in enumerate(p for here in asked.values() for p in here)}
+        return found[:, [place[point] for point in points]]
+
+    def _results(self, futures: list[Any], title: str | None, *, fetch: bool = True) -> list[Any]:
+        """Wait for tasks, one for each shard, and return their results in order."""
+        from distributed import as_completed
+
+        if self._verbose >= 1 and title is not None:
+            sizes = dict(zip(futures, np.diff(self.bounds).tolist(), strict=True))
+            with tqdm(total=self.n_points, desc=title, unit="row") as bar:
+                for future in as_completed(futures):
+                    bar.update(sizes[future])
+        if fetch:
+            return list(self.client.gather(futures))
+        for future in as_completed(futures):
+            if future.status == "error":
+                future.result()  # raises
+        return []
+
+
+def _map(shard: Shard, blob: bytes) -> list[Any]:
+    return shard.map(unpacked(blob))

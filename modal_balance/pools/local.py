@@ -1,0 +1,251 @@
+"""Shards on one machine: in this process, or in the processes of joblib.
+
+S: hypotheses    N: rows of the pool    C: classes
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import joblib
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..acquisition.predictions import Prepare
+from .keeping import (
+    Keep,
+    KeepInFile,
+    Keeping,
+    KeepInMemory,
+    KeepNothing,
+    Layout,
+    choose_keeping,
+)
+from .shard import Shard, block_rows_for
+from .shipping import ShippedFunction
+from .sources import Source, part_of
+
+__all__ = ["LocalShards", "even_bounds", "local_shards"]
+
+# Shards for each process: enough for the last ones to end together.
+SHARDS_PER_JOB = 4
+# Blocks in memory while one is predicted and scanned: rows, predictions and what comes between.
+WORKING_BLOCKS = 4
+
+
+@contextmanager
+def local_shards(
+    source: Source,
+    predict: Callable[[Any], Tensor],
+    prepare: Prepare,
+    example: Tensor,
+    *,
+    memory_limit: int,
+    keeping: Keeping | None = None,
+    n_shards: int | None = None,
+    block_rows: int | None = None,
+    verbose: int = 0,
+) -> Iterator[LocalShards]:
+    """Cut a pool into shards, and clear up after them.
+
+    Parameters
+    ----------
+    source : Source
+        The pool, N rows.
+    predict : callable
+        Maps rows to predictions (S, n, C).
+    prepare : callable
+        Makes of predictions all that is kept.
+    example : Tensor of shape (S, n, C)
+        Predictions on some rows.
+    memory_limit : int
+        Bytes of memory that predictions may take.
+    keeping : {"memory", "file", "nothing"} or None, default=None
+        What to keep of the predictions. None: what the memory allows.
+    n_shards : int or None, default=None
+        Number of shards. None: what suits the number of processes.
+    block_rows : int or None, default=None
+        Rows of a block. None: what suits the example.
+    verbose : int, default=0
+        1 or more: progress bars.
+
+    Yields
+    ------
+    LocalShards
+    """
+    n_jobs = joblib.effective_n_jobs(None)
+    block_rows = block_rows or block_rows_for(example)
+    layout = Layout(prepare(example[:, :1].cpu()), block_rows)
+    with ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="modal_balance-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if keeping is None:
+            keeping = choose_keeping(
+                source.n_rows * layout.row_bytes,
+                WORKING_BLOCKS * n_jobs * block_rows * layout.row_bytes,
+                memory_limit,
+                shutil.disk_usage(folder).free,
+                in_memory=n_jobs == 1,
+            )
+        keep: Keep = KeepNothing() if keeping == "nothing" else KeepInMemory()
+        if keeping == "file" or (keeping == "memory" and n_jobs > 1):
+            keep = KeepInFile(layout, path=os.path.join(folder, "predictions"))
+            with open(keep.path or "", "xb"):
+                pass
+        parallel = None
+        if n_jobs > 1:
+            parallel = stack.enter_context(joblib.Parallel(return_as="generator"))
+            predict = ShippedFunction.in_file(predict, os.path.join(folder, "hypotheses"))
+        on_cpu = n_jobs > 1 or keeping != "memory"
+        if n_shards is None:
+            n_shards = source.n_rows if parallel is None else SHARDS_PER_JOB * n_jobs
+        bounds = even_bounds(source.n_rows, block_rows, n_shards)
+        shards = [
+            Shard(
+                source if parallel is None else part_of(source, first, last),
+                predict,
+                prepare,
+                first,
+                last,
+                block_rows,
+                keep,
+                torch.get_num_threads(),
+                on_cpu,
+            )
+            for first, last in zip(bounds, bounds[1:], strict=False)
+        ]
+        yield LocalShards(shards, keep, example.cpu() if on_cpu else example, parallel, verbose)
+
+
+def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
+    """Return where shards of about the same size begin, and the end: at bounds of blocks.
+
+    Parameters
+    ----------
+    n_rows : int
+        N.
+    block_rows : int
+        Rows of a block.
+    n_shards : int
+        How many shards; there are no more than blocks.
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> from modal_balance.pools.local import even_bounds
+    >>> even_bounds(95, 10, 3)
+    [0, 30, 60, 95]
+    """
+    n_blocks = -(-n_rows // block_rows)
+    n_shards = min(n_shards, n_blocks)
+    return [min(n_rows, n_blocks * i // n_shards * block_rows) for i in range(n_shards + 1)]
+
+
+class LocalShards:
+    """Predictions on a pool, cut into shards. See :func:`local_shards`, which makes it.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        The shards, in order.
+    keep : Keep
+        Where all of them keep their blocks.
+    example : Tensor of shape (S, n, C)
+        Predictions on some rows.
+    parallel : joblib.Parallel or None
+        The processes. None: this one.
+    verbose : int
+        1 or more: progress bars.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        keep: Keep,
+        example: Tensor,
+        parallel: joblib.Parallel | None,
+        verbose: int,
+    ) -> None:
+        self.shards = list(shards)
+        self.keep = keep
+        self.example = example
+        self.n_points = self.shards[-1].last
+        self._parallel = parallel
+        self._verbose = verbose
+
+    def fill(self) -> None:
+        """Predict all rows, if predictions are kept."""
+        if isinstance(self.keep, KeepNothing):
+            return
+        for starts in self._each(Shard.fill, self.shards, title="Hypotheses"):
+            if isinstance(self.keep, KeepInFile):
+                self.keep.filled.update(starts)  # a process has filled a copy of this
+
+    def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
+        """Return ``function(first row, predictions, ...)`` of each block in order.
+
+        Parameters
+        ----------
+        function : callable
+            What to compute.
+        title : str or None, default=None
+            Name of a progress bar.
+
+        Returns
+        -------
+        list
+        """
+        found = self._each(Shard.map, self.shards, function, title=title)
+        return [result for results in found for result in results]
+
+    def rows(self, points: Sequence[int]) -> Tensor:
+        """Return the predictions on single points.
+
+        Parameters
+        ----------
+        points : sequence of int
+            Their numbers.
+
+        Returns
+        -------
+        Tensor of shape (S, len(points), C)
+        """
+        asked = [[p for p in points if shard.first <= p < shard.last] for shard in self.shards]
+        some = [(shard, here) for shard, here in zip(self.shards, asked, strict=True) if here]
+        pieces = self._each(_rows_of, some)
+        found = torch.cat(list(pieces), dim=1)  # (S, len(points), C), shard by shard
+        place = {point: i for i, point in enumerate(p for here in asked for p in here)}
+        return found[:, [place[point] for point in points]]
+
+    def _each(
+        self,
+        function: Callable[..., Any],
+        items: Sequence[Any],
+        *args: Any,
+        title: str | None = None,
+    ) -> Iterator[Any]:
+        """Yield ``function(item, *args)`` of every item, in order."""
+        if self._parallel is None or len(items) == 1:
+            results = (function(item, *args) for item in items)
+        else:
+            results = self._parallel(joblib.delayed(function)(item, *args) for item in items)
+        show = self._verbose >= 1 and title is not None
+        with tqdm(total=self.n_points, desc=title, unit="row", disable=not show) as bar:
+            for item, result in zip(items, results, strict=True):
+                if isinstance(item, Shard):
+                    bar.update(item.last - item.first)
+                yield result
+
+
+def _rows_of(asked: tuple[Shard, Sequence[int]]) -> Tensor:
+    shard, points = asked
+    return shard.rows(points)

@@ -1,0 +1,73 @@
+"""From what a user calls the pool to the source of its rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .sources import ArraySource, MemmapSource, Source
+
+__all__ = ["lazy_source"]
+
+
+def lazy_source(X: Any, columns: Sequence[str] | None) -> Source | None:
+    """Return the source of a pool that is not in memory.
+
+    Parameters
+    ----------
+    X : object
+        A path of an ``.npy`` file, of a Parquet file or of a folder of Parquet files; a
+        memory-mapped array, a ``pyarrow.dataset.Dataset``, a Dask array or DataFrame, a zarr array
+        or anything else with a shape and slices of rows.
+    columns : sequence of str or None
+        The columns that the estimator was fitted with. None: it was fitted with an array.
+
+    Returns
+    -------
+    Source or None
+        None: X is in memory, or no data at all.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing at a path, or a table lacks a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.pools.opening import lazy_source
+    >>> lazy_source(np.ones((3, 2)), None) is None
+    True
+    """
+    if isinstance(X, str | os.PathLike):
+        path = os.fspath(X)
+        if not os.path.exists(path):
+            raise ValueError(
+                f"X_pool is the path {path!r}, where there is no file. Pass the path of an .npy or "
+                "a Parquet file or of a folder of Parquet files, or the rows themselves."
+            )
+        if path.endswith(".npy"):
+            return MemmapSource.of(np.lib.format.open_memmap(path, mode="r"))
+        from .arrow import arrow_source, dataset_at
+
+        return arrow_source(dataset_at(path), columns)
+    if isinstance(X, np.memmap):
+        return MemmapSource.of(X)
+    library = type(X).__module__.partition(".")[0]
+    if library == "pyarrow" and hasattr(X, "get_fragments"):
+        from .arrow import arrow_source
+
+        return arrow_source(X, columns)
+    if library in ("dask", "dask_expr") and hasattr(X, "to_delayed"):
+        from .dask_sources import DaskSource
+
+        return DaskSource(X, columns)
+    in_memory = isinstance(X, np.ndarray | Mapping) or any(
+        hasattr(X, name) for name in ("iloc", "tocsr", "detach", "__array_interface__")
+    )
+    if not in_memory and all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
+        return ArraySource(X)
+    return None

@@ -1,0 +1,187 @@
+"""A shard: a range of the rows of a pool, and what the hypotheses predict there.
+
+S: hypotheses    n: points of a block    C: classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..acquisition.predictions import Prepare
+from .keeping import Block, Keep
+from .sources import Source, failed_rows
+
+__all__ = ["BLOCK_ROWS", "Shard", "block_rows_for"]
+
+# The grid of blocks: rows of the largest, and values of the predictions on one.
+BLOCK_ROWS = 10_240
+BLOCK_VALUES = 2**25
+# Blocks are multiples of the chunks in which gains are computed.
+CHUNK_ROWS = 512
+
+
+def block_rows_for(example: Tensor) -> int:
+    """Return how many rows a block has: 10,240, or fewer where a row has many predictions.
+
+    It depends on nothing else. The last bits of a matrix product depend on its shape, so that the
+    same rows must always be predicted, and scored, together.
+
+    Parameters
+    ----------
+    example : Tensor of shape (S, n, C)
+        Predictions on some points.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.pools.shard import block_rows_for
+    >>> block_rows_for(torch.ones(100, 1, 10)), block_rows_for(torch.ones(100, 1, 1000))
+    (10240, 512)
+    """
+    n_rows = BLOCK_VALUES // (example.shape[0] * example.shape[2])
+    return min(BLOCK_ROWS, max(CHUNK_ROWS, n_rows // CHUNK_ROWS * CHUNK_ROWS))
+
+
+@dataclass
+class Shard:
+    """A range of whole blocks of a pool.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    predict : callable
+        Maps rows to predictions (S, n, C), the same ones in every process.
+    prepare : callable
+        Makes of predictions all that is kept.
+    first, last : int
+        The range of rows.
+    block_rows : int
+        Rows of a block.
+    keep : Keep
+        Where blocks are kept.
+    n_threads : int
+        Threads of torch, on which the last bits of a matrix product depend, too.
+    on_cpu : bool
+        Whether predictions go to the CPU.
+    """
+
+    source: Source
+    predict: Callable[[Any], Tensor]
+    prepare: Prepare
+    first: int
+    last: int
+    block_rows: int
+    keep: Keep
+    n_threads: int
+    on_cpu: bool = True
+
+    @property
+    def starts(self) -> range:
+        """The first row of each block."""
+        return range(self.first, self.last, self.block_rows)
+
+    def block(self, start: int) -> Block:
+        """Return what is kept of a block, predicted now if it is not.
+
+        Parameters
+        ----------
+        start : int
+            Its first row.
+
+        Returns
+        -------
+        tuple of Tensor
+            The predictions (S, n, C), and what ``prepare`` put beside them.
+        """
+        stop = min(start + self.block_rows, self.last)
+        block = self.keep.get(start, stop - start)
+        if block is not None:
+            return block
+        try:
+            block = self._predicted(start, stop)
+            self.keep.put(start, block)
+        except Exception as error:
+            if self.source.is_in_memory and not isinstance(error, OSError):
+                raise
+            raise failed_rows(self.source, start, stop, error) from error
+        return block
+
+    def _predicted(self, start: int, stop: int) -> Block:
+        proba = self.predict(self.source.read(start, stop))
+        if proba.shape[1] != stop - start:
+            raise ValueError(
+                f"{proba.shape[1]} rows were predicted of {stop - start}: a step of the pipeline "
+                "drops or adds rows."
+            )
+        return self.prepare(proba.cpu() if self.on_cpu else proba)
+
+    def fill(self) -> range:
+        """Predict all that is to be kept, and return the blocks that now are.
+
+        Returns
+        -------
+        range
+            Their first rows.
+        """
+        self._use_threads()
+        for start in self.starts:
+            self.block(start)
+        return self.starts
+
+    def map(self, function: Callable[..., Any]) -> list[Any]:
+        """Return ``function(first row, predictions, ...)`` of each block.
+
+        Parameters
+        ----------
+        function : callable
+            What to compute.
+
+        Returns
+        -------
+        list
+        """
+        self._use_threads()
+        return [function(start, *self.block(start)) for start in self.starts]
+
+    def rows(self, points: Sequence[int]) -> Tensor:
+        """Return the predictions on single points.
+
+        Parameters
+        ----------
+        points : sequence of int
+            Their numbers in the pool.
+
+        Returns
+        -------
+        Tensor of shape (S, len(points), C)
+        """
+        self._use_threads()
+        blocks: dict[int, list[int]] = {}
+        for place, point in enumerate(points):
+            start = point - (point - self.first) % self.block_rows
+            blocks.setdefault(start, []).append(place)
+        pieces, places = [], []
+        for start, here in sorted(blocks.items()):
+            pieces.append(self.block(start)[0][:, [points[place] - start for place in here]])
+            places += here
+        back = torch.empty(len(points), dtype=torch.int64)
+        back[torch.tensor(places)] = torch.arange(len(points))
+        return torch.cat(pieces, dim=1)[:, back]
+
+    def __sizeof__(self) -> int:
+        """Return the bytes of what is kept in memory."""
+        return object.__sizeof__(self) + self.keep.__sizeof__()
+
+    def _use_threads(self) -> None:
+        if torch.get_num_threads() != self.n_threads:
+            torch.set_num_threads(self.n_threads)

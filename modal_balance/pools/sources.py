@@ -1,0 +1,353 @@
+"""Rows of a pool, read a range at a time: data in memory, arrays on disk, lazy arrays.
+
+N: rows of the pool    n: rows read
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from ..arguments import n_rows
+
+__all__ = [
+    "ArraySource",
+    "MemmapSource",
+    "RowsInMemory",
+    "ShiftedSource",
+    "Source",
+    "failed_rows",
+    "failure",
+    "part_of",
+]
+
+
+class Source(Protocol):
+    """The rows of a pool, wherever they are.
+
+    Attributes
+    ----------
+    n_rows : int
+        N.
+    is_in_memory : bool
+        Whether reading is slicing.
+    """
+
+    n_rows: int
+    is_in_memory: bool
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return a range of rows, in the form that the estimator takes."""
+        ...
+
+    def rows(self, numbers: NDArray[np.int64]) -> Any:
+        """Return single rows, whose numbers rise, in the form that the estimator takes."""
+        ...
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        ...
+
+    def bounds(self) -> Sequence[int]:
+        """Return where parts of the pool that should stay together begin, and N."""
+        ...
+
+
+class RowsInMemory:
+    """A pool in memory.
+
+    Parameters
+    ----------
+    X : ndarray, Tensor, DataFrame, sparse matrix or dict of these, N rows
+        The pool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.pools.sources import RowsInMemory
+    >>> RowsInMemory({"a": np.arange(5)}).read(1, 3)
+    {'a': array([1, 2])}
+    """
+
+    is_in_memory = True
+
+    def __init__(self, X: Any) -> None:
+        self.X = X.tocsr() if sparse.issparse(X) else X
+        self.n_rows = n_rows(X)
+
+    @staticmethod
+    def can_slice(X: Any) -> bool:
+        """Tell whether ranges of rows can be taken from X."""
+        if isinstance(X, Mapping):
+            return all(RowsInMemory.can_slice(part) for part in X.values())
+        return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc") or sparse.issparse(X)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return a range of rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            The range.
+
+        Returns
+        -------
+        same type as X
+        """
+        return _taken(self.X, slice(start, stop))
+
+    def rows(self, numbers: NDArray[np.int64]) -> Any:
+        """Return single rows.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n,), int64
+            Their numbers.
+
+        Returns
+        -------
+        same type as X
+        """
+        return _taken(self.X, numbers)
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        return "X_pool"
+
+    def bounds(self) -> Sequence[int]:
+        """Return 0 and N: all rows are together."""
+        return (0, self.n_rows)
+
+
+def _taken(X: Any, rows: Any) -> Any:
+    if isinstance(X, Mapping):
+        return {key: _taken(part, rows) for key, part in X.items()}
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+class ArraySource:
+    """A pool that looks like an array but is not in memory, such as a zarr array.
+
+    Parameters
+    ----------
+    X : object with ``shape`` and slices of rows
+        The pool. What is sliced is made a NumPy array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.pools.sources import ArraySource
+    >>> ArraySource(np.arange(10).reshape(5, 2)).read(1, 2)
+    array([[2, 3]])
+    """
+
+    is_in_memory = False
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        self.n_rows = int(X.shape[0])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a range of rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            The range.
+
+        Returns
+        -------
+        ndarray
+        """
+        return np.array(self.X[start:stop])
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return single rows.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n,), int64
+            Their numbers, rising.
+
+        Returns
+        -------
+        ndarray
+        """
+        return np.array(self.X[numbers])
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        return f"X_pool, a {type(self.X).__name__}"
+
+    def bounds(self) -> Sequence[int]:
+        """Return 0 and N: the array has no parts that matter."""
+        return (0, self.n_rows)
+
+
+class MemmapSource(ArraySource):
+    """A pool in a file of plain numbers, as ``numpy.memmap`` reads it.
+
+    Every range of rows is mapped anew and copied, so that what was read does not stay in memory.
+    Only the name of the file goes to other processes.
+
+    Parameters
+    ----------
+    filename : str
+        The file.
+    dtype : numpy.dtype
+        Type of its numbers.
+    offset : int
+        Where the first row begins, in bytes.
+    shape : tuple of int
+        Shape of the pool. The rows lie one after the other.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from modal_balance.pools.sources import MemmapSource
+    >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+    ...     np.save(file.name, np.arange(6.0).reshape(3, 2))
+    ...     MemmapSource.of(np.load(file.name, mmap_mode="r")[1:]).read(1, 2)
+    array([[4., 5.]])
+    """
+
+    def __init__(self, filename: str, dtype: Any, offset: int, shape: tuple[int, ...]) -> None:
+        self.filename, self.dtype, self.offset, self.shape = filename, dtype, offset, shape
+        self.n_rows = shape[0]
+
+    @classmethod
+    def of(cls, X: np.memmap[Any, Any]) -> ArraySource:
+        """Return the source of a memory-mapped array, or of a range of rows of one."""
+        root = X.base if isinstance(X.base, np.memmap) else X
+        is_plain = isinstance(root.base, mmap.mmap) and X.flags.c_contiguous and X.filename
+        if not is_plain or X.dtype.hasobject:
+            return ArraySource(X)
+        offset = root.offset + X.ctypes.data - root.ctypes.data
+        return cls(str(X.filename), X.dtype, offset, X.shape)
+
+    def _mapped(self, start: int, stop: int) -> np.memmap[Any, Any]:
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        offset = self.offset + start * row_bytes
+        shape = (stop - start, *self.shape[1:])
+        return np.memmap(self.filename, dtype=self.dtype, mode="r", offset=offset, shape=shape)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a copy of a range of rows, an ndarray."""
+        return np.array(self._mapped(start, stop))
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return a copy of single rows, an ndarray."""
+        return np.array(self._mapped(0, self.n_rows)[numbers])
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        return f"X_pool, {self.filename}"
+
+
+class ShiftedSource:
+    """A part of a pool whose rows keep the numbers that they have in the pool.
+
+    Parameters
+    ----------
+    source : Source
+        The rows of the part.
+    first : int
+        The number of its first row in the pool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.pools.sources import RowsInMemory, ShiftedSource
+    >>> ShiftedSource(RowsInMemory(np.arange(5, 9)), 5).read(6, 8)
+    array([6, 7])
+    """
+
+    def __init__(self, source: Source, first: int) -> None:
+        self.source, self.first = source, first
+        self.n_rows = source.n_rows
+        self.is_in_memory = source.is_in_memory
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return a range of rows."""
+        return self.source.read(start - self.first, stop - self.first)
+
+    def rows(self, numbers: NDArray[np.int64]) -> Any:
+        """Return single rows."""
+        return self.source.rows(numbers - self.first)
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        return self.source.where(start - self.first, stop - self.first)
+
+    def bounds(self) -> Sequence[int]:
+        """Return where parts begin, and the end."""
+        return [bound + self.first for bound in self.source.bounds()]
+
+
+def part_of(source: Source, first: int, last: int) -> Source:
+    """Return what another process needs to read a range of rows.
+
+    Parameters
+    ----------
+    source : Source
+        The pool.
+    first, last : int
+        The range.
+
+    Returns
+    -------
+    Source
+        The rows themselves, if they are in memory; else the pool.
+    """
+    if not source.is_in_memory:
+        return source
+    return ShiftedSource(RowsInMemory(source.read(first, last)), first)
+
+
+def failed_rows(source: Source, start: int, stop: int, error: Exception) -> Exception:
+    """Return the error that says which rows of a pool another one is about.
+
+    Parameters
+    ----------
+    source : Source
+        The pool.
+    start, stop : int
+        The range of rows.
+    error : Exception
+        The cause.
+
+    Returns
+    -------
+    ValueError, or OSError where the disk is at fault
+    """
+    return failure(f"Rows {start} to {stop - 1} of {source.where(start, stop)}", error)
+
+
+def failure(where: str, error: Exception) -> Exception:
+    """Return the error that says where in the pool another one happened.
+
+    Parameters
+    ----------
+    where : str
+        What the message calls the place.
+    error : Exception
+        The cause.
+
+    Returns
+    -------
+    ValueError, or OSError where the disk is at fault
+
+    Examples
+    --------
+    >>> from modal_balance.pools.sources import failure
+    >>> failure("Partition 713", TypeError("no number"))
+    ValueError('Partition 713 failed: TypeError: no number')
+    """
+    message = f"{where} failed: {type(error).__name__}: {error}"
+    return OSError(message) if isinstance(error, OSError) else ValueError(message)

@@ -1,0 +1,121 @@
+"""Points of small margins that are unlike each other.
+
+S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..acquisition.predictions import alone
+from ..acquisition.small_margins import unlike_points
+from ..acquisition.tie_order import TieOrder
+from ..acquisition.uncertainty import margin_scores
+from ..arguments import RandomState, check_integer
+from .pool import held_or_sharded
+from .query import Callback, Query
+
+
+def clustered_margin_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    n_samples: int = 100,
+    memory_limit: int | str | None = None,
+    X_pending: Any = None,
+    random_state: RandomState = None,
+    verbose: int = 0,
+    callback: Callback | None = None,
+) -> Any:
+    """Choose points of small margins to which the hypotheses answer differently.
+
+    The smallest margins are often much the same. Of five times as many as are wanted, those are
+    chosen that are the least certain of each cluster of points to which the hypotheses answer
+    alike. A batch of one is that of :func:`~modal_balance.margin_query`.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    n_samples : int, default=100
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
+    verbose : int, default=0
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions of the chosen rows in the pool, never DataFrame labels; the smallest margins
+        first.
+    scores : ndarray of shape (n_instances,), float64
+        One minus the difference of the two largest probabilities. Left out for learners of
+        modAL 0.4.1, whose strategies return indices alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954, clusters points by
+    their inputs.
+
+    Citovsky, DeSalvo, Gentile, Karydas, Rajagopalan, Rostamizadeh, Kumar, *Batch Active Learning
+    at Scale*, NeurIPS 2021, by the features of a network.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, clustered_margin_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, scores = clustered_margin_query(clf, X, n_instances=3, random_state=0)
+    >>> indices.shape, scores.shape
+    ((3,), (3,))
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        memory_limit=memory_limit,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    hypotheses = query.draw(n_samples)
+    held = None if query.source is not None else query.predict(hypotheses, query.X_pool)
+    example = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
+    pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
+    order = TieOrder(query.n_points, random_state=query.random_state)
+    with held_or_sharded(query, hypotheses, alone, held=held, example=example) as pool:
+        points = unlike_points(
+            pool, query.n_instances, [], order, pending=pending, random_state=query.random_state
+        )
+        scores = margin_scores(pool.rows(points))
+    return query.result(torch.tensor(points), scores)

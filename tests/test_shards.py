@@ -1,0 +1,238 @@
+"""Batches from shards: the same to the bit, however a pool is cut and whatever is kept of it."""
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modal_balance.acquisition.balance import iter_balance_batch
+from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
+from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.acquisition.pair_scan import PairCuts, candidates
+from modal_balance.acquisition.tie_order import TieOrder
+from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
+from modal_balance.pools.local import even_bounds, local_shards
+from modal_balance.pools.shard import block_rows_for
+from modal_balance.pools.sources import RowsInMemory
+
+RULES = {
+    "clusters": iter_cover_then_rest,
+    "margin": partial(iter_cover_then_rest, rest="margin"),
+    "cover": iter_balance_batch,
+}
+KEEPINGS = ["memory", "file", "nothing"]
+
+
+class Table:
+    """Hypotheses that know the predictions on each row by its number: no arithmetic, no bits."""
+
+    def __init__(self, proba):
+        self.proba = proba
+
+    def __call__(self, X):
+        return self.proba[:, X[:, 0]]
+
+
+class Softmax:
+    """Hypotheses that compute: the last bits depend on the shape of what they are given."""
+
+    def __init__(self, S, D, C, seed):
+        self.weights = 2 * torch.randn(S, D, C, generator=torch.Generator().manual_seed(seed))
+
+    def __call__(self, X):
+        return torch.softmax(torch.from_numpy(X) @ self.weights, -1)
+
+
+def random_proba(S, N, C, seed, decimals=None):
+    """Predictions; rounded to few decimals, many points are the same."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(1, N, C, generator=generator) + 2 * torch.randn(
+        S, N, C, generator=generator
+    )
+    if decimals is not None:
+        logits = logits.round(decimals=decimals).clamp(-1, 1)
+    return torch.softmax(logits, -1)
+
+
+def sharded(predict, X, edges, rule, n_instances, *, block_rows=512, **options):
+    """The picks of a rule on a pool in shards."""
+    example = predict(X[:2])
+    cuts = PairCuts.of(edges, len(example))
+    with local_shards(
+        RowsInMemory(X), predict, cuts, example, memory_limit=10**9, block_rows=block_rows,
+        **options,
+    ) as pool:  # fmt: skip
+        pool.fill()
+        return list(RULES[rule](pool, edges, None, n_instances, random_state=1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    S=st.integers(2, 9),
+    N=st.integers(3, 3000),
+    C=st.integers(2, 5),
+    n_instances=st.integers(1, 12),
+    n_shards=st.sampled_from([1, 2, 7, 10**6]),
+    keeping=st.sampled_from(KEEPINGS),
+    rule=st.sampled_from(list(RULES)),
+    everyone=st.booleans(),
+    decimals=st.sampled_from([None, 0]),
+    seed=st.integers(0, 10_000),
+)
+def test_batches_and_gains_are_those_of_a_pool_in_memory(
+    S, N, C, n_instances, n_shards, keeping, rule, everyone, decimals, seed
+):
+    S, n_instances = 2 * (S // 2), min(n_instances, N)
+    edges = all_pairs(S) if everyone else disjoint_pairs(S)
+    proba = random_proba(S, N, C, seed, decimals)
+    X = np.arange(N)[:, None]
+    expected = list(RULES[rule](proba, edges, None, n_instances, random_state=1))
+    found = sharded(Table(proba), X, edges, rule, n_instances, n_shards=n_shards, keeping=keeping)
+    assert found == expected
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(4))
+def test_bits_of_predictions_do_not_depend_on_shards_nor_on_what_is_kept(rule, seed):
+    rng = np.random.default_rng(seed)
+    S, N, D, C = 2 * rng.integers(2, 20), rng.integers(2000, 9000), rng.integers(2, 30), 4
+    X = rng.normal(size=(N, D)).astype(np.float32)
+    predict, edges = Softmax(S, D, C, seed), disjoint_pairs(int(S))
+    batches = [
+        sharded(predict, X, edges, rule, 8, block_rows=1024, n_shards=n, keeping=keeping)
+        for n in (1, 2, 7, N)
+        for keeping in KEEPINGS
+    ]
+    assert all(batch == batches[0] for batch in batches)
+
+
+@pytest.mark.parametrize("keeping", KEEPINGS)
+def test_batches_and_gains_do_not_depend_on_the_number_of_processes(keeping):
+    X = np.random.default_rng(0).normal(size=(5000, 9)).astype(np.float32)
+    choose = partial(
+        sharded, Softmax(10, 9, 3, 0), X, disjoint_pairs(10), "margin", 30, keeping=keeping
+    )
+    expected = choose()
+    for options in ({"n_jobs": 2}, {"n_jobs": 3, "backend": "threading"}):
+        with joblib.parallel_config(**options):
+            assert choose() == expected
+
+
+def test_pending_points_and_gains_of_all_points_are_those_of_a_pool_in_memory():
+    proba = random_proba(6, 2500, 3, 0)
+    edges, pending = all_pairs(6), random_proba(6, 2, 3, 1)
+    held = PairCoverage(proba, edges)
+    with local_shards(
+        RowsInMemory(np.arange(2500)[:, None]), Table(proba), PairCuts.of(edges, 6), proba[:, :1],
+        memory_limit=10**9, block_rows=512,
+    ) as pool:  # fmt: skip
+        objective = PairCoverage(pool, edges)
+        for one in (held, objective):
+            one.add_pending(pending)
+            one.add(17)
+        assert torch.equal(objective.gains(), held.gains())
+        assert objective.gain(2222) == held.gain(2222)
+        points = [2000, 3, 700, 3]
+        assert torch.equal(pool.rows(points), proba[:, points])
+
+
+def test_the_grid_of_blocks_depends_on_the_shape_of_predictions_alone():
+    assert block_rows_for(torch.ones(100, 7, 5)) == block_rows_for(torch.ones(100, 1, 5)) == 10_240
+    assert block_rows_for(torch.ones(100, 1, 100)) % 512 == 0
+    assert 100 * 100 * block_rows_for(torch.ones(100, 1, 100)) <= 2**25
+    assert even_bounds(25_000, 10_240, 2) == [0, 10_240, 25_000]
+    assert even_bounds(5, 10, 3) == [0, 5]
+
+
+# --- ties -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_candidates_of_parts_hold_the_point_that_a_look_at_all_would_choose(data):
+    values = data.draw(st.lists(st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]), min_size=2))
+    gains = torch.tensor(values, dtype=torch.float64)
+    cut = data.draw(st.integers(1, len(values) - 1))
+    tolerance = data.draw(st.sampled_from([1e-12, 0.02, 0.3]))
+    order = TieOrder(len(values), "random", data.draw(st.integers(0, 99)))
+    near = (gains >= gains.max() * (1 - tolerance)).nonzero().flatten()
+    expected = near[order.of(near).argmin()].item()
+    parts = [
+        candidates(gains[:cut], 0, order, tolerance),
+        candidates(gains[cut:], cut, order, tolerance),
+    ]
+    found = torch.cat([part.points for part in parts])
+    best = gains.max()
+    tied = [p for p in found.tolist() if gains[p] >= best * (1 - tolerance)]
+    assert min(tied, key=lambda point: order.of(torch.tensor([point])).item()) == expected
+
+
+@pytest.mark.parametrize("n_points", [50, 20_000])
+def test_the_order_of_ties_is_a_random_one_without_repetitions(n_points):
+    points = torch.arange(n_points)
+    ranks = TieOrder(n_points, "random", 0).of(points)
+    assert len(ranks.unique()) == n_points
+    assert not torch.equal(ranks, TieOrder(n_points, "random", 1).of(points))
+    correlation = np.corrcoef(ranks.argsort().argsort(), points)[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(n_points)
+    some = torch.tensor([7, 3, n_points - 1])
+    assert torch.equal(TieOrder(n_points, "random", 0).of(some), ranks[some])
+    assert torch.equal(TieOrder(n_points, "first").of(some), some)
+
+
+# --- scratch files and errors ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """A folder of their own for scratch files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+class Faulty(Softmax):
+    """Hypotheses that fail on the rows with a NaN."""
+
+    def __init__(self, error):
+        super().__init__(4, 3, 2, 0)
+        self.error = error
+
+    def __call__(self, X):
+        if np.isnan(X).any():
+            raise self.error
+        return super().__call__(X)
+
+
+@pytest.mark.parametrize(
+    ("error", "n_jobs"),
+    [(ValueError("no number"), 1), (ValueError("no number"), 2), (KeyboardInterrupt(), 1)],
+)
+def test_errors_and_interrupts_leave_no_file(error, n_jobs, scratch):
+    X = np.ones((3000, 3), dtype=np.float32)
+    X[2000] = np.nan
+    with joblib.parallel_config(n_jobs=n_jobs), pytest.raises(type(error)):
+        sharded(Faulty(error), X, disjoint_pairs(4), "margin", 3, keeping="file")
+    assert [path for path in scratch.rglob("*") if "modal_balance" in path.name] == []
+
+
+def test_a_scratch_file_is_gone_when_the_batch_is_chosen(scratch):
+    X = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    sharded(Softmax(4, 3, 2, 0), X, disjoint_pairs(4), "margin", 3, keeping="file")
+    assert list(Path(scratch).iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+def test_a_full_disk_is_one_error_that_says_what_to_do(scratch):
+    from modal_balance.pools.keeping import KeepInFile, Layout
+
+    block = (torch.ones(2, 3, 2),)
+    keep = KeepInFile(Layout((torch.ones(2, 1, 2),), 512), path="/dev/full")
+    with pytest.raises(OSError, match="The scratch file in /dev cannot be written.*Set TMPDIR"):
+        keep.put(0, block)

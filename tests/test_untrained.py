@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+
+from modal_balance import MCDropoutClassifier, balance_query, random_query
+from modal_balance.estimators.networks import MLP
+from modal_balance.simulation import simulate
+from modal_balance.torch_state import seeded
+
+X, y = load_iris(return_X_y=True)
+
+
+def untrained(**parameters):
+    return MCDropoutClassifier(classes=[2, 1, 0], random_state=3, **parameters).initialize(X)
+
+
+def test_weights_are_those_of_a_new_network_and_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    network = untrained().net_.module_
+    assert torch.equal(torch.get_rng_state(), before)
+    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max, size=2)[0]
+    with seeded(int(seed), "cpu"):
+        expected = MLP(4, 3).state_dict()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+def test_it_predicts_by_chance_and_says_so():
+    classifier = untrained()
+    assert classifier.validation_error_ == pytest.approx(2 / 3)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.predict_proba(X).shape == (150, 3)
+    np.testing.assert_array_equal(classifier.predict_proba(X), untrained().predict_proba(X))
+
+
+def test_a_strategy_chooses_the_first_points():
+    reports = []
+    indices, _ = balance_query(untrained(), X, 5, random_state=0, callback=reports.append)
+    assert len(set(indices.tolist())) == 5
+    assert reports[0].tau == pytest.approx(0.25 * 2 / 3)
+
+
+def test_fit_is_as_it_would_have_been_without():
+    classifier = untrained().fit(X[::3], y[::3])
+    alone = MCDropoutClassifier(classes=[2, 1, 0], random_state=3).fit(X[::3], y[::3])
+    np.testing.assert_array_equal(classifier.predict_proba(X), alone.predict_proba(X))
+    assert classifier.validation_error_ == alone.validation_error_
+
+
+def test_the_labels_must_be_declared():
+    classifier = MCDropoutClassifier()
+    with pytest.raises(ValueError, match=r"classes=None.*declare all"):
+        classifier.initialize(X)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+
+
+def test_a_simulation_begins_without_labels():
+    frame = simulate(
+        MCDropoutClassifier(validation=None), X, y, {"random": random_query},
+        n_initial=0, n_instances=20, budget=40, seeds=1,
+    )  # fmt: skip
+    assert frame.n_labelled.tolist() == [0, 20, 40]
+    assert frame.accuracy.iloc[0] < 0.6 < frame.accuracy.iloc[2]
+
+
+def test_a_simulation_of_an_estimator_that_needs_labels_says_so():
+    with pytest.raises(ValueError, match=r"RandomForestClassifier cannot begin without labels"):
+        simulate(RandomForestClassifier(5), X, y, {"r": random_query}, n_initial=0, seeds=1)
