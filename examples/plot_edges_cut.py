@@ -6,10 +6,11 @@ A network with dropout is trained on 60 imbalanced digits. 100 hypotheses are dr
 pairs, and a batch of 12 is chosen. How much of each edge is left after every pick?
 
 A pick cuts an edge as far as its label will tell the two hypotheses apart. A few picks leave next
-to nothing. What then? With ``rest="margin"``, the default of ``balance_query``, the other points
-are those of the smallest margin. With ``rest="cover"`` the full weight is put back, and the same
-edges are covered a second time. Following the objective to the end, as the paper has it, means to
-go on with what is left, however little: label configurations that hardly ever occur.
+to nothing. What then? With ``rest="clusters"``, the default of ``balance_query``, the other points
+are of small margins, one of each cluster of points that the hypotheses answer alike. With
+``rest="cover"`` the full weight is put back, and the same edges are covered a second time.
+Following the objective to the end, as the paper has it, means to go on with what is left, however
+little: label configurations that hardly ever occur.
 
 ::
 
@@ -31,7 +32,7 @@ from modal_balance import (
     draw_hypotheses,
     edges_beyond,
 )
-from modal_balance.acquisition import margin_scores
+from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
 from modal_balance.equivalence import votes
 
 parser = argparse.ArgumentParser(
@@ -84,11 +85,9 @@ left_in_covers = weight_left(covers, TOLERANCE)
 n_first = int((left_to_the_end.mean(1) <= TOLERANCE).argmax()) + 1
 print(f"the edges are covered after {n_first} picks")
 
-# ``rest="margin"``: the first cover, and then the points of the smallest margin.
-by_margin = np.argsort(-margin_scores(proba).numpy(), kind="stable")
-first_cover = covers[:n_first].tolist()
-with_margin = first_cover + [x for x in by_margin.tolist() if x not in first_cover]
-left_with_margin = weight_left(with_margin[:N_PICKS], 0)
+# ``rest="clusters"``: the first cover, and then small margins that are unlike each other.
+picks = iter_cover_then_rest(proba, edges, weights, N_PICKS, random_state=0)
+left_with_clusters = weight_left([index for index, _ in picks], 0)
 
 # %%
 # The picture
@@ -103,7 +102,7 @@ figure, panels = plt.subplots(
 kinds = {
     "the objective to the end": left_to_the_end,
     'rest="cover"': left_in_covers,
-    'rest="margin" (the default)': left_with_margin,
+    'rest="clusters" (the default)': left_with_clusters,
 }
 steps = np.arange(1, N_PICKS + 1)
 for (above, below), (title, left) in zip(panels.T, kinds.items(), strict=True):

@@ -19,6 +19,7 @@ DEPENDENCIES = (
     "scipy",
     "joblib",
     "click",
+    "threadpoolctl",
     "tqdm",
     "pandas",
     "matplotlib",
