@@ -18,6 +18,8 @@ DEPENDENCIES = (
     "numpy",
     "scipy",
     "joblib",
+    "click",
+    "threadpoolctl",
     "tqdm",
     "pandas",
     "matplotlib",

@@ -1,6 +1,8 @@
-from importlib.metadata import version
+import re
+from importlib.metadata import requires, version
 
 import modal_balance
+from modal_balance.versions import DEPENDENCIES
 
 
 def test_the_version_stands_in_one_place():
@@ -13,3 +15,9 @@ def test_versions_are_shown_for_a_bug_report(capsys):
     for name in ("torch", "scikit-learn", "skorch", "numpy"):
         assert f"{name}: {version(name)}" in lines
     assert f"modal_balance: {modal_balance.__version__}" in lines
+
+
+def test_every_dependency_is_shown():
+    needed = [line for line in requires("modal-balance") if "extra ==" not in line]
+    names = {re.match(r"[\w-]+", line)[0] for line in needed}
+    assert len(names) > 5 and names <= set(DEPENDENCIES)

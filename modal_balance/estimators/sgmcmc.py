@@ -149,7 +149,7 @@ class CyclicalSGLD(BaseEstimator):
         Returns
         -------
         dict of str to Tensor
-            For each parameter that is sampled its values, (M, *shape of the parameter).
+            For each parameter that is sampled its values, (M, ...).
 
         Raises
         ------

@@ -31,7 +31,7 @@ class SnapshotHypotheses:
     module : nn.Module
         Maps inputs to logits (n, C).
     snapshots : dict of str to Tensor
-        For each parameter that differs between hypotheses its values, (S, *shape).
+        For each parameter that differs between hypotheses its values, (S, ...).
     classes : ndarray of shape (C,) or None, default=None
         Labels of the columns. None: the labels are 0..C-1.
     dtype : torch.dtype or None, default=None

@@ -1,11 +1,15 @@
-"""Active learning of imbalanced digits: Batch-BALanCe against margin and random selection.
+"""
+Batch-BALanCe, margin and random selection on imbalanced digits
+===============================================================
 
 The digits that come with scikit-learn are made imbalanced: of the digits 5 to 9, only 8 % stay in
 the pool. The test set keeps all digits alike. Every strategy starts from the same 20 labels, asks
 for 10 more in every round, and trains the same network anew each time.
 
-    python examples/quickstart.py              about a minute on two cores
-    python examples/quickstart.py --quick      a few seconds, to see that everything runs
+::
+
+    python examples/plot_quickstart.py              about a minute on two cores
+    python examples/plot_quickstart.py --quick      two seeds and three rounds
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import argparse
 from functools import partial
 from time import perf_counter
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -31,6 +36,12 @@ RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08
 N_INITIAL, N_INSTANCES = 20, 10
 
 
+# %%
+# Strategies
+# ----------
+# modAL's own margin sampling, and a strategy written by hand, beside ``balance_query``.
+
+
 def random_sampling(learner, X_pool, n_instances, *, random_state):
     """Select at random: what active learning has to beat."""
     return random_state.permutation(len(X_pool))[:n_instances]
@@ -46,6 +57,11 @@ def strategies(seed):
     }
 
 
+# %%
+# Data
+# ----
+
+
 def imbalanced_digits(seed):
     """Return X_pool, X_test, y_pool, y_test, the pool with few of the rare digits."""
     X, y = load_digits(return_X_y=True)
@@ -55,6 +71,12 @@ def imbalanced_digits(seed):
     random = np.random.RandomState(seed)
     kept = ~np.isin(y_pool, RARE_DIGITS) | (random.random_sample(len(y_pool)) < SHARE_KEPT)
     return X_pool[kept], X_test, y_pool[kept], y_test
+
+
+# %%
+# The loop
+# --------
+# ``query``, ask, ``teach``, and take what is labelled out of the pool.
 
 
 def run(name, seed, n_rounds):
@@ -89,6 +111,11 @@ def run(name, seed, n_rounds):
         X_pool, y_pool = np.delete(X_pool, indices, axis=0), np.delete(y_pool, indices)
 
 
+# %%
+# Table and picture
+# -----------------
+
+
 def print_table(results):
     """Print mean and standard deviation over seeds at some numbers of labels."""
     labels = sorted(results["labels"].unique())
@@ -108,12 +135,7 @@ def print_table(results):
 
 
 def plot(results, path):
-    """Save the learning curves: mean over seeds, and a band of one standard error."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    """Draw the learning curves: mean over seeds, and a band of one standard error."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharex=True, layout="constrained")
     for panel, column in zip(panels, ("accuracy", "macro F1"), strict=True):
         for name, curve in results.groupby("strategy", sort=False):
@@ -126,20 +148,25 @@ def plot(results, path):
     panels[0].legend()
     n_seeds = results["seed"].nunique()
     figure.suptitle(f"Digits, 5-9 thinned to {SHARE_KEPT:.0%} of the pool ({n_seeds} seeds)")
-    figure.savefig(path, dpi=120)
+    if path:
+        figure.savefig(path, dpi=120)
+    else:
+        plt.show()
 
 
 def main():
-    """Compare the strategies, print a table and save the learning curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Compare the strategies, print a table and draw the learning curves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--output", default="quickstart.png")
-    parser.add_argument("--quick", action="store_true", help="two seeds and two rounds")
+    parser.add_argument("--output", help="save the picture here")
+    parser.add_argument("--quick", action="store_true", help="two seeds and three rounds")
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.rounds = 2, 2
+        options.seeds, options.rounds, options.jobs = 2, 3, 1
 
     tasks = [(name, seed) for seed in range(options.seeds) for name in strategies(0)]
     runs = Parallel(n_jobs=options.jobs, return_as="generator")(
@@ -151,8 +178,11 @@ def main():
     )
     print_table(results)
     plot(results, options.output)
-    print(f"Learning curves: {options.output}")
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

@@ -1,16 +1,20 @@
-"""A pipeline on a DataFrame of numbers, categories and missing values.
+"""
+A pipeline on numbers, words and missing values
+===============================================
 
 The breast cancer data that come with scikit-learn are made untidy: five of the ten "mean" columns
 are cut into words (small, medium, large), one value in ten is missing, and the index is shuffled.
-The pipeline imputes, scales and encodes; `balance_query` gets the DataFrame as it is, and returns
+The pipeline imputes, scales and encodes; ``balance_query`` gets the DataFrame as it is, and returns
 positions. Prints accuracy for Batch-BALanCe, margin and random selection.
 
 What was found (8 seeds): nothing tells the strategies apart. All are near 0.90 from 30 labels on,
 within their spread; at 50 labels Batch-BALanCe has 0.910 ± 0.015, margin 0.907 ± 0.015, random
 0.898 ± 0.027.
 
-    python examples/mixed_data_frame.py              half a minute
-    python examples/mixed_data_frame.py --quick      one seed and two rounds
+::
+
+    python examples/plot_mixed_data_frame.py              half a minute
+    python examples/plot_mixed_data_frame.py --quick      one seed and two rounds
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -33,8 +37,9 @@ from tqdm import tqdm
 
 from modal_balance import MCDropoutClassifier, balance_query, margin_query, random_query
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+# %%
+# An untidy table
+# ---------------
 
 
 def untidy_data(seed):
@@ -48,6 +53,11 @@ def untidy_data(seed):
     frame = frame.mask(random.random_sample(frame.shape) < 0.1)
     frame.index = random.permutation(len(frame)) + 1000
     return frame, np.array(["malignant", "benign"])[y]
+
+
+# %%
+# The pipeline
+# ------------
 
 
 def pipeline(seed):
@@ -64,6 +74,12 @@ def pipeline(seed):
         ),
         MCDropoutClassifier(classes=["benign", "malignant"], random_state=seed),
     )
+
+
+# %%
+# The loop
+# --------
+# Strategies return positions, never index labels: take rows with ``iloc``.
 
 
 def run(strategy, seed, n_rounds):
@@ -89,11 +105,18 @@ def run(strategy, seed, n_rounds):
     return accuracies
 
 
+# %%
+# Table and picture
+# -----------------
+
+
 def main():
-    """Compare, print a table and save the learning curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Compare, print a table and draw the learning curves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", default="mixed_data_frame.png")
+    parser.add_argument("--output", help="save the picture here")
     options = parser.parse_args()
     torch.set_num_threads(1)
     n_seeds, n_rounds = (1, 2) if options.quick else (8, 8)
@@ -109,11 +132,17 @@ def main():
         table[name] = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std, strict=True)]
         panel.plot(labels, mean, label=name)
     print(pd.DataFrame(table, index=labels).to_string())
-    panel.set(xlabel="labels", ylabel="accuracy", title="Breast cancer, untidy")
+    panel.set(xlabel="labels", ylabel="accuracy", title=f"Breast cancer, untidy (seeds: {n_seeds})")
     panel.legend()
-    figure.savefig(options.output, dpi=110)
-    print(f"Learning curves: {options.output}")
+    if options.output:
+        figure.savefig(options.output, dpi=110)
+    else:
+        plt.show()
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

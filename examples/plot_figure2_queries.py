@@ -1,26 +1,27 @@
-"""How many labels does it take? The paper's stylised example (Figure 2), with numbers.
+"""
+Figure 2: how many labels does it take?
+=======================================
 
-n hypotheses are thresholds at 1, 1/2, 1/4, ..., 2^(1-n) of a uniform pool. Almost all of them crowd
-together near 0, where they hardly differ: those up to sigma form one equivalence class. BALD asks
-for the label that halves the number of hypotheses, and so spends its queries on differences that do
-not matter. EC2 asks for the label that tells equivalence classes apart.
+The paper's stylised example, with numbers. n hypotheses are thresholds at 1, 1/2, 1/4, ..., 2^(1-n)
+of a uniform pool. Almost all of them crowd together near 0, where they hardly differ: those up to
+sigma form one equivalence class. BALD asks for the label that halves the number of hypotheses, and
+so spends its queries on differences that do not matter. EC2 asks for the label that tells
+equivalence classes apart.
 
 Counted are the queries until all hypotheses left lie in one class, for the truth that takes most
 queries and on average over all n truths. Both policies stop at the same moment: when the class is
 known. With sigma = 0 every hypothesis is a class of its own: that is how long BALD, which knows of
 no classes, would go on by itself.
 
-Run it with ``python examples/figure2_queries.py --output figure2_queries.png``.
+::
+
+    python examples/plot_figure2_queries.py
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from modal_balance.reference.finite import ec2_scores, information_gain_scores
@@ -29,6 +30,11 @@ from modal_balance.reference.finite_policy import count_queries, halving_thresho
 SCORES = {"BALD": information_gain_scores, "EC2": ec2_scores}
 SIGMAS = {"0": 0.0, "1/1024": 1 / 1024, "1/64": 1 / 64, "1/8": 1 / 8}
 SIZES = [2**exponent for exponent in range(4, 11)]
+
+
+# %%
+# Counting
+# --------
 
 
 def count_all() -> dict[tuple[str, str], list[tuple[int, float]]]:
@@ -46,6 +52,11 @@ def count_all() -> dict[tuple[str, str], list[tuple[int, float]]]:
     return results
 
 
+# %%
+# Table and picture
+# -----------------
+
+
 def print_table(results: dict[tuple[str, str], list[tuple[int, float]]]) -> None:
     """Print most and mean queries, a row for each policy and sigma."""
     print("queries until the class is known: most (mean) over the truths")
@@ -55,7 +66,7 @@ def print_table(results: dict[tuple[str, str], list[tuple[int, float]]]) -> None
         print(f"{policy:8}{sigma:8}{cells}")
 
 
-def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: Path) -> None:
+def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: str | None) -> None:
     """Draw the number of queries over n."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
     markers = dict(zip(SIGMAS, "xosD", strict=True))
@@ -81,19 +92,28 @@ def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: Path) 
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("queries until the class is known")
     axes[0].legend(frameon=False, fontsize="small")
-    figure.savefig(output, dpi=150)
-    print(f"saved {output}")
+    if output:
+        figure.savefig(output, dpi=150)
+    else:
+        plt.show()
 
 
 def main() -> None:
     """Count, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("figure2_queries.png"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="it is quick anyway")
+    parser.add_argument("--output", help="save the picture here")
     arguments = parser.parse_args()
     results = count_all()
     print_table(results)
     plot(results, arguments.output)
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

@@ -1,14 +1,17 @@
-"""How much do the scores vary from draw to draw? The paper's Figure 10, and all pairs beside it.
+"""
+Figure 10: how much do scores vary from draw to draw?
+=====================================================
 
-For 5 independent sets of 2K hypotheses of one trained network, the coefficient of variation
-(standard deviation / mean over the sets) of the score of every point: BALD, BALanCe with K disjoint
-pairs as in the paper, and BALanCe with all pairs. All three cost the same 2K forward passes. It is
-averaged over the points whose mean score is among the top 20 % of the pool (of each score's own;
-points of negligible score would have any variation), then over 6 networks with their own labels and
-pools of up to 500 points: digits, 5 to 9 thinned to 8 %, 120 labels; breast cancer, 40 labels.
+The paper's Figure 10, with all pairs of hypotheses beside its disjoint ones. For 5 independent sets
+of 2K hypotheses of one trained network, the coefficient of variation (standard deviation / mean
+over the sets) of the score of every point: BALD, BALanCe with K disjoint pairs as in the paper, and
+BALanCe with all pairs. All three cost the same 2K forward passes. It is averaged over the points
+whose mean score is among the top 20 % of the pool (of each score's own; points of negligible score
+would have any variation), then over 6 networks with their own labels and pools of up to 500 points:
+digits, 5 to 9 thinned to 8 %, 120 labels; breast cancer, 40 labels.
 
 Selection with all pairs takes time in proportion to K^3, so subsets are tried, too: random ones, as
-`max_edges` of `balance_query` takes them, and even ones, in which all hypotheses are in as many
+``max_edges`` of ``balance_query`` takes them, and even ones, in which all hypotheses are in as many
 pairs (the neighbours on a ring). Every subset sees the draws that all pairs see.
 
 What was found:
@@ -19,33 +22,30 @@ What was found:
 * But BALanCe's top scores also lie closer together: among these points the mean scores have a
   coefficient of variation of 0.09 against BALD's 0.20 (digits), 0.20 against 0.47. That is most of
   the advantage, and it does not make the *selection* as much steadier. Of the 10 best points, two
-  sets of draws share 81 % (all pairs), 77 % (disjoint pairs), 68 % (BALD) on digits, but 75 %,
-  72 %, 81 % on breast cancer, where BALD is ahead for every K, by less than the spread over
-  networks.
+  sets of draws share 81 % (all pairs), 77 % (disjoint pairs), 68 % (BALD) on digits, but 75 %, 72
+  %, 81 % on breast cancer, where BALD is ahead for every K, by less than the spread over networks.
 * All pairs vary less than disjoint pairs, but little: disjoint pairs have 5 to 10 % more variation,
   what 10 to 20 % more forward passes would repair. The time to select 10 digits grows from 0.01 to
   0.7 s at K = 50, from 0.03 to 5 s at K = 100 (one core).
 * Random subsets are dear. Within 10 % of all pairs are 8K edges on digits, and 16K (2 to 11 %) on
   breast cancer, where the K disjoint pairs (5 to 10 %) are no worse. So with all pairs of networks
-  `max_edges=8 * n_samples` (16K) is the value to take, 0.12 s instead of 0.7 s at K = 50. (All
+  ``max_edges=8 * n_samples`` (16K) is the value to take, 0.12 s instead of 0.7 s at K = 50. (All
   pairs are more than that from K = 9 on.)
-* Even subsets are far better: 2K edges (`pairing="ring"`) are within 6 % of all pairs, 4K within
+* Even subsets are far better: 2K edges (``pairing="ring"``) are within 6 % of all pairs, 4K within
   3.5 %, 8K within 2 %. In a random subset some hypotheses are in many pairs and others in none; 1K
   random pairs vary 30 to 65 % more than all pairs, the K disjoint ones 5 to 10 %.
 
-    python examples/figure10_dispersion.py              about a minute and a half
-    python examples/figure10_dispersion.py --quick      one network for each data set
+::
+
+    python examples/plot_figure10_dispersion.py              about a minute and a half
+    python examples/plot_figure10_dispersion.py --quick      one network a data set, K up to 50
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from time import process_time
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -79,6 +79,11 @@ SHIFT = {BALD: 1.0, DISJOINT: 0.97, ALL: 1.03}  # of bars that would hide each o
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
+# %%
+# Data
+# ----
+
+
 def digits(seed):
     """Return labels (X, y) for 120 digits and the pool, both with few of the digits 5 to 9."""
     X, y = load_digits(return_X_y=True)
@@ -101,6 +106,11 @@ def split(X, y, rows, n_labels):
 
 
 DATASETS = {"digits": digits, "breast cancer": breast_cancer}
+
+
+# %%
+# Measures
+# --------
 
 
 def edge_sets(reference_votes, tau, random):
@@ -132,7 +142,12 @@ def common_best(scores):
     return np.mean([len(best[k] & best[l]) / N_BEST for k, l in pairs])
 
 
-def measure(name, seed, timed):
+# %%
+# One network
+# -----------
+
+
+def measure(name, seed, timed, all_n_pairs):
     """Train one network and return a record for each K and score."""
     X, y, X_pool = DATASETS[name](seed)
     network = MCDropoutClassifier.paper(
@@ -142,11 +157,12 @@ def measure(name, seed, timed):
     tau = annealed_tau(classifier[-1].validation_error_)
     random = np.random.RandomState(seed)
     drawn = [
-        draw_hypotheses(classifier, 2 * max(N_PAIRS), random_state=random) for _ in range(N_SETS)
+        draw_hypotheses(classifier, 2 * max(all_n_pairs), random_state=random)
+        for _ in range(N_SETS)
     ]
     probas = [hypotheses.predict_proba_samples(X_pool) for hypotheses in drawn]  # (S, N, C) each
     records = []
-    for n_pairs in N_PAIRS:
+    for n_pairs in all_n_pairs:
         scores, seconds, n_edges = {}, {}, {}
         for proba in (proba[: 2 * n_pairs] for proba in probas):
             scores.setdefault(BALD, []).append(bald_scores(proba))
@@ -176,6 +192,11 @@ def measure(name, seed, timed):
                 }
             )
     return records
+
+
+# %%
+# Tables and picture
+# ------------------
 
 
 def print_tables(results):
@@ -210,7 +231,8 @@ def plot(results, path):
     """Save a row of panels for each data set."""
     figure, grid = plt.subplots(len(DATASETS), 4, figsize=(16, 7), layout="constrained")
     colours = {BALD: "tab:red", DISJOINT: "tab:blue", ALL: "tab:green"}
-    middle = N_PAIRS[len(N_PAIRS) // 2]
+    all_n_pairs = results["K"].unique()
+    middle = all_n_pairs[len(all_n_pairs) // 2]
     for panels, (name, rows) in zip(grid, results.groupby("data", sort=False), strict=True):
         points = {}
         for score, colour in colours.items():
@@ -224,7 +246,7 @@ def plot(results, path):
         panels[0].set(xscale="log", yscale="log", xlabel="K (2K forward passes)")
         panels[0].set_title(f"{name}: mean over points and networks", fontsize=10)
         panels[0].set_yticks(TICKS, TICKS)
-        panels[0].set_xticks(N_PAIRS, N_PAIRS)
+        panels[0].set_xticks(all_n_pairs, all_n_pairs)
         panels[0].minorticks_off()
         panels[0].set_ylabel("coefficient of variation")
         panels[0].legend(fontsize=8)
@@ -236,12 +258,17 @@ def plot(results, path):
     figure.suptitle(
         f"Variation over {N_SETS} sets of draws, {TOP_SHARE:.0%} of the pool with the top scores"
     )
-    figure.savefig(path, dpi=110)
+    if path:
+        figure.savefig(path, dpi=110)
+    else:
+        plt.show()
 
 
 def plot_subsets(variation, seconds, rows):
     """Draw variation and selection time against the number of edges asked for."""
-    for n_pairs, shade in zip(N_PAIRS, plt.cm.viridis(np.linspace(0, 0.85, 4)), strict=True):
+    all_n_pairs = rows["K"].unique()
+    shades = plt.cm.viridis(np.linspace(0, 0.85, len(all_n_pairs)))
+    for n_pairs, shade in zip(all_n_pairs, shades, strict=True):
         means = rows[rows["K"] == n_pairs].groupby("score")[["ratio", "seconds"]].mean()
         for multiples, style in ((RANDOM, "o-"), (EVEN, "s:"), ({DISJOINT: 1}, "*")):
             of_kind = means.loc[list(multiples)]
@@ -264,25 +291,32 @@ def plot_subsets(variation, seconds, rows):
 def main():
     """Measure, print the tables and save the picture."""
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--output", type=Path, default=Path("figure10_dispersion.png"))
-    parser.add_argument("--quick", action="store_true", help="one network for each data set")
+    parser.add_argument("--output", help="save the picture here")
+    parser.add_argument(
+        "--quick", action="store_true", help="one network for each data set, K up to 50"
+    )
     options = parser.parse_args()
-    n_seeds = 1 if options.quick else options.seeds
+    n_seeds, all_n_pairs = (1, N_PAIRS[:3]) if options.quick else (options.seeds, N_PAIRS)
 
     tasks = [(name, seed) for name in DATASETS for seed in range(n_seeds)]
     records = []
     for name, seed in tqdm(tasks, unit="network"):
-        records += measure(name, seed, timed=seed < N_TIMED)
+        records += measure(name, seed, seed < N_TIMED, all_n_pairs)
     results = pd.DataFrame(records)
     whole = results[results["score"] == ALL].set_index(["data", "seed", "K"])["variation"]
     key = pd.MultiIndex.from_frame(results[["data", "seed", "K"]])
     results["ratio"] = results["variation"].to_numpy() / whole.loc[key].to_numpy()
     print_tables(results)
     plot(results, options.output)
-    print(f"Picture: {options.output}")
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,16 @@
-"""Are the large equivalence classes the accurate ones? The paper's Figure 1, on imbalanced digits.
+"""
+Figure 1: are the large equivalence classes the accurate ones?
+==============================================================
 
-From the thinned digits (5 to 9: 8 % are left), 120 are labelled and a network with dropout is
-trained. 200 hypotheses are drawn, compared by their votes on the unlabelled pool, and partitioned
-into equivalence classes by farthest-first traversal. A class has a mass, its share of the
-hypotheses, and the mean accuracy of its hypotheses on test digits that are balanced. The paper says
-that under imbalance the mass does not lie where the accuracy is. So mass and accuracy are
-correlated over the classes, for several radii: the annealed radius (validation error / 4), the
-validation error itself, and quantiles of the distances ("q 0.1": a tenth of all pairs are nearer).
-The same is done with 120 balanced labels, and with the votes on a pool that has not been thinned.
+The paper's Figure 1, on imbalanced digits. From the thinned digits (5 to 9: 8 % are left), 120 are
+labelled and a network with dropout is trained. 200 hypotheses are drawn, compared by their votes on
+the unlabelled pool, and partitioned into equivalence classes by farthest-first traversal. A class
+has a mass, its share of the hypotheses, and the mean accuracy of its hypotheses on test digits that
+are balanced. The paper says that under imbalance the mass does not lie where the accuracy is. So
+mass and accuracy are correlated over the classes, for several radii: the annealed radius
+(validation error / 4), the validation error itself, and quantiles of the distances ("q 0.1": a
+tenth of all pairs are nearer). The same is done with 120 balanced labels, and with the votes on a
+pool that has not been thinned.
 
 "without small" leaves out classes of fewer than 3 hypotheses. "ball, accuracy" needs no partition:
 over the hypotheses, it correlates how many others lie within the radius with the accuracy.
@@ -30,18 +33,16 @@ What was found (10 seeds, rank correlations as mean ± standard deviation):
   so that is not due to imbalance. One hypothesis alone has 0.45 and the mean prediction of many
   0.60, more than the best of the classes at any quantile.
 
-    python examples/figure1_equivalence_classes.py              about a minute
-    python examples/figure1_equivalence_classes.py --quick      two seeds
+::
+
+    python examples/plot_figure1_equivalence_classes.py              about a minute
+    python examples/plot_figure1_equivalence_classes.py --quick      two seeds
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -65,6 +66,11 @@ SHOWN = "imbalanced", "imbalanced", "q 0.25"  # labels, pool, radius
 COLOURS = {"imbalanced": "tab:red", "balanced": "tab:blue"}
 
 
+# %%
+# Data
+# ----
+
+
 def thin(y, random):
     """Return the positions that stay when the rare digits are thinned."""
     return np.flatnonzero(~np.isin(y, RARE_DIGITS) | (random.random_sample(len(y)) < SHARE_KEPT))
@@ -85,6 +91,11 @@ def split_digits(seed):
         "pools": {"imbalanced": thinned, "balanced": np.setdiff1d(rest, uneven)},
     }
     return X, y, rows
+
+
+# %%
+# Measures
+# --------
 
 
 def quality(predicted, truth):
@@ -134,6 +145,11 @@ def summary(cells, near, accuracy, f1):
     }
 
 
+# %%
+# One seed
+# --------
+
+
 def measure(seed):
     """Return a record for labels x pool x radius, and the hypotheses that the picture shows."""
     X, y, rows = split_digits(seed)
@@ -162,6 +178,11 @@ def measure(seed):
                 if (labels, pool, radius) == SHOWN:
                     shown = distances, cells, accuracy, f1
     return records, shown
+
+
+# %%
+# Tables and picture
+# ------------------
 
 
 def formatted(values):
@@ -252,15 +273,20 @@ def plot(results, shown, path):
         f"{N_HYPOTHESES} hypotheses of a network trained on {N_LABELS} imbalanced digits; "
         "radius: lower quartile of the distances"
     )
-    figure.savefig(path, dpi=120)
+    if path:
+        figure.savefig(path, dpi=120)
+    else:
+        plt.show()
 
 
 def main():
     """Measure all seeds, print the tables and save the picture of the first seed."""
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--output", type=Path, default=Path("figure1_equivalence_classes.png"))
+    parser.add_argument("--output", help="save the picture here")
     parser.add_argument("--quick", action="store_true", help="two seeds")
     options = parser.parse_args()
     n_seeds = 2 if options.quick else options.seeds
@@ -269,8 +295,11 @@ def main():
     results = pd.DataFrame([record for records, _ in measured for record in records])
     print_tables(results)
     plot(results, measured[0][1], options.output)
-    print(f"Picture: {options.output}")
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

@@ -1,17 +1,22 @@
-"""Asynchronous labelling: labels come back late and out of order, and asking goes on meanwhile.
+"""
+Labels that come back late and out of order
+===========================================
 
 Five annotators label imbalanced digits; each takes a random time per digit. Whenever one is free he
-is asked the next question, while the others' answers are still out. `X_pending` tells the strategy
-what is out, so that it does not ask for the same thing twice. Compared are Batch-BALanCe with
-`X_pending`, without, and random selection: accuracy on a balanced test set after the same number of
-answers, and how near a question was to the nearest one still out (in pixels, larger is better).
+is asked the next question, while the others' answers are still out. ``X_pending`` tells the
+strategy what is out, so that it does not ask for the same thing twice. Compared are Batch-BALanCe
+with ``X_pending``, without, and random selection: accuracy on a balanced test set after the same
+number of answers, and how near a question was to the nearest one still out (in pixels, larger is
+better).
 
-What was found (5 seeds): `X_pending` helps most while answers are few, 0.740 against 0.702 at 40;
+What was found (5 seeds): ``X_pending`` helps most while answers are few, 0.740 against 0.702 at 40;
 after 100 it is 0.887 against 0.882, and the questions are hardly further apart (40 pixels against
 39). Random selection reaches 0.687.
 
-    python examples/asynchronous.py              about a minute and a half
-    python examples/asynchronous.py --quick      one seed, few answers
+::
+
+    python examples/plot_asynchronous.py              about a minute and a half
+    python examples/plot_asynchronous.py --quick      one seed, few answers
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from __future__ import annotations
 import argparse
 import heapq
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -29,10 +34,12 @@ from tqdm import tqdm
 
 from modal_balance import MCDropoutClassifier, balance_query, random_query
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 N_INITIAL, N_ANNOTATORS, RETRAIN_EVERY = 20, 5, 5
+
+
+# %%
+# Data
+# ----
 
 
 def digits(seed):
@@ -45,6 +52,11 @@ def digits(seed):
     return X_pool[kept], X_test, y_pool[kept], y_test
 
 
+# %%
+# A question, while others are out
+# --------------------------------
+
+
 def ask(name, classifier, X, left, out, seed):
     """Return the next question, an index into X."""
     if name == "random":
@@ -53,6 +65,11 @@ def ask(name, classifier, X, left, out, seed):
         pending = X[out] if name == "with X_pending" else None
         indices, _ = balance_query(classifier, X[left], X_pending=pending, random_state=seed)
     return left[indices[0]]
+
+
+# %%
+# Five annotators at work
+# -----------------------
 
 
 def run(name, seed, n_answers):
@@ -81,11 +98,18 @@ def run(name, seed, n_answers):
         answered.append(question)
 
 
+# %%
+# Table and picture
+# -----------------
+
+
 def main():
-    """Compare, print a table and save the learning curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Compare, print a table and draw the learning curves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", default="asynchronous.png")
+    parser.add_argument("--output", help="save the picture here")
     options = parser.parse_args()
     torch.set_num_threads(1)
     n_seeds, n_answers = (1, 10) if options.quick else (5, 80)
@@ -109,11 +133,21 @@ def main():
     for name in names:
         grouped = results[results["name"] == name].groupby("answers")["accuracy"]
         panel.plot(grouped.mean(), label=name)
-    panel.set(xlabel="answers", ylabel="accuracy", title=f"{N_ANNOTATORS} annotators at work")
+    panel.set(
+        xlabel="answers",
+        ylabel="accuracy",
+        title=f"{N_ANNOTATORS} annotators at work (seeds: {n_seeds})",
+    )
     panel.legend()
-    figure.savefig(options.output, dpi=110)
-    print(f"Learning curves: {options.output}")
+    if options.output:
+        figure.savefig(options.output, dpi=110)
+    else:
+        plt.show()
 
+
+# %%
+# Run
+# ---
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,27 @@
+"""The notebook among the examples runs from its first cell to its last."""
+
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("matplotlib")
+
+NOTEBOOK = Path(__file__).parent.parent / "examples" / "notebook.ipynb"
+
+
+@pytest.mark.skipif(not NOTEBOOK.exists(), reason="a copy of the tests without the examples")
+def test_the_notebook_runs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    shown = [len(cell.get("outputs", [])) for cell in notebook.cells]
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 2
+    assert any(shown), "the notebook is committed without what it shows"
