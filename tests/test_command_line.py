@@ -105,6 +105,13 @@ def test_a_report_on_one_strategy(results, tmp_path):
         write_report(frame[:0], tmp_path)
 
 
+def test_a_simulation_that_begins_without_labels(tmp_path):
+    path = tmp_path / "r.jsonl"
+    call("simulate", "--data", "iris", "--results", path, "--initial", "0", "--strategy", "margin",
+         "--seeds", "1", "--batch", "9", "--budget", "18")  # fmt: skip
+    assert read_results(path).n_labelled.tolist() == [0, 9, 18]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -115,6 +122,11 @@ def test_a_report_on_one_strategy(results, tmp_path):
             "no strategy 'best'",
         ),
         (["simulate", "--data", "iris", "--initial", "60", "--results", "r"], "n_initial=60 rows"),
+        (
+            ["simulate", "--data", "iris", "--estimator", "forest", "--initial", "0", "--results"]
+            + ["r"],
+            "cannot begin without labels",
+        ),
         (["simulate", "--data", "iris", "--seeds", "0", "--results", "r"], "0 is not in the range"),
         (["simulate", "--data", "iris"], "Missing option '--results'"),
         (["simulate", "--data", "cinic10", "--results", "r"], "Get it from https"),

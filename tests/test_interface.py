@@ -26,6 +26,7 @@ TAKES_PENDING_INTO_ACCOUNT = {
     "balance_partition_query",
     "balance_query",
     "batchbald_query",
+    "clustered_margin_query",
     "coreset_query",
     "power_bald_query",
     "power_balance_query",

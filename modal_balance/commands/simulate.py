@@ -37,10 +37,10 @@ __all__ = ["simulate"]
 )
 @click.option(
     "--initial",
-    type=click.IntRange(1),
+    type=click.IntRange(0),
     default=1,
     show_default=True,
-    help="Labels of each class at the start.",
+    help="Labels of each class at the start; 0, for mcdropout, begins without any.",
 )
 @click.option(
     "--batch", type=click.IntRange(1), default=10, show_default=True, help="Labels asked at a time."
