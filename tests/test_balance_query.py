@@ -36,7 +36,7 @@ def query(learner=None, X_pool=POOL, n_instances=4, **options):
     ("pairing", "pairs_of"), [("disjoint", disjoint_pairs), ("all", all_pairs)]
 )
 def test_a_query_is_draw_compare_select(pairing, pairs_of):
-    report = query(pairing=pairing, n_samples=18, tau=0.05)
+    report = query(pairing=pairing, n_samples=18, tau=0.05, rest="cover")
     hypotheses = draw_hypotheses(fitted_classifier(), 18, random_state=0)
     proba = hypotheses.predict_proba_samples(POOL)
     edges, weights = edges_beyond(votes(proba), pairs_of(18), 0.05)
@@ -70,6 +70,17 @@ def test_options_reach_the_selection():
     covers = query(n_instances=30, rest="cover", cover_tolerance=0.5)
     assert to_the_end.scores[-1] < 1e-6
     assert covers.scores[-1] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("rest", "tolerance"), [("clusters", 0.3), ("margin", 1e-4), ("cover", 1e-4)]
+)
+def test_when_the_edges_count_as_covered_depends_on_what_follows(rest, tolerance):
+    batch = query(n_instances=12, rest=rest)
+    told = query(n_instances=12, rest=rest, cover_tolerance=tolerance)
+    assert batch.indices.tolist() == told.indices.tolist()
+    other = query(n_instances=12, rest=rest, cover_tolerance=0.09)
+    assert batch.indices.tolist() != other.indices.tolist()
 
 
 def test_the_reference_pool_is_where_hypotheses_are_compared():
@@ -158,7 +169,8 @@ def test_when_the_edges_are_covered_the_least_certain_follow():
 
 
 def test_clusters_are_of_small_margins_and_of_different_answers():
-    batch, by_margin = query(n_instances=30), query(n_instances=30, rest="margin")
+    batch = query(n_instances=30, cover_tolerance=1e-4)
+    by_margin = query(n_instances=30, rest="margin")
     n_cover = int((by_margin.scores > 1e-4 * by_margin.scores[0]).sum())
     assert batch.indices[:n_cover].tolist() == by_margin.indices[:n_cover].tolist()
     n_short = n_cover + 5 * (30 - n_cover)

@@ -62,7 +62,7 @@ def test_batches_and_gains_are_those_of_slow_loops(S, N, C, tolerance, seed):
 
 def test_while_the_edges_are_not_covered_it_is_the_batch_of_the_objective():
     proba, edges = predictions(8, 60, 3, 0, sharpness=0.5), all_pairs(8)
-    picks = list(by_margin(proba, edges, None, 5, random_state=0))
+    picks = list(by_margin(proba, edges, None, 5, cover_tolerance=1e-4, random_state=0))
     indices, gains = balance_batch(proba, edges, n_instances=5, random_state=0)
     assert [index for index, _ in picks] == indices.tolist()
     assert [gain for _, gain in picks] == pytest.approx(gains.tolist())
@@ -117,11 +117,14 @@ def test_bad_arguments_are_refused_at_the_call():
 # --- clusters -------------------------------------------------------------------------------------
 
 
-def test_the_cover_is_the_same_whatever_follows():
-    proba, edges = predictions(8, 60, 3, 3), all_pairs(8)
-    clusters = list(iter_cover_then_rest(proba, edges, None, 20, ties="first", random_state=0))
-    margins = list(by_margin(proba, edges, None, 20, ties="first"))
-    n_cover = sum(gain > 1e-4 for _, gain in margins)
+@pytest.mark.parametrize("tolerance", [0.3, 1e-4])
+def test_the_cover_is_the_same_whatever_follows(tolerance):
+    proba, edges = predictions(8, 60, 3, 3, sharpness=1.0), all_pairs(8)
+    options = {"cover_tolerance": tolerance, "ties": "first"}
+    clusters = list(iter_cover_then_rest(proba, edges, None, 20, random_state=0, **options))
+    margins = list(by_margin(proba, edges, None, 20, **options))
+    left = 1 - np.cumsum([gain for _, gain in margins])
+    n_cover = int((left > tolerance).sum()) + 1
     assert 1 < n_cover < 20
     assert clusters[:n_cover] == margins[:n_cover]
     assert len({index for index, _ in clusters}) == 20

@@ -1,12 +1,12 @@
 """A batch that covers the edges once, and takes points of small margins for the rest.
 
-A few points spend nearly all of the objective: one informative point cuts most edges, and after
-four to six of them what is left are label configurations that hardly ever occur. More covers of the
-same edges ask about the same pairs of hypotheses again, whose differences are noise in part. The
-margin of the mean prediction, which averages over all hypotheses, is the better guide from there
-on. But the smallest margins are often much alike: of five times as many as are wanted, those are
-taken whose answers differ most, see ``answer_clusters.py``. What this gains and when was measured
-in ``docs/studies/batch_rules``.
+A few points spend nearly all of the objective: one informative point cuts most edges, after two or
+three of them less than a third is left, and after four to six only label configurations that hardly
+ever occur. More covers of the same edges ask about the same pairs of hypotheses again, whose
+differences are noise in part. The margin of the mean prediction, which averages over all
+hypotheses, is the better guide from there on. But the smallest margins are often much alike: of
+five times as many as are wanted, those are taken whose answers differ most, see
+``answer_clusters.py``. What this gains and when was measured in ``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
 """
@@ -40,7 +40,7 @@ def iter_cover_then_rest(
     n_instances: int = 1,
     *,
     pending: Tensor | None = None,
-    cover_tolerance: float = 1e-4,
+    cover_tolerance: float = 0.3,
     rest: MarginRest = "clusters",
     ties: Ties = "random",
     random_state: RandomState = None,
@@ -60,7 +60,7 @@ def iter_cover_then_rest(
         Size of the batch, at most N.
     pending : Tensor of shape (S, M, C) or None, default=None
         Predictions on points out for annotation, which count as chosen before the batch begins.
-    cover_tolerance : float in [0, 1), default=1e-4
+    cover_tolerance : float in [0, 1), default=0.3
         Share of the edge weight under which the edges count as covered.
     rest : {"clusters", "margin"}, default="clusters"
         Which points of small margins follow: the least certain of each of as many clusters of

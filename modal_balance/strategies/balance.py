@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..acquisition.arguments import check_cover_tolerance
 from ..arguments import RandomState, check_integer
 from ..equivalence.pairs import edges_beyond, random_edges
 from ..equivalence.partition import farthest_first_cells, partition_edges
@@ -33,7 +32,7 @@ def balance_query(
     max_edges: int | None = None,
     tau: float | None = None,
     anneal: float = 0.25,
-    cover_tolerance: float = 1e-4,
+    cover_tolerance: float | None = None,
     rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
@@ -84,9 +83,10 @@ def balance_query(
         y_val``, or else ``anneal`` times the estimator's own validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight below which the edges are covered, and `rest` decides. 0
-        follows the paper's objective to the end.
+    cover_tolerance : float in [0, 1) or None, default=None
+        Share of the edge weight below which the edges count as covered, and `rest` decides. 0
+        follows the paper's objective to the end. None: 0.3 with ``rest="clusters"``, otherwise
+        1e-4.
     rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
         "clusters": of five times as many points of small margins as are wanted, the least
@@ -154,8 +154,7 @@ def balance_query(
     n_samples = check_integer(n_samples, "n_samples", 2)
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
-    check_cover_tolerance(cover_tolerance)
-    check_rest(rest)
+    check_rest(rest, cover_tolerance)
     query = Query.of(
         learner,
         X_pool,
@@ -183,7 +182,7 @@ def balance_partition_query(
     max_edges: int | None = None,
     tau: float | None = None,
     anneal: float = 0.25,
-    cover_tolerance: float = 1e-4,
+    cover_tolerance: float | None = None,
     rest: Rest = "clusters",
     X_val: Any = None,
     y_val: Any = None,
@@ -221,9 +220,10 @@ def balance_partition_query(
         y_val``, or else ``anneal`` times the estimator's own validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight below which the edges are covered, and `rest` decides. 0
-        follows the paper's objective to the end.
+    cover_tolerance : float in [0, 1) or None, default=None
+        Share of the edge weight below which the edges count as covered, and `rest` decides. 0
+        follows the paper's objective to the end. None: 0.3 with ``rest="clusters"``, otherwise
+        1e-4.
     rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
         "clusters": of five times as many points of small margins as are wanted, the least
@@ -292,8 +292,7 @@ def balance_partition_query(
     """
     n_samples = check_integer(n_samples, "n_samples", 2)
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
-    check_cover_tolerance(cover_tolerance)
-    check_rest(rest)
+    check_rest(rest, cover_tolerance)
     query = Query.of(
         learner,
         X_pool,

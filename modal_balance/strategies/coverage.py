@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..acquisition.arguments import check_cover_tolerance
 from ..acquisition.balance import iter_balance_batch
 from ..acquisition.cover_then_rest import iter_cover_then_rest
 from ..acquisition.greedy import as_tensors
@@ -30,6 +31,9 @@ Pairing = Literal["auto", "disjoint", "ring", "all"]
 PAIRINGS = ("auto", "disjoint", "ring", "all")
 Rest = Literal["clusters", "margin", "cover"]
 RESTS = ("clusters", "margin", "cover")
+# Measured in docs/studies/batch_rules: of what is beside a cover, clusters are worth more than its
+# last points, and margins less.
+COVER_TOLERANCES = {"clusters": 0.3, "margin": 1e-4, "cover": 1e-4}
 
 
 class Predictions(NamedTuple):
@@ -96,10 +100,12 @@ def check_pairing(pairing: str) -> None:
         )
 
 
-def check_rest(rest: str) -> None:
-    """Raise unless ``rest`` is known."""
+def check_rest(rest: str, cover_tolerance: float | None) -> None:
+    """Raise unless ``rest`` is known and ``cover_tolerance`` is None or in [0, 1)."""
     if rest not in RESTS:
         raise ValueError(f"rest={rest!r} is unknown. Choose 'clusters', 'margin' or 'cover'.")
+    if cover_tolerance is not None:
+        check_cover_tolerance(cover_tolerance)
 
 
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
@@ -121,10 +127,12 @@ def select_batch(
     n_pairs: int,
     edges: Tensor,
     weights: Tensor,
-    cover_tolerance: float,
+    cover_tolerance: float | None,
     rest: Rest,
 ) -> Any:
     """Choose the batch that covers the edges, and return the result of the query."""
+    if cover_tolerance is None:
+        cover_tolerance = COVER_TOLERANCES[rest]
     choose: Callable[..., Iterator[tuple[int, float]]] = iter_balance_batch
     if rest != "cover":
         choose = partial(iter_cover_then_rest, rest=rest)
