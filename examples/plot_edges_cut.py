@@ -6,9 +6,10 @@ A network with dropout is trained on 60 imbalanced digits. 100 hypotheses are dr
 pairs, and a batch of 12 is chosen. How much of each edge is left after every pick?
 
 A pick cuts an edge as far as its label will tell the two hypotheses apart. A few picks leave next
-to nothing. What then? With ``rest="clusters"``, the default of ``balance_query``, the other points
-are of small margins, one of each cluster of points that the hypotheses answer alike. With
-``rest="cover"`` the full weight is put back, and the same edges are covered a second time.
+to nothing. What then? With ``rest="clusters"``, the default of ``balance_query``, the other points,
+as soon as less than 0.3 of the weight is left, are of small margins, one of each cluster of points
+that the hypotheses answer alike. With ``rest="cover"`` the full weight is put back when a
+ten-thousandth is left, and the same edges are covered a second time.
 Following the objective to the end, as the paper has it, means to go on with what is left, however
 little: label configurations that hardly ever occur.
 

@@ -117,7 +117,7 @@ def test_bad_arguments_are_refused_at_the_call():
 # --- clusters -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tolerance", [0.3, 1e-4])
+@pytest.mark.parametrize("tolerance", [0.1, 1e-4])
 def test_the_cover_is_the_same_whatever_follows(tolerance):
     proba, edges = predictions(8, 60, 3, 3, sharpness=1.0), all_pairs(8)
     options = {"cover_tolerance": tolerance, "ties": "first"}

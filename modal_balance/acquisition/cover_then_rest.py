@@ -1,8 +1,8 @@
 """A batch that covers the edges once, and takes points of small margins for the rest.
 
-A few points spend nearly all of the objective: one informative point cuts most edges, after two or
-three of them less than a third is left, and after four to six only label configurations that hardly
-ever occur. More covers of the same edges ask about the same pairs of hypotheses again, whose
+A few points spend most of the objective: where classes are many, one or two informative points
+leave less than 0.3 of the edge weight, and after ten there are only label configurations that
+hardly ever occur. More covers of the same edges ask about the same pairs of hypotheses again, whose
 differences are noise in part. The margin of the mean prediction, which averages over all
 hypotheses, is the better guide from there on. But the smallest margins are often much alike: of
 five times as many as are wanted, those are taken whose answers differ most, see
