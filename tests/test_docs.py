@@ -4,10 +4,12 @@ import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from toy import fast_classifier
 
 pytest.importorskip("modAL")
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 pytestmark = pytest.mark.modal
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -17,13 +19,33 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.md"))
     if "_build" not in path.parts and (blocks := BLOCK.findall(path.read_text("utf-8")))
 }
+# Pages whose code is about files, or a cluster, that are there.
+ABOUT_FILES = {"large_pools.md", "own_table.md"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - ABOUT_FILES))
 def test_the_code_of_a_page_runs(page):
     names: dict[str, object] = {"__name__": "__page__"}
     for block in PAGES[page]:
         exec(block, names)
+
+
+@pytest.mark.skipif(not PAGES, reason="a copy of the tests without the pages")
+def test_the_code_of_the_page_on_large_pools_runs(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    in_files, in_processes, on_a_cluster = PAGES["large_pools.md"]
+    X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    np.save(tmp_path / "pool.npy", X)
+    folder = tmp_path / "folder" / "of" / "parquet"
+    folder.mkdir(parents=True)
+    parquet.write_table(pyarrow.table(pd.DataFrame(X)), folder / "part.parquet")
+    monkeypatch.chdir(tmp_path)
+    names = {"learner": fast_classifier().fit(X[:40], (X[:40, 0] > 0).astype(int))}
+    exec(in_files, names)
+    exec(in_processes, names)
+    assert names["indices"].shape == names["gains"].shape == (100,)
+    compile(on_a_cluster, "large_pools.md", "exec")
 
 
 def documented():
@@ -37,7 +59,7 @@ def documented():
 
 
 ROOMS = ["", ".acquisition", ".equivalence", ".estimators", ".hypotheses", ".strategies"]
-ROOMS += [".datasets", ".networks", ".simulation", ".simulation.results", ".stopping"]
+ROOMS += [".datasets", ".networks", ".simulation", ".simulation.results", ".stopping", ".table"]
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a copy of the tests without the pages")
