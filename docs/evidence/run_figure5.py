@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--budget", type=int, default=120)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     for seed in range(args.first_seed, args.first_seed + args.seeds):
