@@ -29,7 +29,12 @@ extensions = [
     "one_name",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_static", "auto_examples/GALLERY_HEADER.rst"]
+exclude_patterns = [
+    "_build",
+    "_static",
+    "auto_examples/GALLERY_HEADER.rst",
+    "evidence/conclusions.md",  # the first part of evidence/index.md
+]
 
 # Links. Everything that names this package must exist; other libraries' pages are not looked up,
 # because a build needs no network.

@@ -177,6 +177,14 @@ def main() -> None:
     for size in (10, 50):
         sections.append(
             practice(
+                f"side_by_side_third{size}",
+                f"Batches of {size}: data sets that had no part in any choice",
+                "The same; `_imbalanced`: the later half of the classes thinned to 8 % of the pool.",
+            )
+        )
+    for size in (10, 50):
+        sections.append(
+            practice(
                 f"side_by_side{size}",
                 f"Batches of {size}: the data sets for choosing",
                 "All rules that were tried, not all on as many seeds.",

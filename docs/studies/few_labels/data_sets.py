@@ -7,7 +7,7 @@ a seed only decides which rows of the pool are labelled.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,20 @@ def _images(path: Path) -> tuple[np.ndarray, ...]:
     )
 
 
+def _thinned(data: Dataset) -> Dataset:
+    """Keep 8 % of the later half of the classes in the pool, as of the digits 5 to 9."""
+    rng = np.random.default_rng(0)
+    rare = data.y_pool >= data.n_classes // 2
+    keep = ~rare | (rng.random(len(data.y_pool)) < 0.08)
+    return replace(
+        data, name=f"{data.name}_imbalanced", x_pool=data.x_pool[keep], y_pool=data.y_pool[keep]
+    )
+
+
 def load(name: str, data_dir: Path) -> Dataset:
     """Load one data set by its short name."""
+    if name.endswith("_imbalanced") and name != "digits_imbalanced":
+        return _thinned(load(name.removesuffix("_imbalanced"), data_dir))
     if name == "digits":
         parts = _halves(*load_digits(return_X_y=True))
     elif name == "breast_cancer":
@@ -84,6 +96,8 @@ def load(name: str, data_dir: Path) -> Dataset:
         parts = _images(data_dir / "mnist.npz")
     elif name == "fashion":
         parts = _images(data_dir / "fashion_mnist.npz")
+    elif name == "emnist":
+        parts = _images(data_dir / "emnist_balanced_42k.npz")
     elif name == "digits_imbalanced":
         x_pool, y_pool, x_test, y_test = _halves(*load_digits(return_X_y=True))
         rng = np.random.default_rng(0)
