@@ -237,7 +237,7 @@ def test_batches_can_be_queried():
 
 
 def test_a_committee_of_networks():
-    network = MCDropoutClassifier(samples_per_epoch=256, max_epochs=3, n_samples=5)
+    network = MCDropoutClassifier(samples_per_epoch=256, max_epochs=3, n_steps=20, n_samples=5)
     committee = BootstrapCommittee(network, n_members=3, random_state=0).fit(X, NAMES)
     again = clone(committee).fit(X, NAMES)
     proba = committee.predict_proba_samples(X)

@@ -76,7 +76,7 @@ def fill_in(path, truth, target="label"):
     return [int(row["position"]) for row in rows]
 
 
-def test_the_whole_circle_as_processes(tmp_path):
+def test_the_whole_circle_as_processes(tmp_path, monkeypatch):
     frame, truth = mixed()
     lines = io.StringIO()
     frame.to_csv(lines, sep=";", index=False, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
@@ -112,9 +112,10 @@ def test_the_whole_circle_as_processes(tmp_path):
             read.drop(columns="label"), frame.astype(str).drop(columns="label"), check_dtype=False
         )
     rounds = [argument for i in (4, 5) for argument in ("--round", f"round{i}.csv")]
-    done = process("status", "table.csv", "--target", "label", "--id", "id", "--model", "forest",
-                   *rounds, "--json", cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
+    monkeypatch.chdir(tmp_path)
+    done = call("status", "table.csv", "--target", "label", "--id", "id", "--model", "forest",
+                *rounds, "--json")  # fmt: skip
+    assert done.exit_code == 0, done.output
     status = json.loads(done.stdout)
     assert status["n_labelled"] == 30 and sum(status["counts"].values()) == 30
     assert status["accuracy"]["value"] > status["accuracy"]["most_frequent"]

@@ -40,8 +40,8 @@ def test_sizes_of_the_published_networks():
 def test_they_learn_and_their_hypotheses_differ_and_repeat(module):
     images = X if module is not SMALL_VGG else np.pad(X, ((0, 0), (0, 0), (2, 2), (2, 2)))
     classifier = MCDropoutClassifier(
-        module=partial(module, dropout=0.2), n_steps=40, learning_rate=0.003, validation=None,
-        n_samples=10, random_state=0,
+        module=partial(module, dropout=0.2), n_steps=40, batch_size=32, learning_rate=0.003,
+        validation=None, n_samples=10, random_state=0,
     ).fit(images[:150], y[:150])  # fmt: skip
     assert classifier.score(images[150:250], y[150:250]) > 0.6
     proba = draw_hypotheses(classifier, 4, random_state=0).predict_proba_samples(images[:20])

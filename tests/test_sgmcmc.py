@@ -22,8 +22,8 @@ SHORT = CyclicalSGLD(n_cycles=5, steps_per_cycle=40, samples_per_cycle=2)
 
 @parametrize_with_checks([
     MCDropoutClassifier(
-        samples_per_epoch=512, max_epochs=20, n_samples=10,
-        posterior=CyclicalSGLD(n_cycles=4, steps_per_cycle=20, samples_per_cycle=2, step_size=0.02),
+        samples_per_epoch=512, max_epochs=20, n_samples=10, n_steps=100,
+        posterior=CyclicalSGLD(n_cycles=2, steps_per_cycle=4, samples_per_cycle=1, step_size=0.02),
     )
 ])  # fmt: skip
 def test_scikit_learn_conventions(estimator, check):
@@ -74,13 +74,13 @@ def moments_by_integration(prior_std, temperature, class_weight):
         ({"prior_std": 0.5}, [1.0, 1.0], 24),
         ({"temperature": 0.3}, [1.0, 1.0], 24),
         ({}, [0.5, 2.0], 24),
-        ({"step_size": 0.2, "steps_per_cycle": 6000}, [1.0, 1.0], 8),
+        ({"step_size": 0.2, "steps_per_cycle": 3000}, [1.0, 1.0], 8),
     ],
     ids=["plain", "narrow prior", "cold", "weighted classes", "batches"],
 )
 def test_the_chain_samples_the_posterior(settings, class_weight, batch_size):
     settings = {"prior_std": 2.0, "temperature": 1.0, "step_size": 0.5} | settings
-    sampler = CyclicalSGLD(**({"n_cycles": 1, "steps_per_cycle": 2000} | settings))
+    sampler = CyclicalSGLD(**({"n_cycles": 1, "steps_per_cycle": 1000} | settings))
     samples = sampler.sample(
         Logistic(),
         torch.tensor(X_TOY).float(),

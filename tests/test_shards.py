@@ -103,11 +103,11 @@ def test_batches_and_gains_are_those_of_a_pool_in_memory(
 @pytest.mark.parametrize("seed", range(4))
 def test_bits_of_predictions_do_not_depend_on_shards_nor_on_what_is_kept(rule, seed):
     rng = np.random.default_rng(seed)
-    S, N, D, C = 2 * rng.integers(2, 20), rng.integers(2000, 9000), rng.integers(2, 30), 4
+    S, N, D, C = 2 * rng.integers(2, 20), rng.integers(1000, 4500), rng.integers(2, 30), 4
     X = rng.normal(size=(N, D)).astype(np.float32)
     predict, edges = Softmax(S, D, C, seed), disjoint_pairs(int(S))
     batches = [
-        sharded(predict, X, edges, rule, 8, block_rows=1024, n_shards=n, keeping=keeping)
+        sharded(predict, X, edges, rule, 8, block_rows=512, n_shards=n, keeping=keeping)
         for n in (1, 2, 7, N)
         for keeping in KEEPINGS
     ]

@@ -28,6 +28,14 @@ PAIR = {"margin": margin_query, "random": random_query}
 TIMES = ["seconds_fit", "seconds_draw", "seconds_select"]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A simulation, and the lines that it has written."""
+    path = tmp_path_factory.mktemp("results") / "whole.jsonl"
+    frame = simulate(fast_classifier(), X, y, PAIR, **FAST, results=path)
+    return frame, path.read_text().splitlines(keepends=True)
+
+
 def same(frame, other):
     """Whether two results are the same but for the times."""
     pd.testing.assert_frame_equal(frame.drop(columns=TIMES), other.drop(columns=TIMES))
@@ -244,8 +252,8 @@ def test_any_estimator_on_any_table(estimator, form):
 # --- many runs ------------------------------------------------------------------------------------
 
 
-def test_runs_are_paired_by_their_seed():
-    frame = simulate(fast_classifier(), X, y, PAIR, **FAST)
+def test_runs_are_paired_by_their_seed(whole):
+    frame, _ = whole
     assert len(frame) == 2 * 2 * 3
     assert frame.columns[:4].tolist() == ["dataset", "estimator", "strategy", "seed"]
     start = frame[frame["round"] == 0].set_index(["seed", "strategy"]).accuracy.unstack()
@@ -257,24 +265,17 @@ def test_runs_are_paired_by_their_seed():
     assert (end.margin != end.random).all()
 
 
-def test_a_seed_decides():
-    first = simulate(fast_classifier(), X, y, PAIR, **FAST)
-    same(first, simulate(fast_classifier(), X, y, PAIR, **FAST))
-    other = simulate(fast_classifier(), X, y, PAIR, **(FAST | {"seeds": [1, 0]}))
-    same(first, other)
+def test_a_seed_decides(whole):
+    same(whole[0], simulate(fast_classifier(), X, y, PAIR, **(FAST | {"seeds": [1, 0]})))
 
 
-def test_processes_make_no_difference():
-    same(
-        simulate(fast_classifier(), X, y, PAIR, **FAST),
-        simulate(fast_classifier(), X, y, PAIR, **FAST, n_jobs=2),
-    )
+def test_processes_make_no_difference(whole):
+    same(whole[0], simulate(fast_classifier(), X, y, PAIR, **FAST, n_jobs=2))
 
 
 @pytest.mark.parametrize("n_lines", [0, 1, 2, 3, 7, 12])
-def test_a_killed_simulation_goes_on_to_the_same_result(n_lines, tmp_path):
-    whole = simulate(fast_classifier(), X, y, PAIR, **FAST, results=tmp_path / "whole.jsonl")
-    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+def test_a_killed_simulation_goes_on_to_the_same_result(n_lines, whole, tmp_path):
+    whole, lines = whole
     assert len(lines) == 12
     path = tmp_path / "killed.jsonl"
     path.write_text("".join(lines[:n_lines]) + (lines[n_lines][:40] if n_lines < 12 else ""))
