@@ -1,5 +1,6 @@
 """Batches from shards: the same to the bit, however a pool is cut and whatever is kept of it."""
 
+import multiprocessing
 import os
 import tempfile
 from functools import partial
@@ -18,6 +19,7 @@ from modal_balance.acquisition.pair_coverage import PairCoverage
 from modal_balance.acquisition.pair_scan import PairCuts, candidates
 from modal_balance.acquisition.tie_order import TieOrder
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
+from modal_balance.pools.keeping import KeepInFile, Layout
 from modal_balance.pools.local import even_bounds, local_shards
 from modal_balance.pools.shard import block_rows_for
 from modal_balance.pools.shipping import packed, unpacked
@@ -260,9 +262,30 @@ def test_a_scratch_file_is_gone_when_the_batch_is_chosen(scratch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
 def test_a_full_disk_is_one_error_that_says_what_to_do(scratch):
-    from modal_balance.pools.keeping import KeepInFile, Layout
-
     block = (torch.ones(2, 3, 2),)
     keep = KeepInFile(Layout((torch.ones(2, 1, 2),), 512), path="/dev/full")
     with pytest.raises(OSError, match="The scratch file in /dev cannot be written.*Set TMPDIR"):
         keep.put(0, block)
+
+
+def write_blocks(layout, path, numbers):
+    for number in numbers:
+        layout.write(path, number, (torch.full((2, 8, 2), number + 1.0),))
+
+
+def test_processes_that_write_at_the_same_time_leave_each_other_alone(tmp_path):
+    layout, path = Layout((torch.ones(2, 1, 2),), block_rows=8), str(tmp_path / "blocks")
+    open(path, "xb").close()
+    # Started alike, they extend the file in turn, thousands of times.
+    writers = [
+        multiprocessing.get_context("fork").Process(
+            target=write_blocks, args=(layout, path, range(first, 8000, 2))
+        )
+        for first in (0, 1)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    found = [layout.read(path, number, 8)[0].unique().tolist() for number in range(8000)]
+    assert found == [[number + 1.0] for number in range(8000)]

@@ -110,15 +110,13 @@ class Layout:
         return [0, *np.cumsum(padded).tolist()]
 
     def write(self, path: str, number: int, block: Block) -> None:
-        """Write a block into a file."""
+        """Write a block into a file, and no byte of another block."""
+        places = self._places(block[0].shape[1])
         with open(path, "r+b") as file:
-            end = number * self.block_bytes + self._places(block[0].shape[1])[-1]
-            if os.fstat(file.fileno()).st_size < end:
-                file.truncate(end)  # pages are mapped whole
-            places = self._places(block[0].shape[1])
-            for tensor, place in zip(block, places[:-1], strict=True):
+            for tensor, place, next_place in zip(block, places[:-1], places[1:], strict=True):
                 file.seek(number * self.block_bytes + place)
                 file.write(tensor.cpu().contiguous().numpy().data.cast("B"))
+                file.write(bytes(next_place - place - tensor.nbytes))  # pages are mapped whole
 
     def read(self, path: str, number: int, n_points: int) -> Block:
         """Return a block: mapped, so that it takes memory only while it is used."""
