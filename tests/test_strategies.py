@@ -130,7 +130,14 @@ def test_power_balance_without_edges_is_random_and_says_so():
 def test_partition_makes_edges_between_cells():
     reports = []
     indices, gains = mb.balance_partition_query(
-        fitted_classifier(), POOL, 4, n_samples=20, tau=0.1, random_state=0, callback=reports.append
+        fitted_classifier(),
+        POOL,
+        4,
+        n_samples=20,
+        tau=0.1,
+        rest="cover",
+        random_state=0,
+        callback=reports.append,
     )
     proba = drawn(20)
     state = np.random.RandomState(0)

@@ -121,9 +121,9 @@ def indices_of(result):
 
 
 def reported(learner, X_pool=None, **options):
-    """The report of a balance query, on iris unless told otherwise."""
+    """The report of a query by the paper's objective alone, on iris unless told otherwise."""
     reports = []
-    options = {"tau": 0.02, "random_state": 0, "n_instances": 5} | options
+    options = {"tau": 0.02, "rest": "cover", "random_state": 0, "n_instances": 5} | options
     X_pool = iris()[0] if X_pool is None else X_pool
     result = balance_query(learner, X_pool, **options, callback=reports.append)
     assert indices_of(result).tolist() == reports[0].indices.tolist()
