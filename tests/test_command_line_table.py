@@ -202,7 +202,8 @@ def test_status_in_words_and_as_json(tmp_path):
 
 # A merge that stops at a given step of writing until it is killed there.
 STOPS = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
 def stop(*arguments):
     print("here", flush=True)
     time.sleep(60)
