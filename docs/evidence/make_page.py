@@ -174,14 +174,13 @@ def main() -> None:
                 f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
             )
         )
-    for size in (10, 50):
-        sections.append(
-            practice(
-                f"side_by_side_third{size}",
-                f"Batches of {size}: data sets that had no part in any choice",
-                "The same; `_imbalanced`: the later half of the classes thinned to 8 % of the pool.",
-            )
+    sections.append(
+        practice(
+            "side_by_side_third10",
+            "Batches of 10: data sets that had no part in any choice",
+            "The same; `_imbalanced`: the later half of the classes thinned to 8 % of the pool.",
         )
+    )
     for size in (10, 50):
         sections.append(
             practice(
