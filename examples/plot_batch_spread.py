@@ -9,9 +9,9 @@ lie.
 What was found (10 seeds): Batch-BALanCe asks for 8.5 of the 10 classes, margin for 8.2; the nearest
 other point of the batch is 33 and 31 grey levels away, for BALD 25, for random points 29. BALD asks
 for 6 classes, BatchBALD for 7. Of the 20 points, 8 are of the rare digits for margin, 7 for
-Batch-BALanCe, 4 for BatchBALD, 2 for BALD and 1 at random. Where the pool holds every digit three times,
-with a little noise, 20 points are 19 different digits for Batch-BALanCe, 17 for margin and
-BatchBALD, 15 for BALD.
+Batch-BALanCe, 4 for BatchBALD, 2 for BALD and 1 at random.
+Where the pool holds every digit three times, with a little noise, 20 points are 19 different digits
+for Batch-BALanCe, 17 for margin and BatchBALD, 15 for BALD.
 
 ::
 
