@@ -1,0 +1,115 @@
+"""Where the hypotheses of `balance_query` come from, and how many there are (resumable).
+
+Every strategy is judged by the same `MCDropoutClassifier`, fitted on what it has chosen. The
+hypotheses are those of the classifier (20 to 600 dropout masks), or of another model fitted
+on the same labels. tau is 0: all hypotheses that differ anywhere are told apart. Needs
+laplace-torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import modal_balance as mb
+from modal_balance.simulation import simulate
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies" / "few_labels"))
+from data_sets import load
+
+LINEAR = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+
+
+def model(kind: str, classes: Any, seed: int) -> Any:
+    """Return an unfitted model whose hypotheses are drawn."""
+    network = partial(mb.MCDropoutClassifier, validation=None, classes=classes, random_state=seed)
+    if kind == "forest":
+        return RandomForestClassifier(100, random_state=seed)
+    if kind == "bootstrap":
+        return mb.BootstrapCommittee(LINEAR, classes=classes, random_state=seed)
+    if kind == "laplace":
+        return mb.LastLayerLaplace(network(), random_state=seed)
+    if kind == "networks":
+        return network(dropout=0.0, posterior="ensemble")
+    return network(posterior=kind)
+
+
+def query(
+    learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
+    callback: Any = None, kind: str, strategy: Any = mb.balance_query, **options: Any,
+) -> Any:  # fmt: skip
+    """Query by the hypotheses of another model, fitted on the learner's labels."""
+    other = model(kind, learner.estimator.classes_, random_state)
+    other.fit(learner.X_training, learner.y_training)
+    return strategy(
+        other, X_pool, n_instances, random_state=random_state, callback=callback, **options
+    )
+
+
+BALANCE = {"tau": 0.0, "n_samples": 60}
+STRATEGIES: dict[str, Any] = {
+    "random": mb.random_query,
+    "margin": partial(mb.margin_query, n_samples=60),
+    "margin, ensemble of 10": partial(
+        query, kind="ensemble", strategy=mb.margin_query, n_samples=60
+    ),
+    **{
+        f"dropout, {n} draws": partial(mb.balance_query, tau=0.0, n_samples=n)
+        for n in (20, 60, 200, 600)
+    },
+    "ensemble of 10 with dropout, 60 draws": partial(query, kind="ensemble", **BALANCE),
+    "10 networks without dropout": partial(query, kind="networks", **BALANCE),
+    "SG-MCMC": partial(query, kind="sgmcmc", **BALANCE),
+    "Laplace, 60 draws": partial(query, kind="laplace", **BALANCE),
+    "20 logistic regressions": partial(query, kind="bootstrap", **BALANCE),
+    "100 trees": partial(query, kind="forest", **BALANCE),
+}
+
+
+def main() -> None:
+    """Run what is not in the results file yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        default=["digits_imbalanced", "dry_bean", "har", "drift", "fashion"],
+    )
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=10)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for name in args.datasets:
+            data = load(name, args.data_dir)
+            simulate(
+                mb.MCDropoutClassifier(validation=None),
+                np.asarray(data.x_pool, dtype=np.float32),
+                data.y_pool,
+                STRATEGIES,
+                X_test=np.asarray(data.x_test[:1000], dtype=np.float32),
+                y_test=data.y_test[:1000],
+                n_initial=20,
+                initial_per_class=False,
+                n_instances=10,
+                budget=120,
+                pool_size=2000,
+                seeds=[seed],
+                dataset=name,
+                results=args.results,
+            )
+
+
+if __name__ == "__main__":
+    main()
