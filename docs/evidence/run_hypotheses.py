@@ -1,9 +1,9 @@
-"""Where the hypotheses of `balance_query` come from, and how many there are (resumable).
+"""Where the hypotheses of `balance_query` come from, how many, and which tau (resumable).
 
 Every strategy is judged by the same `MCDropoutClassifier`, fitted on what it has chosen. The
 hypotheses are those of the classifier (20 to 600 dropout masks), or of another model fitted
-on the same labels. tau is 0: all hypotheses that differ anywhere are told apart. Needs
-laplace-torch.
+on the same labels. Where nothing is said, tau is 0: all hypotheses that differ anywhere are told
+apart. Needs laplace-torch.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
+from modal_balance.equivalence import all_pairs, hamming_distances, votes
 from modal_balance.simulation import simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies" / "few_labels"))
@@ -56,6 +57,19 @@ def query(
     )
 
 
+def at_quantile(
+    learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
+    callback: Any = None, quantile: float, **options: Any,
+) -> Any:  # fmt: skip
+    """Query with tau at a quantile of the distances between hypotheses on the pool."""
+    proba = mb.draw_hypotheses(learner, 60, random_state=random_state).predict_proba_samples(X_pool)
+    apart = hamming_distances(votes(proba), all_pairs(len(proba)))
+    return mb.balance_query(
+        learner, X_pool, n_instances, tau=float(apart.quantile(quantile)), n_samples=60,
+        random_state=random_state, callback=callback, **options,
+    )  # fmt: skip
+
+
 BALANCE = {"tau": 0.0, "n_samples": 60}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
@@ -67,6 +81,11 @@ STRATEGIES: dict[str, Any] = {
         f"dropout, {n} draws": partial(mb.balance_query, tau=0.0, n_samples=n)
         for n in (20, 60, 200, 600)
     },
+    "dropout, 60 draws, annealed tau": partial(mb.balance_query, n_samples=60),
+    "dropout, 60 draws, tau at the median distance": partial(at_quantile, quantile=0.5),
+    "whole covers, tau = 0": partial(mb.balance_query, rest="cover", **BALANCE),
+    "whole covers, annealed tau": partial(mb.balance_query, rest="cover", n_samples=60),
+    "whole covers, tau at the median distance": partial(at_quantile, quantile=0.5, rest="cover"),
     "ensemble of 10 with dropout, 60 draws": partial(query, kind="ensemble", **BALANCE),
     "10 networks without dropout": partial(query, kind="networks", **BALANCE),
     "SG-MCMC": partial(query, kind="sgmcmc", **BALANCE),
@@ -94,7 +113,7 @@ def main() -> None:
         for name in args.datasets:
             data = load(name, args.data_dir)
             simulate(
-                mb.MCDropoutClassifier(validation=None),
+                mb.MCDropoutClassifier(),
                 np.asarray(data.x_pool, dtype=np.float32),
                 data.y_pool,
                 STRATEGIES,
