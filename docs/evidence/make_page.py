@@ -16,7 +16,6 @@ import pandas as pd
 from modal_balance.simulation.figures import area_heat_map, learning_curves
 from modal_balance.simulation.results import (
     RUN,
-    mean_ranks,
     normalised_areas,
     pairwise,
     read_results,
@@ -25,12 +24,12 @@ from modal_balance.simulation.results import (
 HERE = Path(__file__).parent
 RULES = HERE.parent / "studies" / "batch_rules"
 NAMES = {
-    "cover to 0.3, clusters apart": "balance_query (default)",
-    "cover to 0.1, clusters apart": "balance_query, cover_tolerance=0.1",
-    "cover to 0.6, clusters apart": "balance_query, cover_tolerance=0.6",
-    "cover, clusters apart": "balance_query, cover_tolerance=1e-4",
-    "cover, margin": 'balance_query, rest="margin"',
-    "clusters of hypotheses": "clustered_margin_query",
+    "cover to 0.3, clusters apart": "`balance_query` (default)",
+    "cover to 0.1, clusters apart": "`balance_query(cover_tolerance=0.1)`",
+    "cover to 0.6, clusters apart": "`balance_query(cover_tolerance=0.6)`",
+    "cover, clusters apart": "`balance_query(cover_tolerance=1e-4)`",
+    "cover, margin": '`balance_query(rest="margin")`',
+    "clusters of hypotheses": "`clustered_margin_query`",
 }
 
 
@@ -50,8 +49,8 @@ def whole_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_of(frame: pd.DataFrame) -> str:
     counts = frame.groupby(["dataset", "strategy"]).seed.nunique().groupby("dataset")
-    return ", ".join(
-        f"{name} {low}" if low == high else f"{name} {low} to {high}"
+    return "; ".join(
+        f"{name}: {low}" if low == high else f"{name}: {low} to {high}"
         for (name, low), high in zip(counts.min().items(), counts.max(), strict=True)
     )
 
@@ -59,8 +58,11 @@ def seeds_of(frame: pd.DataFrame) -> str:
 def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     """Return, by strategy and data set, how far ahead of a baseline it is."""
     table = pairwise(areas, baseline)
+    # Cells that do not break: a no-break space, and hyphens that hold together.
     table["text"] = [
-        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})"
+        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})".replace(
+            " ", "\u00a0"
+        ).replace("-", "\u2011")
         for row in table.itertuples()
     ]
     order = table.groupby("strategy").difference.mean().sort_values(ascending=False).index
@@ -82,24 +84,74 @@ def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("strategy")
 
 
-def compared(name: str, title: str, text: str, heat_map: bool = True) -> str:
-    """Return the section of an experiment that `simulate` has run."""
+def picture(file: str, caption: str) -> str:
+    return f":::{{figure}} {file}\n:alt: {caption}\n:figclass: wide\n\n{caption}\n:::"
+
+
+def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rounds of the seeds that, on a data set, every strategy has run."""
+    counts = frame.groupby(["dataset", "seed"]).strategy.transform("nunique")
+    return frame[counts == frame.groupby("dataset").strategy.transform("nunique")]
+
+
+def compared(
+    name: str,
+    title: str,
+    text: str,
+    drawn: tuple[str, ...] = (),
+    heat_map: bool = True,
+    at_end: bool = False,
+) -> str:
+    """Return the section of an experiment that `simulate` has run.
+
+    drawn: strategies whose curves are drawn, all by default.
+    at_end: with a table of the accuracy after the last batch.
+    """
     path = HERE / f"{name}.jsonl.gz"
     if not path.exists():
         return ""
     frame = whole_runs(read_results(path))
     areas = normalised_areas(frame)
-    known = areas.groupby("strategy").mean().sort_values(ascending=False).index
-    by_set = areas.groupby(["dataset", "strategy"]).mean().unstack("dataset").loc[known]
-    table = by_set.map("{:.4f}".format)
-    everywhere = areas.unstack("strategy").dropna(axis=1, thresh=2)
-    if everywhere.notna().all(axis=1).any():
-        table["mean rank"] = mean_ranks(areas).reindex(known).map("{:.1f}".format)
-    learning_curves(frame, strategies=list(known)).savefig(HERE / f"{name}.png", dpi=80)
-    pictures = f"![Learning curves]({name}.png)"
+    baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
+    level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
+    gaps = summary(areas)
+    order = ["margin", *gaps.index]
+    tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences to it over
+all runs, paired by their seed, with standard errors:
+
+{markdown(gaps)}
+
+By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+
+{markdown(against(areas, "margin"))}
+"""
+    if at_end:
+        last = shared_seeds(frame)
+        last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
+        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std", "count"])
+        cells = [
+            f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
+            for row in end.rename(columns=str).itertuples(index=False)
+        ]
+        table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
+        n_labels = int(frame.n_labelled.max())
+        tables += f"""
+Accuracy at {n_labels} labels, mean and standard deviation over the seeds that all strategies have:
+
+{markdown(table.fillna(""))}
+"""
+    learning_curves(frame, strategies=[s for s in order if s in drawn] or order).savefig(
+        HERE / f"{name}.png", dpi=140
+    )
+    pictures = picture(
+        f"{name}.png", "Accuracy against the number of labels: mean over seeds and standard error."
+    )
     if heat_map:
-        area_heat_map(frame, "margin").savefig(HERE / f"{name}_areas.png", dpi=80)
-        pictures += f"\n\n![Areas against margin selection]({name}_areas.png)"
+        area_heat_map(frame, "margin").savefig(HERE / f"{name}_areas.png", dpi=140)
+        pictures += "\n\n" + picture(
+            f"{name}_areas.png",
+            "Mean accuracy over the curve against margin selection, in hundredths.",
+        )
     seconds = frame.groupby("strategy")[["seconds_fit", "seconds_draw", "seconds_select"]].median()
     seconds.columns = ["fit", "draw and predict", "select"]
     return f"""
@@ -107,18 +159,12 @@ def compared(name: str, title: str, text: str, heat_map: bool = True) -> str:
 
 {text}
 
-Seeds: {seeds_of(frame)}. Mean accuracy over the learning curve:
+Seeds: {seeds_of(frame)}.
 
-{markdown(table)}
-
-Against margin selection: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's
-correction.
-
-{markdown(against(areas, "margin"))}
-
+{tables}
 Seconds a round, medians, on a machine that did other work as well:
 
-{markdown(seconds.loc[known].map("{:.3f}".format))}
+{markdown(seconds.reindex(order).map("{:.3f}".format))}
 
 {pictures}
 """
@@ -140,10 +186,13 @@ def rule_areas(records: list[dict[str, Any]]) -> pd.Series[float]:
 
 def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
     """Return a section on the rules for a batch."""
-    with gzip.open(RULES / f"{name}.jsonl.gz", "rt") as lines:
+    path = RULES / f"{name}.jsonl.gz"
+    if not path.exists():
+        return ""
+    with gzip.open(path, "rt") as lines:
         areas = rule_areas([json.loads(line) for line in lines])
     counts = areas.xs("margin", level="strategy").groupby("dataset").size()
-    seeds = ", ".join(f"{name} {count}" for name, count in counts.items())
+    seeds = "; ".join(f"{name}: {count}" for name, count in counts.items())
     section = f"""
 ## {title}
 
@@ -174,19 +223,30 @@ def main() -> None:
                 f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
             )
         )
-    sections.append(
-        practice(
-            "side_by_side_third10",
-            "Batches of 10: data sets that had no part in any choice",
-            "The same; `_imbalanced`: the later half of the classes thinned to 8 % of the pool.",
+    for size in (10, 50):
+        sections.append(
+            practice(
+                f"side_by_side_third{size}",
+                f"Batches of {size}: data sets that had no part in any choice",
+                "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
+            )
         )
-    )
+    for size, end in ((5, 150), (1, 60)):
+        sections.append(
+            practice(
+                f"side_by_side_confirm{size}",
+                f"Batches of {size}: the data sets for confirming",
+                f"The same, to {end} labels.",
+            )
+        )
     for size in (10, 50):
         sections.append(
             practice(
                 f"side_by_side{size}",
                 f"Batches of {size}: the data sets for choosing",
-                "All rules that were tried, not all on as many seeds.",
+                "All rules that were tried, not all on as many seeds. What their names mean is "
+                "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
+                "`run_lockstep.py`.",
                 by_set=False,
             )
         )
@@ -196,6 +256,27 @@ def main() -> None:
     ):
         text = "The data sets for choosing."
         sections.append(practice(f"side_by_side_{name}", title, text))
+    main_strategies = (
+        "margin", "random", "BALD", "BatchBALD", "BADGE", "Batch-BALanCe",
+        "default of balance_query",
+    )  # fmt: skip
+    sections.append(
+        compared(
+            "hypotheses",
+            "Which hypotheses, how many, and which tau",
+            "`MCDropoutClassifier()` judges all; hypotheses are its own, or another model's "
+            "that is fitted on the same labels. 20 labels at random to 120, in batches "
+            "of 10, pools of at most 2,000 rows.",
+            drawn=(
+                "margin",
+                "random",
+                "dropout, 60 draws",
+                "10 networks without dropout",
+                "20 logistic regressions",
+                "100 trees",
+            ),
+        )  # fmt: skip
+    )
     sections.append(
         compared(
             "figure5",
@@ -204,6 +285,7 @@ def main() -> None:
             "validation rows, tau a quarter of the error on them, K = 20, batches of 10, from 20 "
             "labels to 120. Pools of 3,000 rows, 1,500 test rows. HAR and DRIFT are not the "
             "complete official sets.",
+            drawn=main_strategies,
         )
     )
     sections.append(
@@ -212,16 +294,28 @@ def main() -> None:
             "Repeated pools, as in Table 2",
             "Every row of the pool again 0 to 3 times with noise; the MLP of the paper on rows of "
             "pixels, 20 labels to 130, batches of 10.",
+            drawn=main_strategies,
             heat_map=False,
+            at_end=True,
         )
     )
     sections.append(
         compared(
             "tau_and_pairs",
             "tau, number of pairs and pairing, as in Figure 3",
-            "The paper's protocol, rest by covers as in the paper.",
-            heat_map=False,
-        )
+            "The paper's protocol, rest by covers as in the paper. The first row of options, "
+            "error/4 with K = 20 disjoint pairs, is the paper's; each other row changes one thing.",
+            drawn=(
+                "margin",
+                "random",
+                "error/4, K=20, disjoint",
+                "tau=0",
+                "tau=0.3",
+                "K=100",
+                "all pairs",
+            ),
+            at_end=True,
+        )  # fmt: skip
     )
     sections.append(
         compared(
@@ -230,6 +324,7 @@ def main() -> None:
             "EMNIST ByMerge (140,000 images of it) as rows of pixels, B = 5, K = 10. The first "
             "batch is chosen by the untrained network.",
             heat_map=False,
+            at_end=True,
         )
     )
     page = "\n".join(section.strip("\n") + "\n" for section in sections if section.strip())

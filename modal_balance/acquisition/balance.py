@@ -46,7 +46,7 @@ def balance_scores(
     cover_tolerance: float = 1e-4,
     chunk_size: int = 512,
 ) -> Tensor:
-    """Return the BALanCe score of every single point (Eq. 3): what it alone would gain.
+    """Return the BALanCe score of every single point: what it alone would gain (Eq. 3).
 
     Parameters
     ----------

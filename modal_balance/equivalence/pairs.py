@@ -36,7 +36,7 @@ def votes(proba: Tensor) -> Tensor:
 
 
 def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
-    """Return the Hamming distance d_H of each pair (Eq. 2).
+    """Return the Hamming distance of each pair, d_H in Eq. 2.
 
         d_H(k, l) = share of the reference points on which the votes of k and l differ
 

@@ -60,7 +60,8 @@ def learning_curves(
     """
     names = sorted(frame["strategy"].unique()) if strategies is None else list(strategies)
     panels = list(frame.groupby(["dataset", "estimator"]))
-    n_columns = min(3, len(panels))
+    n_columns = 2 if len(panels) == 4 else min(3, len(panels))
+    several = frame["estimator"].nunique() > 1
     n_rows = -(-len(panels) // n_columns)
     figure = _new_figure(4.2 * n_columns + 1.6, 3.2 * n_rows + 0.4)
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
@@ -76,7 +77,7 @@ def learning_curves(
             axis.fill_between(
                 mean.index, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0
             )
-        axis.set_title(f"{dataset}, {estimator}", fontsize=10)
+        axis.set_title(f"{dataset}, {estimator}" if several else dataset, fontsize=10)
         axis.grid(alpha=0.3)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -131,7 +132,8 @@ def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") 
         colour = "white" if abs(value) > 0.65 * largest else "black"
         axis.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(n_columns), cells.columns, rotation=40, ha="right", fontsize=9)
-    labels = [f"{dataset}, {estimator}" for dataset, estimator in cells.index]
+    several = cells.index.get_level_values("estimator").nunique() > 1
+    labels = [f"{name}, {estimator}" if several else name for name, estimator in cells.index]
     axis.set_yticks(range(n_rows), labels, fontsize=9)
     title = f"Mean {metric.replace('_', ' ')} over the curve, minus that of {baseline}, x 100"
     axis.set_title(title, fontsize=10, wrap=True)
