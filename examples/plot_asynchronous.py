@@ -13,7 +13,7 @@ What was found (5 seeds): with ``X_pending`` accuracy is 0.910 against 0.882 aft
 0.676 against 0.702 after 40, and the questions are a little further apart (42 pixels against 39).
 Random selection reaches 0.687.
 
-::
+.. code-block:: text
 
     python examples/plot_asynchronous.py              about a minute and a half
     python examples/plot_asynchronous.py --quick      one seed, few answers
@@ -113,6 +113,8 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     n_seeds, n_answers = (1, 10) if options.quick else (5, 80)
+    quick_form = f"quick form: {n_seeds} seed, {N_INITIAL + n_answers} labels"
+    form = quick_form if options.quick else f"{n_seeds} seeds"
 
     names = ["with X_pending", "without X_pending", "random"]
     records, near = [], {name: [] for name in names}
@@ -136,7 +138,7 @@ def main():
     panel.set(
         xlabel="answers",
         ylabel="accuracy",
-        title=f"{N_ANNOTATORS} annotators at work (seeds: {n_seeds})",
+        title=f"{N_ANNOTATORS} annotators at work ({form})",
     )
     panel.legend()
     if options.output:
@@ -148,6 +150,8 @@ def main():
 # %%
 # Run
 # ---
+# On the site, the table and the picture are those of the quick form (``--quick``): one seed, 30
+# labels. The numbers under "What was found" are those of the full form.
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ ten-thousandth is left, and the same edges are covered a second time.
 Following the objective to the end, as the paper has it, means to go on with what is left, however
 little: label configurations that hardly ever occur.
 
-::
+.. code-block:: text
 
     python examples/plot_edges_cut.py --output edges_cut.png
 """
@@ -111,8 +111,8 @@ figure, panels = plt.subplots(
 )
 kinds = {
     "the objective to the end": (left_to_the_end, WHOLE),
-    'rest="cover"': (left_in_covers, WHOLE),
-    'rest="clusters" (the default)': (left_with_clusters, SHORT),
+    "rest='cover'": (left_in_covers, WHOLE),
+    "rest='clusters' (the default)": (left_with_clusters, SHORT),
 }
 steps = np.arange(1, N_PICKS + 1)
 for (above, below), (title, (left, tolerance)) in zip(panels.T, kinds.items(), strict=True):

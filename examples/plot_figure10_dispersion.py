@@ -35,7 +35,7 @@ What was found:
   3.5 %, 8K within 2 %. In a random subset some hypotheses are in many pairs and others in none; 1K
   random pairs vary 30 to 65 % more than all pairs, the K disjoint ones 5 to 10 %.
 
-::
+.. code-block:: text
 
     python examples/plot_figure10_dispersion.py              about a minute and a half
     python examples/plot_figure10_dispersion.py --quick      one network a data set, K up to 50

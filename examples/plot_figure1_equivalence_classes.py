@@ -33,7 +33,7 @@ What was found (10 seeds, rank correlations as mean ± standard deviation):
   so that is not due to imbalance. One hypothesis alone has 0.45 and the mean prediction of many
   0.60, more than the best of the classes at any quantile.
 
-::
+.. code-block:: text
 
     python examples/plot_figure1_equivalence_classes.py              about a minute
     python examples/plot_figure1_equivalence_classes.py --quick      two seeds
@@ -218,10 +218,10 @@ def print_tables(results):
     print(table[table["difference"] != "-"].to_string())
 
 
-def plot(results, shown, path):
+def plot(results, shown, form, path):
     """Draw the hypotheses, their classes, and the correlations of all seeds."""
     distances, cells, accuracy, f1 = shown
-    figure, panels = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(9.5, 9), layout="constrained")
     embedding = TSNE(metric="precomputed", init="random", random_state=0).fit_transform(distances)
     by_size = np.argsort(-np.bincount(cells), kind="stable")
 
@@ -229,10 +229,10 @@ def plot(results, shown, path):
     rest = ~np.isin(cells, by_size[:N_COLOURED])
     panel.scatter(*embedding[rest].T, s=14, color="lightgrey", label="smaller classes")
     for cell in by_size[:N_COLOURED]:
-        label = f"{(cells == cell).mean():.1%}, acc. {accuracy[cells == cell].mean():.2f}"
+        label = f"{(cells == cell).mean():.1%}, {accuracy[cells == cell].mean():.2f}"
         panel.scatter(*embedding[cells == cell].T, s=18, label=label)
-    panel.legend(fontsize=7, title="mass, accuracy", title_fontsize=7, loc="lower left")
-    panel.set_xlim(left=embedding[:, 0].min() - 0.4 * np.ptp(embedding[:, 0]))  # for the legend
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": 3, "frameon": False}
+    panel.legend(title="mass, accuracy of the class", columnspacing=1, handletextpad=0, **below)
     panel.set(title=f"equivalence classes: {len(by_size)}", xticks=[], yticks=[])
 
     panel = panels[0, 1]
@@ -246,7 +246,7 @@ def plot(results, shown, path):
         mean = over_classes(cells, values)
         label = f"{name}: rank correlation {rank_correlation(mass, mean):.2f}"
         panel.scatter(mean, mass, marker=marker, alpha=0.7, label=label)
-    panel.legend(fontsize=8)
+    panel.legend()
     panel.set(
         title="classes of this seed", xlabel="mean over the class", ylabel="mass", ylim=(0, None)
     )
@@ -263,9 +263,9 @@ def plot(results, shown, path):
         panel.plot(x, means, "_", markersize=16, color=colour, label=f"{labels} labels")
     panel.axhline(0, color="grey", linewidth=0.8)
     panel.set_xticks(range(len(radii)), radii)
-    panel.legend(fontsize=8)
+    panel.legend()
     panel.set(
-        title="all seeds (bar: mean)",
+        title=f"{form} (bar: mean)",
         xlabel="radius: validation error, or quantile of the distances",
         ylabel="rank correlation of mass and accuracy",
     )
@@ -294,12 +294,16 @@ def main():
     measured = [measure(seed) for seed in tqdm(range(n_seeds), unit="seed")]
     results = pd.DataFrame([record for records, _ in measured for record in records])
     print_tables(results)
-    plot(results, measured[0][1], options.output)
+    form = f"quick form: {n_seeds} seeds" if options.quick else f"all {n_seeds} seeds"
+    plot(results, measured[0][1], form, options.output)
 
 
 # %%
 # Run
 # ---
+# On the site, the tables and the picture are those of the quick form (``--quick``): two seeds. The
+# numbers under "What was found" are those of the full form. The first three panels are of the first
+# seed, the same in both.
 
 if __name__ == "__main__":
     main()

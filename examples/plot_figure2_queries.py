@@ -2,18 +2,18 @@
 Figure 2: how many labels does it take?
 =======================================
 
-The paper's stylised example, with numbers. n hypotheses are thresholds at 1, 1/2, 1/4, ..., 2^(1-n)
-of a uniform pool. Almost all of them crowd together near 0, where they hardly differ: those up to
-sigma form one equivalence class. BALD asks for the label that halves the number of hypotheses, and
-so spends its queries on differences that do not matter. EC2 asks for the label that tells
-equivalence classes apart.
+The paper's stylised example, with numbers. n hypotheses are thresholds on a uniform pool: at 1, at
+1/2, at 1/4 and so on, each at half of the one before. Almost all of them crowd together near 0,
+where they hardly differ: those up to sigma form one equivalence class. BALD asks for the label that
+halves the number of hypotheses, and so spends its queries on differences that do not matter. EC2
+asks for the label that tells equivalence classes apart.
 
 Counted are the queries until all hypotheses left lie in one class, for the truth that takes most
 queries and on average over all n truths. Both policies stop at the same moment: when the class is
 known. With sigma = 0 every hypothesis is a class of its own: that is how long BALD, which knows of
 no classes, would go on by itself.
 
-::
+.. code-block:: text
 
     python examples/plot_figure2_queries.py
 """
@@ -68,7 +68,7 @@ def print_table(results: dict[tuple[str, str], list[tuple[int, float]]]) -> None
 
 def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: str | None) -> None:
     """Draw the number of queries over n."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharex=True, layout="constrained")
     markers = dict(zip(SIGMAS, "xosD", strict=True))
     colours = {"BALD": "tab:red", "EC2": "tab:blue"}
     for column, (axis, title) in enumerate(
@@ -91,7 +91,7 @@ def plot(results: dict[tuple[str, str], list[tuple[int, float]]], output: str | 
         axis.set_title(title)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("queries until the class is known")
-    axes[0].legend(frameon=False, fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     if output:
         figure.savefig(output, dpi=150)
     else:

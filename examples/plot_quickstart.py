@@ -6,9 +6,15 @@ The digits that come with scikit-learn are made imbalanced: of the digits 5 to 9
 the pool. The test set keeps all digits alike. Every strategy starts from the same 20 labels, asks
 for 10 more in every round, and trains the same network anew each time.
 
-::
+What was found (8 seeds; accuracy, mean ± standard deviation): Batch-BALanCe and margin selection
+are level, 0.821 ± 0.037 and 0.809 ± 0.035 with 60 labels, 0.914 ± 0.018 and 0.910 ± 0.018 with 140.
+Both are far ahead of random selection, which has 0.634 ± 0.044 and 0.739 ± 0.062 there, and with
+140 labels less than they have with 50 (0.776 and 0.768). Macro F1 says the same: 0.909, 0.905 and
+0.709 with 140 labels.
 
-    python examples/plot_quickstart.py              about a minute on two cores
+.. code-block:: text
+
+    python examples/plot_quickstart.py              a minute and a half on two cores
     python examples/plot_quickstart.py --quick      two seeds and three rounds
 """
 
@@ -116,25 +122,25 @@ def run(name, seed, n_rounds):
 # -----------------
 
 
+def mean_and_spread(values):
+    """Return mean ± standard deviation over the seeds, and of a single seed the value alone."""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
+
+
 def print_table(results):
     """Print mean and standard deviation over seeds at some numbers of labels."""
     labels = sorted(results["labels"].unique())
     shown = results[results["labels"].isin(labels[:: max(1, (len(labels) - 1) // 3)])]
     grouped = shown.groupby(["labels", "strategy"], sort=True)
     table = pd.DataFrame(
-        {
-            column: grouped[column].mean().map("{:.3f}".format)
-            + " ± "
-            + grouped[column].std().map("{:.3f}".format)
-            for column in ("accuracy", "macro F1")
-        }
+        {column: grouped[column].agg(mean_and_spread) for column in ("accuracy", "macro F1")}
     )
     seconds = results.groupby("strategy")["seconds per query"].mean()
     table["seconds per query"] = [f"{seconds[name]:.3f}" for _, name in table.index]
     print(table.to_string())
 
 
-def plot(results, path):
+def plot(results, form, path):
     """Draw the learning curves: mean over seeds, and a band of one standard error."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharex=True, layout="constrained")
     for panel, column in zip(panels, ("accuracy", "macro F1"), strict=True):
@@ -146,8 +152,7 @@ def plot(results, path):
         panel.set(xlabel="labels", ylabel=f"{column} on balanced test digits")
         panel.grid(alpha=0.3)
     panels[0].legend()
-    n_seeds = results["seed"].nunique()
-    figure.suptitle(f"Digits, 5-9 thinned to {SHARE_KEPT:.0%} of the pool ({n_seeds} seeds)")
+    figure.suptitle(f"Digits, 5-9 thinned to {SHARE_KEPT:.0%} of the pool ({form})")
     if path:
         figure.savefig(path, dpi=120)
     else:
@@ -177,12 +182,16 @@ def main():
         for (_, seed), records in zip(tasks, tqdm(runs, total=len(tasks), unit="run"), strict=True)
     )
     print_table(results)
-    plot(results, options.output)
+    n_labels = N_INITIAL + options.rounds * N_INSTANCES
+    quick_form = f"quick form: {options.seeds} seeds, {n_labels} labels"
+    plot(results, quick_form if options.quick else f"{options.seeds} seeds", options.output)
 
 
 # %%
 # Run
 # ---
+# On the site, the table and the picture are those of the quick form (``--quick``): two seeds, 50
+# labels. The numbers under "What was found" are those of the full form.
 
 if __name__ == "__main__":
     main()

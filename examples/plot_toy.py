@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.collections import LineCollection
+from matplotlib.patheffects import withStroke
 from sklearn.linear_model import LogisticRegression
 
 from modal_balance import BootstrapCommittee, balance_batch, balance_scores, edges_beyond
@@ -159,7 +160,13 @@ def draw_pick(panel, n):
     for number, x in enumerate(indices[: n + 1].tolist(), 1):
         panel.scatter(*X_pool[x], marker="*", s=330, color="gold", edgecolors="black", zorder=4)
         panel.annotate(
-            str(number), X_pool[x], (11, 2), textcoords="offset points", zorder=5, weight="bold"
+            str(number),
+            X_pool[x],
+            (11, 2),
+            textcoords="offset points",
+            zorder=5,
+            weight="bold",
+            path_effects=[withStroke(linewidth=4, foreground="white")],
         )
 
 
