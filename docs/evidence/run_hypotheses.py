@@ -1,9 +1,10 @@
-"""Where the hypotheses of `balance_query` come from, how many, and which tau (resumable).
+"""Hypotheses of `balance_query`: whose, how many, which tau, which temperature (resumable).
 
 Every strategy is judged by the same `MCDropoutClassifier`, fitted on what it has chosen. The
 hypotheses are those of the classifier (20 to 600 dropout masks), or of another model fitted
 on the same labels. Where nothing is said, tau is 0: all hypotheses that differ anywhere are told
-apart. Needs laplace-torch.
+apart. "Calibrated": predictions are tempered as cross-validation on the labels says. Needs
+laplace-torch.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -70,6 +74,51 @@ def at_quantile(
     )  # fmt: skip
 
 
+class Tempered:
+    """Hypotheses whose predictions are taken to the power 1 / temperature."""
+
+    complete = False
+
+    def __init__(self, hypotheses: Any, temperature: float) -> None:
+        self.hypotheses, self.temperature = hypotheses, temperature
+        self.classes_ = hypotheses.classes_
+
+    def predict_proba_samples(self, X: Any) -> torch.Tensor:
+        proba = self.hypotheses.predict_proba_samples(X)
+        return torch.softmax(proba.clamp(min=1e-12).log() / self.temperature, dim=-1)
+
+
+def calibrated_temperature(estimator: Any, X: Any, y: Any, seed: int) -> float:
+    """Return the temperature of the least cross-validated NLL, of 0.25 to 8."""
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    one = clone(estimator).set_params(validation=None, random_state=seed)
+    proba = np.clip(cross_val_predict(one, X, y, cv=folds, method="predict_proba"), 1e-7, 1)
+    codes = np.searchsorted(estimator.classes_, y)
+    losses = {}
+    for temperature in 2.0 ** np.arange(-2, 3.5, 0.5):
+        logits = np.log(proba) / temperature
+        logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        losses[float(temperature)] = -logits[np.arange(len(codes)), codes].mean()
+    return min(losses, key=losses.__getitem__)
+
+
+def tempered(
+    learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
+    callback: Any = None, temperature: float | None = None, **options: Any,
+) -> Any:  # fmt: skip
+    """Query by tempered predictions. temperature: None stands for the calibrated one."""
+    estimator = learner.estimator
+    if temperature is None:
+        temperature = calibrated_temperature(
+            estimator, learner.X_training, learner.y_training, random_state
+        )
+    drawn = mb.draw_hypotheses(estimator, 60, random_state=random_state)
+    return mb.balance_query(
+        Tempered(drawn, temperature), X_pool, n_instances, tau=0.0, random_state=random_state,
+        callback=callback, **options,
+    )  # fmt: skip
+
+
 BALANCE = {"tau": 0.0, "n_samples": 60}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
@@ -86,6 +135,9 @@ STRATEGIES: dict[str, Any] = {
     "whole covers, tau = 0": partial(mb.balance_query, rest="cover", **BALANCE),
     "whole covers, annealed tau": partial(mb.balance_query, rest="cover", n_samples=60),
     "whole covers, tau at the median distance": partial(at_quantile, quantile=0.5, rest="cover"),
+    "calibrated": tempered,
+    "whole covers, temperature 3": partial(tempered, temperature=3.0, rest="cover"),
+    "whole covers, calibrated": partial(tempered, rest="cover"),
     "ensemble of 10 with dropout, 60 draws": partial(query, kind="ensemble", **BALANCE),
     "10 networks without dropout": partial(query, kind="networks", **BALANCE),
     "SG-MCMC": partial(query, kind="sgmcmc", **BALANCE),
