@@ -4,7 +4,8 @@
 2,000 validation rows. Columns are standardised by the pool. To make it affordable, a seed's pool is
 3,000 rows, and 1,500 rows are tested on. "paper's estimator" follows Eq. 5 with
 10,000 samples to the end of the batch; "paper's program" rounds its totals to float32, as the
-authors' released program does: see paper_estimator.py.
+authors' released program does: see paper_estimator.py. "Batch-BALanCe" begins a new cover where the
+edges are covered; "to the end" follows the objective through the batch, in closed form.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ def strategies(n_pairs: int) -> dict[str, Any]:
         "EPIG": partial(epig_query, **drawn),
         "BADGE": mb.badge_query,
         "Batch-BALanCe": partial(mb.balance_query, rest="cover", **drawn),
+        "Batch-BALanCe, to the end": partial(
+            mb.balance_query, rest="cover", cover_tolerance=0, **drawn
+        ),
         "default of balance_query": partial(mb.balance_query, **drawn),
         "PowerBALanCe": partial(mb.power_balance_query, **drawn),
         "paper's estimator": partial(paper_estimator_query, **drawn),

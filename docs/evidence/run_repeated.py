@@ -3,6 +3,8 @@
 The digits (700 different rows in the pool) and MNIST (2,500 of them, so that repeated 3 times it
 has 10,000), both as rows of pixels, learnt by the paper's MLP: the paper has a convolutional
 network on MNIST, for which this needs a GPU. 20 labels at the start, batches of 10, 130 at the end.
+"Batch-BALanCe" begins a new cover where the edges are covered; "to the end" follows the objective
+through the batch, as the paper does, in closed form; "paper's estimator" with 10,000 samples.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paper_estimator import paper_estimator_query
 
 import modal_balance as mb
 from modal_balance.datasets import load_dataset, repeated
@@ -28,6 +31,10 @@ STRATEGIES: dict[str, Any] = {
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
     "Batch-BALanCe": partial(mb.balance_query, rest="cover", **DRAWN),
+    "Batch-BALanCe, to the end": partial(
+        mb.balance_query, rest="cover", cover_tolerance=0, **DRAWN
+    ),
+    "paper's estimator": partial(paper_estimator_query, **DRAWN),
     "default of balance_query": partial(mb.balance_query, **DRAWN),
 }
 SIZES = {"digits": (700, 400, 697), "mnist": (2500, 1000, 2000)}  # pool, validation, test
