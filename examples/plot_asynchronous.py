@@ -138,7 +138,7 @@ def main():
     panel.set(
         xlabel="answers",
         ylabel="accuracy",
-        title=f"{N_ANNOTATORS} annotators at work ({form})",
+        title=f"{N_ANNOTATORS} annotators at work\n({form})",
     )
     panel.legend()
     if options.output:

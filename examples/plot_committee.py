@@ -127,7 +127,7 @@ def main():
     panel.set(
         xlabel="labels",
         ylabel="accuracy",
-        title=f"Breast cancer, a committee of five ({form})",
+        title=f"Breast cancer, a committee of five\n({form})",
     )
     panel.legend()
     if options.output:

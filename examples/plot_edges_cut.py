@@ -107,7 +107,7 @@ print(f"picks until {SHORT:g} is left: {n_covering(left_with_clusters, SHORT)}")
 # weights far under that. Small margins cut edges as well, though they are not chosen for it.
 
 figure, panels = plt.subplots(
-    2, 3, figsize=(12, 6.5), height_ratios=(3, 2), sharex=True, sharey="row", layout="constrained"
+    2, 3, figsize=(10, 6), height_ratios=(3, 2), sharex=True, sharey="row", layout="constrained"
 )
 kinds = {
     "the objective to the end": (left_to_the_end, WHOLE),

@@ -10,30 +10,35 @@ whose mean score is among the top 20 % of the pool (of each score's own; points 
 would have any variation), then over 6 networks with their own labels and pools of up to 500 points:
 digits, 5 to 9 thinned to 8 %, 120 labels; breast cancer, 40 labels.
 
-Selection with all pairs takes time in proportion to K^3, so subsets are tried, too: random ones, as
-``max_edges`` of ``balance_query`` takes them, and even ones, in which all hypotheses are in as many
-pairs (the neighbours on a ring). Every subset sees the draws that all pairs see.
+Selection with all pairs takes time in proportion to the cube of K, so subsets are tried, too:
+random ones, as ``max_edges`` of ``balance_query`` takes them, and even ones, in which all
+hypotheses are in as many pairs (the neighbours on a ring). Every subset sees the draws that all
+pairs see.
 
-What was found:
+What was found (6 networks):
 
-* BALanCe varies less than BALD at the same number of forward passes, as the paper says: at K = 50,
-  all pairs 0.032, disjoint pairs 0.034, BALD 0.074 (digits); 0.035, 0.036, 0.123 (breast cancer).
-  All fall about as 1 / sqrt(K).
-* But BALanCe's top scores also lie closer together: among these points the mean scores have a
-  coefficient of variation of 0.09 against BALD's 0.20 (digits), 0.20 against 0.47. That is most of
-  the advantage, and it does not make the *selection* as much steadier. Of the 10 best points, two
-  sets of draws share 81 % (all pairs), 77 % (disjoint pairs), 68 % (BALD) on digits, but 75 %, 72
-  %, 81 % on breast cancer, where BALD is ahead for every K, by less than the spread over networks.
-* All pairs vary less than disjoint pairs, but little: disjoint pairs have 5 to 10 % more variation,
-  what 10 to 20 % more forward passes would repair. The time to select 10 digits grows from 0.01 to
-  0.7 s at K = 50, from 0.03 to 5 s at K = 100 (one core).
-* Random subsets are dear. Within 10 % of all pairs are 8K edges on digits, and 16K (2 to 11 %) on
-  breast cancer, where the K disjoint pairs (5 to 10 %) are no worse. So with all pairs of networks
-  ``max_edges=8 * n_samples`` (16K) is the value to take, 0.12 s instead of 0.7 s at K = 50. (All
-  pairs are more than that from K = 9 on.)
-* Even subsets are far better: 2K edges (``pairing="ring"``) are within 6 % of all pairs, 4K within
-  3.5 %, 8K within 2 %. In a random subset some hypotheses are in many pairs and others in none; 1K
-  random pairs vary 30 to 65 % more than all pairs, the K disjoint ones 5 to 10 %.
+* On digits BALanCe varies less than BALD at the same number of forward passes, as the paper says:
+  at K = 50, all pairs 0.031, disjoint pairs 0.033, BALD 0.073. All fall about as one over the
+  square root of K.
+* On breast cancer that depends on the network. Where all pairs of hypotheses are edges (three of
+  the six), all pairs vary by 0.013 to 0.026 at K = 50, BALD by 0.100 to 0.125. Where only 21 to
+  68 % are, it is 0.075 to 0.243 against 0.129 to 0.160. The means over all six are 0.085 (all
+  pairs), 0.111 (disjoint pairs), 0.125 (BALD).
+* BALanCe's top scores also lie closer together: among these points the mean scores have a
+  coefficient of variation of 0.09 against BALD's 0.20 (digits), 0.20 against 0.45 (breast cancer).
+  So the *selection* is not as much steadier. Of the 10 best points, two sets of draws share 82 %
+  (all pairs), 79 % (disjoint pairs), 71 % (BALD) on digits at K = 50, but 75 %, 71 %, 82 % on
+  breast cancer, where BALD is ahead for every K, by less than BALanCe differs between networks.
+* Disjoint pairs have 8 to 11 % more variation than all pairs on digits, what a fifth more forward
+  passes would repair, and 11 to 40 % more on breast cancer. The time to select 10 digits grows from
+  0.015 to about 1 s at K = 50, from 0.04 to about 7 s at K = 100 (one core).
+* Random subsets are dear: 8K edges are within 7 % of all pairs on digits and 11 % on breast cancer,
+  16K within 4 and 12 %. So with all pairs of networks ``max_edges=8 * n_samples`` (16K) is the
+  value to take, 0.2 s instead of 1 s at K = 50. (All pairs are more than that from K = 9 on.)
+* Even subsets are better: on digits 2K pairs (``pairing="ring"``) are within 5 % of all pairs, 4K
+  within 3 %, 8K within 1.2 %; on breast cancer, where not all of them are edges, within 27, 12 and
+  4 %. In a random subset some hypotheses are in many pairs and others in none: 1K random pairs vary
+  29 to 38 % more than all pairs on digits, the K disjoint ones 8 to 11 %.
 
 .. code-block:: text
 
@@ -44,6 +49,7 @@ What was found:
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from time import process_time
 
 import matplotlib.pyplot as plt
@@ -75,8 +81,8 @@ N_TIMED = 2
 BALD, DISJOINT, ALL = "BALD", "disjoint pairs", "all pairs"
 RANDOM = {f"{multiple}K random": multiple for multiple in (1, 2, 4, 8, 16)}
 EVEN = {f"{multiple}K even": multiple for multiple in (2, 4, 8)}
-SHIFT = {BALD: 1.0, DISJOINT: 0.97, ALL: 1.03}  # of bars that would hide each other
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2)
+COLOURS = {BALD: "tab:red", DISJOINT: "tab:blue", ALL: "tab:green"}
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 # %%
@@ -202,22 +208,45 @@ def measure(name, seed, timed, all_n_pairs):
 def print_tables(results):
     """Print how much the scores vary, and what subsets of the pairs cost and lose."""
     n_seeds = results["seed"].nunique()
-    print(f"Coefficient of variation, mean ± standard deviation over {n_seeds} networks")
-    print(by_score(results, "variation", lambda v: f"{v.mean():.3f} ± {v.std():.3f}").to_string())
+    several = f", mean ± standard deviation over {n_seeds} networks" if n_seeds > 1 else ""
+    print(f"Coefficient of variation{several}")
+    print(by_score(results, "variation", partial(mean_and_spread, digits=3)).to_string())
     print("\nCoefficient of variation of the mean scores among these points")
     print(by_score(results, "among points", lambda v: f"{v.mean():.3f}").to_string())
-    print(f"\nShare of the {N_BEST} best points that two sets of draws have in common")
-    print(by_score(results, "common best", lambda v: f"{v.mean():.2f} ± {v.std():.2f}").to_string())
+    print(f"\nShare of the {N_BEST} best points that two sets of draws have in common{several}")
+    print(by_score(results, "common best", partial(mean_and_spread, digits=2)).to_string())
+    print(f"\nCoefficient of variation for each network, K = {middle(results)}")
+    print(by_network(results).round(3).to_string())
     print("\nCoefficient of variation over that of all pairs, same draws")
     print(table_of(results, "ratio").round(3).to_string())
     print(f"\nCPU seconds to select {N_BEST} points")
     print(table_of(results, "seconds", "min").round(3).to_string())
 
 
+def mean_and_spread(values, digits):
+    """Return mean ± standard deviation over the networks, and of a single one the value alone."""
+    mean = f"{values.mean():.{digits}f}"
+    return mean + (f" ± {values.std():.{digits}f}" if len(values) > 1 else "")
+
+
+def middle(results):
+    """Return the K of which single points and single networks are shown."""
+    return 50 if 50 in set(results["K"]) else results["K"].max()
+
+
 def by_score(results, column, summary):
     """Return a table of the three scores that use all draws: a row for each data set and K."""
-    shown = results[results["score"].isin([BALD, DISJOINT, ALL])]
+    shown = results[results["score"].isin(COLOURS)]
     return shown.groupby(["data", "K", "score"], sort=False)[column].agg(summary).unstack()
+
+
+def by_network(results):
+    """Return the variation for each network, beside the share of all pairs that are edges."""
+    n_pairs = middle(results)
+    rows = results[results["K"] == n_pairs].set_index(["data", "seed"])
+    scores = {score: rows.loc[rows["score"] == score, "variation"] for score in COLOURS}
+    edges = rows.loc[rows["score"] == ALL, "edges"]
+    return pd.DataFrame({"share of edges": edges / (n_pairs * (2 * n_pairs - 1))} | scores)
 
 
 def table_of(results, column, how="mean"):
@@ -227,41 +256,54 @@ def table_of(results, column, how="mean"):
     return table[[DISJOINT, *RANDOM, *EVEN, ALL]]
 
 
-def plot(results, path):
-    """Save a row of panels for each data set."""
-    figure, grid = plt.subplots(len(DATASETS), 4, figsize=(16, 7), layout="constrained")
-    colours = {BALD: "tab:red", DISJOINT: "tab:blue", ALL: "tab:green"}
-    all_n_pairs = results["K"].unique()
-    middle = all_n_pairs[len(all_n_pairs) // 2]
-    for panels, (name, rows) in zip(grid, results.groupby("data", sort=False), strict=True):
-        points = {}
-        for score, colour in colours.items():
-            of_score = rows[rows["score"] == score]
-            grouped = of_score.groupby("K")["variation"]
-            mean, error = grouped.mean(), grouped.std().fillna(0)
-            label = score if score == BALD else f"BALanCe, {score}"
-            shifted = mean.index * SHIFT[score]
-            panels[0].errorbar(shifted, mean, error, color=colour, capsize=3, label=label)
-            points[score] = np.concatenate(of_score.loc[of_score["K"] == middle, "points"].tolist())
-        panels[0].set(xscale="log", yscale="log", xlabel="K (2K forward passes)")
-        panels[0].set_title(f"{name}: mean over points and networks", fontsize=10)
-        panels[0].set_yticks(TICKS, TICKS)
-        panels[0].set_xticks(all_n_pairs, all_n_pairs)
-        panels[0].minorticks_off()
-        panels[0].set_ylabel("coefficient of variation")
-        panels[0].legend(fontsize=8)
-        panels[1].boxplot(list(points.values()), showfliers=False)
-        panels[1].set_xticks(range(1, len(points) + 1), points)
-        panels[1].set_title(f"{name}: single points, K = {middle}", fontsize=10)
-        panels[1].set_ylim(bottom=0)
+def plot(results, form, path):
+    """Draw a column of panels for each data set."""
+    figure, grid = plt.subplots(4, len(DATASETS), figsize=(8, 13), layout="constrained")
+    for panels, (name, rows) in zip(grid.T, results.groupby("data", sort=False), strict=True):
+        plot_means(panels[0], rows)
+        panels[0].set_title(f"{name}: mean over the top points")
+        plot_points(panels[1], rows)
         plot_subsets(panels[2], panels[3], rows)
+    grid[0, 0].legend(loc="lower left")
+    grid[2, 0].legend()
+    grid[3, 0].legend()
     figure.suptitle(
-        f"Variation over {N_SETS} sets of draws, {TOP_SHARE:.0%} of the pool with the top scores"
+        f"Variation over {N_SETS} sets of draws, {TOP_SHARE:.0%} of the pool with the top scores\n"
+        f"({form})"
     )
     if path:
         figure.savefig(path, dpi=110)
     else:
         plt.show()
+
+
+def plot_means(panel, rows):
+    """Draw the mean variation against K, and, thin, that of each network."""
+    for score, colour in COLOURS.items():
+        of_score = rows[rows["score"] == score]
+        label = score if score == BALD else f"BALanCe, {score}"
+        mean = of_score.groupby("K")["variation"].mean()
+        panel.plot(mean, color=colour, marker="o", linewidth=2, label=label)
+        for _, of_network in of_score.groupby("seed"):
+            panel.plot(of_network["K"], of_network["variation"], color=colour, lw=0.8, alpha=0.4)
+    all_n_pairs = rows["K"].unique()
+    panel.set(xscale="log", yscale="log", xlabel="K (2K forward passes)")
+    panel.set_ylim(bottom=0.003)  # room for the legend
+    panel.set_yticks(TICKS, TICKS)
+    panel.set_xticks(all_n_pairs, all_n_pairs)
+    panel.minorticks_off()
+    panel.set_ylabel("coefficient of variation")
+
+
+def plot_points(panel, rows):
+    """Draw how the variation is spread over the points of all networks."""
+    n_pairs = middle(rows)
+    rows = rows[rows["K"] == n_pairs].set_index("score")["points"]
+    panel.boxplot([np.concatenate(list(rows.loc[[score]])) for score in COLOURS], showfliers=False)
+    panel.set_xticks(range(1, len(COLOURS) + 1), COLOURS)
+    panel.set_ylim(bottom=0)
+    panel.set_title(f"single points, K = {n_pairs}")
+    panel.set_ylabel("coefficient of variation")
 
 
 def plot_subsets(variation, seconds, rows):
@@ -270,22 +312,23 @@ def plot_subsets(variation, seconds, rows):
     shades = plt.cm.viridis(np.linspace(0, 0.85, len(all_n_pairs)))
     for n_pairs, shade in zip(all_n_pairs, shades, strict=True):
         means = rows[rows["K"] == n_pairs].groupby("score")[["ratio", "seconds"]].mean()
+        label = f"K = {n_pairs}"
         for multiples, style in ((RANDOM, "o-"), (EVEN, "s:"), ({DISJOINT: 1}, "*")):
             of_kind = means.loc[list(multiples)]
-            label = f"K = {n_pairs}" if multiples is RANDOM else None
-            edges = list(multiples.values())
-            variation.plot(edges, of_kind["ratio"], style, color=shade, label=label)
+            variation.plot(list(multiples.values()), of_kind["ratio"], style, color=shade)
         multiples = RANDOM | {ALL: 2 * n_pairs - 1}
         edges = n_pairs * np.array(list(multiples.values()))
-        seconds.plot(edges, means.loc[list(multiples), "seconds"], "o-", color=shade)
+        seconds.plot(edges, means.loc[list(multiples), "seconds"], "o-", color=shade, label=label)
+    for style, label in (("o-", "random"), ("s:", "even"), ("*", "disjoint")):
+        variation.plot([], [], style, color="grey", label=label)
     variation.axhline(1, color="grey", linewidth=0.8)
     variation.axhline(1.1, color="grey", linewidth=0.8, linestyle="--")
     variation.set_xscale("log", base=2)
     variation.set(xlabel="edges / K", ylabel="variation over that of all pairs")
-    variation.set_title("circles: random, squares: even, stars: disjoint", fontsize=10)
-    variation.legend(fontsize=8)
+    variation.set_title("subsets of the pairs")
     seconds.set(xscale="log", yscale="log", xlabel="edges (last point: all)")
-    seconds.set_ylabel(f"CPU seconds for {N_BEST} points")
+    seconds.set_ylabel("CPU seconds")
+    seconds.set_title(f"time to select {N_BEST} points")
 
 
 def main():
@@ -311,12 +354,17 @@ def main():
     key = pd.MultiIndex.from_frame(results[["data", "seed", "K"]])
     results["ratio"] = results["variation"].to_numpy() / whole.loc[key].to_numpy()
     print_tables(results)
-    plot(results, options.output)
+    quick_form = f"quick form: 1 network for each data set, K up to {all_n_pairs[-1]}"
+    full_form = f"{n_seeds} networks for each data set, in the first row thin lines"
+    form = quick_form if options.quick else full_form
+    plot(results, form, options.output)
 
 
 # %%
 # Run
 # ---
+# On the site, the tables and the picture are those of the quick form (``--quick``): one network for
+# each data set, K up to 50. The numbers under "What was found" are those of the full form.
 
 if __name__ == "__main__":
     main()

@@ -138,7 +138,7 @@ def main():
         table[name] = [mean_and_spread(values) for values in curves.T]
         panel.plot(labels, curves.mean(0), label=name)
     print(pd.DataFrame(table, index=labels).to_string())
-    panel.set(xlabel="labels", ylabel="accuracy", title=f"Breast cancer, untidy ({form})")
+    panel.set(xlabel="labels", ylabel="accuracy", title=f"Breast cancer, untidy\n({form})")
     panel.legend()
     if options.output:
         figure.savefig(options.output, dpi=110)

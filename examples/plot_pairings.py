@@ -128,7 +128,7 @@ def main():
     axes.set(
         xlabel="labels",
         ylabel="accuracy",
-        title=f"Pairs of trees that are compared ({form})",
+        title=f"Pairs of trees that are compared\n({form})",
     )
     axes.legend()
     if arguments.output:

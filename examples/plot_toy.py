@@ -162,7 +162,7 @@ def draw_pick(panel, n):
         panel.annotate(
             str(number),
             X_pool[x],
-            (11, 2),
+            (12, 2),
             textcoords="offset points",
             zorder=5,
             weight="bold",
@@ -170,18 +170,18 @@ def draw_pick(panel, n):
         )
 
 
-figure, panels = plt.subplots(1, 4, figsize=(15, 3.7), layout="constrained")
+figure, panels = plt.subplots(1, 4, figsize=(11, 3.1), layout="constrained")
 draw_pool(panels[0])
 draw_boundaries(panels[0])
-panels[0].set_title(f"ten hypotheses in {cells.max() + 1} classes")
+panels[0].set_title(f"ten hypotheses\nin {cells.max() + 1} classes")
 draw_distances(panels[1])
-panels[1].set_title(f"their distances; framed: edges (> {TAU})")
+panels[1].set_title(f"their distances;\nframed: edges (above {TAU})")
 draw_pick(panels[2], 0)
-panels[2].set_title("what each point would cut, and the pick")
+panels[2].set_title("what each point would cut,\nand the pick")
 draw_edges(panels[3], remaining[1])
-panels[3].set_title(f"edge weight left after it: {shares[1]}")
+panels[3].set_title(f"edge weight left\nafter it: {shares[1]}")
 if options.output:
-    figure.savefig(options.output, dpi=110)
+    figure.savefig(options.output, dpi=150)
 
 # %%
 # The first pick cuts most of the edges between green and orange lines. It lies on the purple lines,
@@ -189,7 +189,7 @@ if options.output:
 # purple. The second pick lies on the other side of the purple lines, the third in the other group.
 # The points on the left and on the right never have anything to cut.
 
-figure, rows = plt.subplots(2, N_PICKS, figsize=(11, 7), layout="constrained")
+figure, rows = plt.subplots(2, N_PICKS, figsize=(9, 6), layout="constrained")
 for n, (above, below) in enumerate(rows.T):
     draw_pick(above, n)
     draw_boundaries(above)
