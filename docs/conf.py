@@ -25,7 +25,8 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
-    "mathml",  # this and the next are in docs/_ext
+    "gallery",  # this and the next two are in docs/_ext
+    "mathml",
     "one_name",
 ]
 templates_path = ["_templates"]

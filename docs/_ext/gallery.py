@@ -1,6 +1,9 @@
-"""Which form of the examples the gallery runs, and in which order it shows them."""
+"""Which form of the examples the gallery runs, in which order, and how pictures are framed."""
 
 from __future__ import annotations
+
+from docutils import nodes
+from sphinx_gallery.directives import imgsgnode
 
 ORDER = [
     "plot_toy.py",
@@ -36,3 +39,17 @@ class InOrder:
         """Return the key of an example."""
         position = ORDER.index(filename) if filename in ORDER else len(ORDER)
         return f"{position:03d} {filename}"
+
+
+def frame_pictures(app, doctree):
+    """Put every picture of an example into a box of its own, in which it can be scrolled."""
+    for picture in list(doctree.findall(imgsgnode)):
+        box = nodes.container(classes=["wide"])
+        picture.replace_self(box)
+        box += picture
+
+
+def setup(app):
+    """Connect to the reading of pages."""
+    app.connect("doctree-read", frame_pictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
