@@ -88,6 +88,19 @@ def picture(file: str, caption: str) -> str:
     return f":::{{figure}} {file}\n:alt: {caption}\n:figclass: wide\n\n{caption}\n:::"
 
 
+def different_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean share of a batch that are not copies of each other, by data set."""
+    n_different = {"digits": 700, "mnist": 2500}  # then come the copies, in the same order
+    asked = frame[frame["indices"].str.len() > 0]
+    share = [
+        len({index % n_different[name.split(",")[0]] for index in indices}) / len(indices)
+        for name, indices in zip(asked["dataset"], asked["indices"], strict=True)
+    ]
+    means = asked.assign(share=share).groupby(["strategy", "dataset"]).share.mean()
+    table = means.unstack("dataset")
+    return table.loc[table.mean(axis=1).sort_values(ascending=False).index]
+
+
 def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rounds of the seeds that, on a data set, every strategy has run."""
     counts = frame.groupby(["dataset", "seed"]).strategy.transform("nunique")
@@ -298,6 +311,11 @@ def main() -> None:
             heat_map=False,
             at_end=True,
         )
+    )
+    rows = different_rows(whole_runs(read_results(HERE / "repeated.jsonl.gz")))
+    sections.append(
+        "Share of a batch that are different rows, and not copies of each other:\n\n"
+        + markdown(rows.map("{:.2f}".format).replace("nan", ""))
     )
     sections.append(
         compared(
