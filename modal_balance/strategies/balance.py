@@ -93,7 +93,8 @@ def balance_query(
         certain of each cluster of points to which the hypotheses answer alike, apart from the
         clusters of points chosen before. "margin": the points whose two most probable classes,
         in the mean prediction, are closest. "cover": by a further cover of the same edges, see
-        :func:`~modal_balance.balance_batch`, and at random where there are no edges.
+        :func:`~modal_balance.balance_batch`, and at random where there are no edges. It may take
+        near-copies of the points of the first cover, where the pool has such.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
@@ -230,7 +231,8 @@ def balance_partition_query(
         certain of each cluster of points to which the hypotheses answer alike, apart from the
         clusters of points chosen before. "margin": the points whose two most probable classes,
         in the mean prediction, are closest. "cover": by a further cover of the same edges, see
-        :func:`~modal_balance.balance_batch`, and at random where there are no edges.
+        :func:`~modal_balance.balance_batch`, and at random where there are no edges. It may take
+        near-copies of the points of the first cover, where the pool has such.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
