@@ -1,4 +1,4 @@
-"""Write index.md and its pictures from the results files beside it: every number is theirs.
+"""Write index.md, overview.md and pictures from the results files: every number is theirs.
 
 python docs/evidence/make_page.py
 """
@@ -224,6 +224,44 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
     return section
 
 
+def overview() -> str:
+    """Return the strategies of the package against margin selection, a column an experiment."""
+    experiments = {
+        "10": "to choose, B = 10",
+        "50": "to choose, B = 50",
+        "_confirm5": "to confirm, B = 5",
+        "_confirm10": "to confirm, B = 10",
+        "_confirm50": "to confirm, B = 50",
+        "_third10": "no part, B = 10",
+        "_third50": "no part, B = 50",
+    }
+    functions = {
+        "`balance_query` (default)": "`balance_query`",
+        "mean STD": "`mean_std_query`",
+        "core-set": "`coreset_query`",
+        "variation ratio": "`variation_ratio_query`",
+        "PowerBALanCe": "`power_balance_query`",
+        "PowerBALD": "`power_bald_query`",
+        **{name: f"`{name.lower()}_query`" for name in
+           ("random", "entropy", "BALD", "BatchBALD", "EPIG", "BADGE")},
+    }  # fmt: skip
+    columns = {}
+    for end, title in experiments.items():
+        with gzip.open(RULES / f"side_by_side{end}.jsonl.gz", "rt") as lines:
+            areas = rule_areas([json.loads(line) for line in lines]).unstack("strategy")
+        gaps = areas.sub(areas["margin"], axis=0).rename(columns=functions)
+        runs = gaps["`balance_query`"].count()
+        columns[title] = {"runs": str(runs)} | {
+            name: f"{gap.mean():+.3f} ± {gap.std() / np.sqrt(len(gap)):.3f}"
+            for name in gaps.columns
+            if name.endswith(("_query`", ")`")) and len(gap := gaps[name].dropna()) >= 10
+        }
+    table = pd.DataFrame(columns)
+    mean = table.map(lambda cell: float(cell.split()[0]), na_action="ignore").mean(axis=1)
+    order = mean.drop("runs").sort_values(ascending=False).index
+    return markdown(table.loc[["runs", *order]].fillna("").rename_axis(""))
+
+
 def main() -> None:
     """Write the page."""
     sections = [(HERE / "conclusions.md").read_text()]
@@ -354,6 +392,7 @@ def main() -> None:
     )
     page = "\n".join(section.strip("\n") + "\n" for section in sections if section.strip())
     (HERE / "index.md").write_text(page)
+    (HERE / "overview.md").write_text(overview() + "\n")
 
 
 if __name__ == "__main__":

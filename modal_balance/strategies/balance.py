@@ -52,6 +52,9 @@ def balance_query(
     objective, until the edges are covered, which a few points do. The rest of the batch are
     points of small margins that are unlike each other.
 
+    A batch of one is the point of the largest BALanCe score. Chosen one at a time, such points
+    were behind those of :func:`~modal_balance.margin_query` (see the page on the evidence).
+
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
 
