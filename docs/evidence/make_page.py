@@ -227,8 +227,6 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
 def overview() -> str:
     """Return the strategies of the package against margin selection, a column an experiment."""
     experiments = {
-        "10": "to choose, B = 10",
-        "50": "to choose, B = 50",
         "_confirm5": "to confirm, B = 5",
         "_confirm10": "to confirm, B = 10",
         "_confirm50": "to confirm, B = 50",
