@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from docutils import nodes
+from PIL import Image
 from sphinx_gallery.directives import imgsgnode
 
 ORDER = [
@@ -42,11 +45,14 @@ class InOrder:
 
 
 def frame_pictures(app, doctree):
-    """Put every picture of an example into a box of its own, in which it can be scrolled."""
+    """Put every picture of several panels into a box of its own, in which it can be scrolled."""
     for picture in list(doctree.findall(imgsgnode)):
-        box = nodes.container(classes=["wide"])
-        picture.replace_self(box)
-        box += picture
+        with Image.open(Path(app.srcdir) / picture["uri"].lstrip("/")) as image:
+            several_panels = image.width > 700
+        if several_panels:
+            box = nodes.container(classes=["wide"])
+            picture.replace_self(box)
+            box += picture
 
 
 def setup(app):
