@@ -320,6 +320,7 @@ def main() -> None:
             "`MCDropoutClassifier()` judges all; hypotheses are its own, or another model's "
             "that is fitted on the same labels. 20 labels at random to 120, in batches "
             "of 10, pools of at most 2,000 rows.",
+            heat_map=False,
             drawn=(
                 "margin",
                 "random",
