@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,13 +68,18 @@ def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     return table.pivot(index="strategy", columns="dataset", values="text").loc[order].fillna("")
 
 
+def mean_and_error(gap: pd.Series[float], digits: int) -> str:
+    """Return a mean and its standard error."""
+    return f"{gap.mean():+.{digits}f} ± {gap.std() / np.sqrt(len(gap)):.{digits}f}"
+
+
 def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
     """Return the mean difference to a baseline over all runs, with its standard error."""
     wide = areas.unstack("strategy")
     gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     rows = {
         strategy: {
-            "difference": f"{gap.mean():+.4f} ± {gap.std() / np.sqrt(len(gap)):.4f}",
+            "difference": mean_and_error(gap, 4),
             "better in": f"{(gap > 0).sum()} of {len(gap)}",
         }
         for strategy in gaps.mean().sort_values(ascending=False).index
@@ -120,10 +124,7 @@ def compared(
     drawn: strategies whose curves are drawn, all by default.
     at_end: with a table of the accuracy after the last batch.
     """
-    path = HERE / f"{name}.jsonl.gz"
-    if not path.exists():
-        return ""
-    frame = whole_runs(read_results(path))
+    frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
     areas = normalised_areas(frame)
     baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
     level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
@@ -141,10 +142,10 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
     if at_end:
         last = shared_seeds(frame)
         last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
-        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std", "count"])
+        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std"])
         cells = [
             f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
-            for row in end.rename(columns=str).itertuples(index=False)
+            for row in end.itertuples(index=False)
         ]
         table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
         n_labels = int(frame.n_labelled.max())
@@ -183,8 +184,10 @@ Seconds a round, medians, on a machine that did other work as well:
 """
 
 
-def rule_areas(records: list[dict[str, Any]]) -> pd.Series[float]:
-    """Return the areas of the study of batch rules; data sets of two batch sizes are two."""
+def rule_areas(name: str) -> pd.Series[float]:
+    """Return the areas of a file of the study of batch rules; sets of two batch sizes are two."""
+    with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
+        records = [json.loads(line) for line in lines]
     sizes = {record["batch"] for record in records}
     rows = {}
     for record in records:
@@ -199,11 +202,7 @@ def rule_areas(records: list[dict[str, Any]]) -> pd.Series[float]:
 
 def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
     """Return a section on the rules for a batch."""
-    path = RULES / f"{name}.jsonl.gz"
-    if not path.exists():
-        return ""
-    with gzip.open(path, "rt") as lines:
-        areas = rule_areas([json.loads(line) for line in lines])
+    areas = rule_areas(name)
     counts = areas.xs("margin", level="strategy").groupby("dataset").size()
     seeds = "; ".join(f"{name}: {count}" for name, count in counts.items())
     section = f"""
@@ -245,12 +244,11 @@ def overview() -> str:
     }  # fmt: skip
     columns = {}
     for end, title in experiments.items():
-        with gzip.open(RULES / f"side_by_side{end}.jsonl.gz", "rt") as lines:
-            areas = rule_areas([json.loads(line) for line in lines]).unstack("strategy")
+        areas = rule_areas(end).unstack("strategy")
         gaps = areas.sub(areas["margin"], axis=0).rename(columns=functions)
         runs = gaps["`balance_query`"].count()
         columns[title] = {"runs": str(runs)} | {
-            name: f"{gap.mean():+.3f} ± {gap.std() / np.sqrt(len(gap)):.3f}"
+            name: mean_and_error(gap, 3)
             for name in gaps.columns
             if name.endswith(("_query`", ")`")) and len(gap := gaps[name].dropna()) >= 10
         }
@@ -266,7 +264,7 @@ def main() -> None:
     for size, end in ((10, 150), (50, 220)):
         sections.append(
             practice(
-                f"side_by_side_confirm{size}",
+                f"_confirm{size}",
                 f"In practice, batches of {size}: the data sets for confirming",
                 "`MCDropoutClassifier()` without validation data, tau = 0, 20 labels at random to "
                 f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
@@ -275,7 +273,7 @@ def main() -> None:
     for size in (10, 50):
         sections.append(
             practice(
-                f"side_by_side_third{size}",
+                f"_third{size}",
                 f"Batches of {size}: data sets that had no part in any choice",
                 "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
             )
@@ -283,7 +281,7 @@ def main() -> None:
     for size, end in ((5, 150), (1, 60)):
         sections.append(
             practice(
-                f"side_by_side_confirm{size}",
+                f"_confirm{size}",
                 f"Batches of {size}: the data sets for confirming",
                 f"The same, to {end} labels.",
             )
@@ -291,7 +289,7 @@ def main() -> None:
     for size in (10, 50):
         sections.append(
             practice(
-                f"side_by_side{size}",
+                str(size),
                 f"Batches of {size}: the data sets for choosing",
                 "All rules that were tried, not all on as many seeds. What their names mean is "
                 "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
@@ -308,7 +306,7 @@ def main() -> None:
         ),
         ("logistic", "Committees of logistic regressions", "The data sets for choosing."),
     ):
-        sections.append(practice(f"side_by_side_{name}", title, sets))
+        sections.append(practice(f"_{name}", title, sets))
     main_strategies = (
         "margin", "random", "BALD", "BatchBALD", "BADGE", "Batch-BALanCe, to the end",
         "default of balance_query",

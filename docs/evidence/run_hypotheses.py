@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from distances import distance_quantile
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +27,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
-from modal_balance.equivalence import all_pairs, hamming_distances, votes
 from modal_balance.simulation import simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "studies" / "few_labels"))
@@ -66,10 +66,9 @@ def at_quantile(
     callback: Any = None, quantile: float, **options: Any,
 ) -> Any:  # fmt: skip
     """Query with tau at a quantile of the distances between hypotheses on the pool."""
-    proba = mb.draw_hypotheses(learner, 60, random_state=random_state).predict_proba_samples(X_pool)
-    apart = hamming_distances(votes(proba), all_pairs(len(proba)))
+    tau = distance_quantile(learner, X_pool, quantile, n_samples=60, random_state=random_state)
     return mb.balance_query(
-        learner, X_pool, n_instances, tau=float(apart.quantile(quantile)), n_samples=60,
+        learner, X_pool, n_instances, tau=tau, n_samples=60,
         random_state=random_state, callback=callback, **options,
     )  # fmt: skip
 

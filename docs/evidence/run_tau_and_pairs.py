@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from distances import distance_quantile
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
@@ -25,12 +26,9 @@ def median_distance_query(
     callback: Any = None,
 ) -> Any:  # fmt: skip
     """Batch-BALanCe with the median distance between hypotheses for tau."""
-    proba = mb.draw_hypotheses(learner, 40, random_state=0).predict_proba_samples(X_pool)
-    votes = proba.argmax(-1)
-    first, second = np.triu_indices(len(votes), 1)
-    apart = (votes[first] != votes[second]).double().mean(1)
+    tau = distance_quantile(learner, X_pool, 0.5, n_samples=40, random_state=0)
     return mb.balance_query(
-        learner, X_pool, n_instances, tau=float(apart.median()), n_samples=40, rest="cover",
+        learner, X_pool, n_instances, tau=tau, n_samples=40, rest="cover",
         random_state=random_state, callback=callback,
     )  # fmt: skip
 
