@@ -306,20 +306,25 @@ def clustered(
 
 
 def cover_clusters_apart(
-    state: State, n: int, times: float = 5, among: float | None = None, tolerance: float = 1e-4
-) -> list[int]:
+    state: State, n: int, times: float = 5, among: float | None = None, tolerance: float = 1e-4,
+    share: float = 1,
+) -> list[int]:  # fmt: skip
     """One cover; then of n clusters of it and of small margins, those without a point of it.
 
     among: the cover is chosen from the n * among smallest margins.
     tolerance: the share of the edge weight that the cover leaves.
+    share: the cover has at most this share of the n points.
     """
-    if among is None:
-        chosen = cover(state, n, tolerance)
+    n_covering = int(share * n)
+    if n_covering == 0:
+        chosen = []
+    elif among is None:
+        chosen = cover(state, n_covering, tolerance)
     else:
         few = np.array(largest(state.uncertain, min(len(state.mean), round(among * n)), []))
         part = State(state.proba[:, few], state.features[few], state.labelled_features, state.rng,
                      state.complete)  # fmt: skip
-        chosen = few[cover(part, n, tolerance)].tolist()
+        chosen = few[cover(part, n_covering, tolerance)].tolist()
     n_left = n - len(chosen)
     if n_left == 0:
         return chosen
@@ -431,6 +436,14 @@ RULES: dict[str, Rule] = {
     "cover to 0.1, clusters apart": partial(cover_clusters_apart, tolerance=0.1),
     "cover to 0.3, clusters apart": partial(cover_clusters_apart, tolerance=0.3),
     "cover to 0.6, clusters apart": partial(cover_clusters_apart, tolerance=0.6),
+    "cover to 0.3 of 5 x, clusters apart": partial(cover_clusters_apart, tolerance=0.3, among=5),
+    "cover to 0.3 of 20 x, clusters apart": partial(cover_clusters_apart, tolerance=0.3, among=20),
+    **{
+        f"cover of at most {label}, clusters apart": partial(
+            cover_clusters_apart, tolerance=0.3, share=share
+        )
+        for label, share in {"1/10": 0.1, "1/5": 0.2, "1/2": 0.5}.items()
+    },
     "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
     **{
