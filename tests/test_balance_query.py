@@ -9,6 +9,7 @@ from modal_balance import (
     RandomSelectionWarning,
     balance_batch,
     balance_query,
+    balance_scores,
     disjoint_pairs,
     draw_hypotheses,
     edges_beyond,
@@ -183,6 +184,24 @@ def test_clusters_are_of_small_margins_and_of_different_answers():
         return torch.cdist(answers, answers).fill_diagonal_(torch.inf).amin(1).mean()
 
     assert nearest(batch.indices[n_cover:]) > nearest(by_margin.indices[n_cover:])
+
+
+def test_a_single_point_is_that_of_the_smallest_margin_unless_the_objective_is_followed():
+    by_margin, _ = margin_query(fitted_classifier(), POOL, 1, n_samples=16, random_state=0)
+    proba = draw_hypotheses(fitted_classifier(), 16, random_state=0).predict_proba_samples(POOL)
+    scores = balance_scores(proba, *edges_beyond(votes(proba), disjoint_pairs(16), 0.02))
+    alone = query(n_instances=1)
+    assert alone.indices.tolist() == by_margin.tolist() != [scores.argmax()]
+    assert alone.scores == pytest.approx(scores[by_margin].numpy())
+    for rest in ("margin", "cover"):
+        assert query(n_instances=1, rest=rest).indices.tolist() == [scores.argmax()]
+
+
+@pytest.mark.parametrize("rest", ["margin", "cover"])
+def test_without_clusters_a_smaller_batch_is_the_beginning_of_a_larger_one(rest):
+    batches = [query(n_instances=n, rest=rest).indices.tolist() for n in (1, 2, 9, 30)]
+    for smaller, larger in zip(batches, batches[1:], strict=False):
+        assert larger[: len(smaller)] == smaller
 
 
 # --- learners -------------------------------------------------------------------------------------

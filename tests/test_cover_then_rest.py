@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_balance import balance_batch
+from modal_balance import balance_batch, balance_scores
 from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
 from modal_balance.equivalence.pairs import all_pairs
 
@@ -128,6 +128,23 @@ def test_the_cover_is_the_same_whatever_follows(tolerance):
     assert 1 < n_cover < 20
     assert clusters[:n_cover] == margins[:n_cover]
     assert len({index for index, _ in clusters}) == 20
+
+
+@pytest.mark.parametrize("n_instances", [1, 2, 6])
+def test_one_point_at_least_is_left_to_the_clusters(n_instances):
+    # Edges that these batches are far from covering.
+    proba, edges = predictions(8, 60, 3, 5, sharpness=0.3), all_pairs(8)
+    options = {"cover_tolerance": 1e-4, "ties": "first"}
+    picks = list(iter_cover_then_rest(proba, edges, None, n_instances, random_state=0, **options))
+    cover = list(by_margin(proba, edges, None, n_instances, **options))
+    assert picks[:-1] == cover[:-1] and picks[-1] != cover[-1]
+    before = proba[:, [index for index, _ in cover[:-1]]]
+    index, gain = picks[-1]
+    assert gain == pytest.approx(balance_scores(proba, edges, pending=before)[index].item())
+    top = np.sort(proba.mean(0).numpy(), axis=1)
+    margins = top[:, -1] - top[:, -2]
+    margins[[index for index, _ in cover[:-1]]] = np.inf
+    assert index in np.argsort(margins)[: 5 if n_instances > 1 else 1]
 
 
 def grouped(n_groups, size, S=8, C=3, seed=0):

@@ -6,7 +6,9 @@ hardly ever occur. More covers of the same edges ask about the same pairs of hyp
 differences are noise in part. The margin of the mean prediction, which averages over all
 hypotheses, is the better guide from there on. But the smallest margins are often much alike: of
 five times as many as are wanted, those are taken whose answers differ most, see
-``answer_clusters.py``. What this gains and when was measured in ``docs/studies/batch_rules``.
+``answer_clusters.py``. At least one of a batch is: a point that is asked for alone is worth more
+for its small margin than for the edges it cuts. What this gains and when was measured in
+``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
 """
@@ -63,8 +65,8 @@ def iter_cover_then_rest(
     cover_tolerance : float in [0, 1), default=0.3
         Share of the edge weight under which the edges count as covered.
     rest : {"clusters", "margin"}, default="clusters"
-        Which points of small margins follow: the least certain of each of as many clusters of
-        similar answers, or the smallest margins.
+        Which points of small margins follow. "clusters": the least certain of each of as many
+        clusters of similar answers, and at least one. "margin": the smallest margins.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain or margin is chosen.
     random_state : int, RandomState, Generator or None, default=None
@@ -106,14 +108,18 @@ def iter_cover_then_rest(
     order = TieOrder(objective.n_points, ties, rng)
     pending = None if pending is None else pending.to(objective.example)
     follow: Callable[..., list[int]] = least_certain
+    n_covering = n_instances
     if rest == "clusters":
         follow = partial(unlike_points, pending=pending, random_state=rng)
-    return _picks(objective, full * cover_tolerance, n_instances, ties, rng, order, follow)
+        n_covering -= 1
+    enough = full * cover_tolerance
+    return _picks(objective, enough, n_covering, n_instances, ties, rng, order, follow)
 
 
 def _picks(
     objective: PairCoverage,
     enough: float,
+    n_covering: int,
     n_instances: int,
     ties: Ties,
     rng: np.random.RandomState,
@@ -121,10 +127,11 @@ def _picks(
     follow: Callable[..., list[int]],
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
-    if len(objective.weights):
+    if len(objective.weights) and n_covering:
         for index, gain in greedy(objective, n_instances, ties=ties, random_state=rng):
             # The points before this one have been taken into account by now.
-            if objective.n_covers > 1 or objective.weight_left() <= enough or gain <= 0:
+            covered = objective.n_covers > 1 or objective.weight_left() <= enough or gain <= 0
+            if covered or len(chosen) == n_covering:
                 break
             chosen.append(index)
             yield index, gain

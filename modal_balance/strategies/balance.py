@@ -49,11 +49,12 @@ def balance_query(
     committee, and compared on the reference pool. Pairs that differ on more than a share tau of
     it lie in different equivalence classes and become edges. The batch is the one whose labels
     best tell the two ends of the edges apart, chosen greedily by the closed form of the paper's
-    objective, until the edges are covered, which a few points do. The rest of the batch are
-    points of small margins that are unlike each other.
+    objective, until the edges are covered, which a few points do. The rest of the batch, at
+    least one point, are points of small margins that are unlike each other.
 
-    A batch of one is the point of the largest BALanCe score. Chosen one at a time, such points
-    were behind those of :func:`~modal_balance.margin_query` (see the page on the evidence).
+    So a batch of one is the point of the smallest margin. Asked for one at a time, points of the
+    largest BALanCe score, which ``rest="cover"`` chooses, were behind it on data sets that had no
+    part in choosing the default (see the page on the evidence).
 
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
@@ -87,17 +88,18 @@ def balance_query(
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1) or None, default=None
-        Share of the edge weight below which the edges count as covered, and `rest` decides. 0
-        follows the paper's objective to the end. None: 0.3 with ``rest="clusters"``, otherwise
-        1e-4.
+        Share of the edge weight below which the edges count as covered, and `rest` decides.
+        With 0 and ``rest="cover"`` the paper's objective is followed to the end. None: 0.3 with
+        ``rest="clusters"``, otherwise 1e-4.
     rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
         "clusters": of five times as many points of small margins as are wanted, the least
         certain of each cluster of points to which the hypotheses answer alike, apart from the
-        clusters of points chosen before. "margin": the points whose two most probable classes,
-        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
-        :func:`~modal_balance.balance_batch`, and at random where there are no edges. It may take
-        near-copies of the points of the first cover, where the pool has such.
+        clusters of points chosen before; one point of a batch at least. "margin": the points
+        whose two most probable classes, in the mean prediction, are closest. "cover": by a
+        further cover of the same edges, see :func:`~modal_balance.balance_batch`, and at random
+        where there are no edges. It may take near-copies of the points of the first cover,
+        where the pool has such.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
@@ -225,17 +227,18 @@ def balance_partition_query(
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
     cover_tolerance : float in [0, 1) or None, default=None
-        Share of the edge weight below which the edges count as covered, and `rest` decides. 0
-        follows the paper's objective to the end. None: 0.3 with ``rest="clusters"``, otherwise
-        1e-4.
+        Share of the edge weight below which the edges count as covered, and `rest` decides.
+        With 0 and ``rest="cover"`` the paper's objective is followed to the end. None: 0.3 with
+        ``rest="clusters"``, otherwise 1e-4.
     rest : {"clusters", "margin", "cover"}, default="clusters"
         How the rest of the batch is chosen when the edges are covered, or where there are none.
         "clusters": of five times as many points of small margins as are wanted, the least
         certain of each cluster of points to which the hypotheses answer alike, apart from the
-        clusters of points chosen before. "margin": the points whose two most probable classes,
-        in the mean prediction, are closest. "cover": by a further cover of the same edges, see
-        :func:`~modal_balance.balance_batch`, and at random where there are no edges. It may take
-        near-copies of the points of the first cover, where the pool has such.
+        clusters of points chosen before; one point of a batch at least. "margin": the points
+        whose two most probable classes, in the mean prediction, are closest. "cover": by a
+        further cover of the same edges, see :func:`~modal_balance.balance_batch`, and at random
+        where there are no edges. It may take near-copies of the points of the first cover,
+        where the pool has such.
     X_val : like X_pool with M rows, optional
         Labelled validation data, from which tau is computed.
     y_val : array-like of shape (M,), optional
