@@ -7,8 +7,8 @@ A forest, a linear model and networks with dropout vote together. A modAL Commit
 one hypothesis each. Breast cancer, from 10 labels on, 4 more in every round; compared with random
 selection and with modAL's own vote entropy.
 
-What was found (6 seeds): Batch-BALanCe and vote entropy are level (0.961 ± 0.013 and 0.965 ± 0.011
-at 30 labels, 0.971 and 0.972 at 42) and ahead of random selection from 14 labels on (0.946 ± 0.016,
+What was found (6 seeds): Batch-BALanCe and vote entropy are level (0.962 ± 0.014 and 0.965 ± 0.011
+at 30 labels, 0.970 and 0.972 at 42) and ahead of random selection from 14 labels on (0.946 ± 0.016,
 0.953 ± 0.013).
 
 .. code-block:: text

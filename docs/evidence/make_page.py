@@ -30,6 +30,13 @@ NAMES = {
     "cover, margin": '`balance_query(rest="margin")`',
     "clusters of hypotheses": "`clustered_margin_query`",
 }
+# Of one point, a cover is that of the largest score, and clusters are the smallest margin.
+NAMES_OF_ONE = {
+    "cover to 0.3, clusters apart": '`balance_query(rest="cover")`: the largest score',
+    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 smallest margins",
+    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 smallest margins",
+    "clusters of hypotheses": "`balance_query` (default): margin again",
+}
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -189,12 +196,13 @@ def rule_areas(name: str) -> pd.Series[float]:
     with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
         records = [json.loads(line) for line in lines]
     sizes = {record["batch"] for record in records}
+    names = NAMES_OF_ONE if sizes == {1} else NAMES
     rows = {}
     for record in records:
         n = np.array([point["n"] for point in record["curve"]], dtype=float)
         value = np.array([point["accuracy"] for point in record["curve"]])
         area = (np.diff(n) * (value[1:] + value[:-1]) / 2).sum() / (n[-1] - n[0])
-        rule = NAMES.get(record["rule"], record["rule"])
+        rule = names.get(record["rule"], record["rule"])
         dataset = record["dataset"] + (f", B={record['batch']}" if len(sizes) > 1 else "")
         rows[dataset, record.get("estimator", "dropout"), rule, record["seed"]] = area
     return pd.Series(rows).rename_axis(RUN)
@@ -278,15 +286,20 @@ def main() -> None:
                 "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
             )
         )
-    for size, end in ((5, 150), (1, 60)):
-        sections.append(
-            practice(
-                f"_confirm{size}",
-                f"Batches of {size}: the data sets for confirming",
-                f"The same, to {end} labels.",
-            )
+    sections.append(
+        practice(
+            "_confirm5",
+            "Batches of 5: the data sets for confirming",
+            "The same, to 150 labels.",
         )
-    for size in (10, 50):
+    )
+    for name, title, end in (
+        ("1", "One at a time: the data sets for choosing", 80),
+        ("_confirm1", "One at a time: the data sets for confirming", 60),
+        ("_third1", "One at a time: data sets that had no part in any choice", 60),
+    ):
+        sections.append(practice(name, title, f"The same, to {end} labels."))
+    for size in (5, 10, 50):
         sections.append(
             practice(
                 str(size),

@@ -442,7 +442,7 @@ RULES: dict[str, Rule] = {
         f"cover of at most {label}, clusters apart": partial(
             cover_clusters_apart, tolerance=0.3, share=share
         )
-        for label, share in {"1/10": 0.1, "1/5": 0.2, "1/2": 0.5}.items()
+        for label, share in {"1/5": 0.2, "1/2": 0.5}.items()
     },
     "cover, variance of hypotheses": partial(after_cover, partial(residual, of="hypotheses")),
     "cover, pairs in turn": partial(after_cover, in_turn),
