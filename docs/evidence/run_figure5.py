@@ -44,6 +44,7 @@ def strategies(n_pairs: int) -> dict[str, Any]:
     return {
         "random": mb.random_query,
         "margin": partial(mb.margin_query, **drawn),
+        "clustered margin": partial(mb.clustered_margin_query, **drawn),
         "variation ratio": partial(mb.variation_ratio_query, **drawn),
         "mean STD": partial(mb.mean_std_query, **drawn),
         "BALD": partial(mb.bald_query, **drawn),
