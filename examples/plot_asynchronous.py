@@ -9,9 +9,9 @@ with ``X_pending``, without, and random selection: accuracy on a balanced test s
 number of answers, and how near a question was to the nearest one still out (in pixels, larger is
 better).
 
-What was found (5 seeds): with ``X_pending`` accuracy is 0.725 against 0.674 after 40 answers, and
-level after 100 (0.903 and 0.907), and the questions are a little further apart (42 pixels against
-40). Random selection reaches 0.687.
+What was found (5 seeds): with ``X_pending`` accuracy is lower up to 35 answers, then higher (0.725
+against 0.674 after 40, 0.822 against 0.770 after 60) and level after 100 (0.903 and 0.907), and the
+questions are a little further apart (42 pixels against 40). Random selection reaches 0.687.
 
 .. code-block:: text
 

@@ -52,9 +52,10 @@ def balance_query(
     objective, until the edges are covered, which a few points do. The rest of the batch, at
     least one point, are points of small margins that are unlike each other.
 
-    So a batch of one is the point of the smallest margin. Asked for one at a time, points of the
-    largest BALanCe score, which ``rest="cover"`` chooses, were behind it on data sets that had no
-    part in choosing the default (see the page on the evidence).
+    So a batch of one is the point of the smallest margin, as long as nothing is out for annotation.
+    Asked for one at a time, points of the largest BALanCe score, which ``rest="cover"`` chooses,
+    were behind it on data sets that had no part in choosing the default (see the page on the
+    evidence).
 
     The estimator's own validation error, where tau is taken from it, is that of the last fit:
     on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
