@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from modal_balance import balance_batch, balance_scores
 from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
+from modal_balance.acquisition.pair_scan import PairCuts
+from modal_balance.acquisition.predictions import HeldPredictions
 from modal_balance.equivalence.pairs import all_pairs
 
 
@@ -104,6 +106,29 @@ def test_chunks_do_not_matter(chunk_size, rest):
     expected = list(iter_cover_then_rest(proba, edges, None, 12, **options))
     found = list(iter_cover_then_rest(proba, edges, None, 12, chunk_size=chunk_size, **options))
     assert [index for index, _ in found] == [index for index, _ in expected]
+
+
+class CountedLooks(HeldPredictions):
+    """Predictions that count how often all of them are looked at."""
+
+    n_looks = 0
+
+    def map(self, function):
+        self.n_looks += 1
+        return super().map(function)
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 0.03, 1e-9])
+@pytest.mark.parametrize(("rest", "largest_cover"), [("clusters", 8), ("margin", 9)])
+def test_the_pool_is_looked_at_once_for_each_point_of_the_cover(rest, largest_cover, tolerance):
+    proba, edges = predictions(8, 60, 3, 3, sharpness=1.0), all_pairs(8)
+    pool = CountedLooks(proba, PairCuts.of(edges, 8))
+    options = {"rest": rest, "cover_tolerance": tolerance, "random_state": 0}
+    picks = list(iter_cover_then_rest(pool, edges, None, 9, **options))
+    left = 1 - np.cumsum([gain for _, gain in picks])
+    n_cover = min(int((left > tolerance).sum()) + 1, largest_cover)
+    for_margins = int(n_cover < 9)
+    assert pool.n_looks == n_cover + for_margins
 
 
 def test_bad_arguments_are_refused_at_the_call():

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from ..arguments import RandomState, as_random_state
 from .arguments import Ties, check_cover_tolerance, check_n_instances
-from .greedy import greedy
 from .pair_coverage import PairCoverage
 from .predictions import PoolPredictions
 from .small_margins import least_certain, unlike_points
@@ -128,13 +127,19 @@ def _picks(
 ) -> Iterator[tuple[int, float]]:
     chosen: list[int] = []
     if len(objective.weights) and n_covering:
-        for index, gain in greedy(objective, n_instances, ties=ties, random_state=rng):
-            # The points before this one have been taken into account by now.
-            covered = objective.n_covers > 1 or objective.weight_left() <= enough or gain <= 0
-            if covered or len(chosen) == n_covering:
+        cover_order = TieOrder(objective.n_points, ties, rng)
+        # A look at the whole pool for every point: none is taken to find that no more are needed.
+        while (
+            len(chosen) < n_covering
+            and objective.n_covers == 1
+            and objective.weight_left() > enough
+        ):
+            index, gain = objective.best(cover_order, chosen)
+            if gain <= 0:
                 break
             chosen.append(index)
             yield index, gain
+            objective.add(index)
     if len(chosen) == n_instances:
         return
     rest = follow(objective.pool, n_instances - len(chosen), chosen, order)
