@@ -278,6 +278,13 @@ def main() -> None:
                 f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
             )
         )
+    sections.append(
+        practice(
+            "_confirm10_to_200",
+            "Batches of 10 to 200 labels: the data sets for confirming",
+            "The same, for longer: the rules that are strategies of their own by default.",
+        )
+    )
     for size in (10, 50):
         sections.append(
             practice(
