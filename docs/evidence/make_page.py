@@ -317,13 +317,11 @@ def main() -> None:
                 by_set=False,
             )
         )
+    for_forests = "HAR, DRIFT, wine, MNIST, and the imbalanced digits."
     for name, title, sets in (
-        ("forest", "Random forests, batches of 50", "The data sets for choosing."),
-        (
-            "forest10",
-            "Random forests, batches of 10",
-            "HAR, DRIFT, wine, MNIST, and the imbalanced digits.",
-        ),
+        ("forest", "Random forests, batches of 50, all rules", "The data sets for choosing."),
+        ("forest10", "Random forests, batches of 10", for_forests),
+        ("forest50", "Random forests, batches of 50", for_forests),
         ("logistic", "Committees of logistic regressions", "The data sets for choosing."),
     ):
         sections.append(practice(f"_{name}", title, sets))
