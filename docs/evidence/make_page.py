@@ -409,9 +409,9 @@ def main() -> None:
         compared(
             "rare_classes",
             "Rare classes, beginning without labels",
-            "Dry Bean and the digits: of the later half of the classes, 8 % stay in the pool, and all "
-            "of them in the validation and test rows. The MLP of the paper, B = 5, K = 10. The "
-            "first batch is chosen by the untrained network.",
+            "Dry Bean and the digits: of the later half of the classes, 8 % stay in the pool, and "
+            "all in the validation and test rows. The MLP of the paper, B = 5, K = 10. The first "
+            "batch is chosen by the untrained network.",
             heat_map=False,
             at_end=True,
         )
