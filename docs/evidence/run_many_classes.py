@@ -31,6 +31,23 @@ STRATEGIES: dict[str, Any] = {
 }
 
 
+def simulate_from_no_labels(
+    X: np.ndarray, y: np.ndarray, learning_rate: float, **settings: Any
+) -> None:
+    """Run the strategies on a pool, in batches of 5; the first is the untrained network's."""
+    simulate(
+        mb.MCDropoutClassifier.paper(learning_rate=learning_rate, n_samples=20),
+        X,
+        y,
+        STRATEGIES,
+        n_initial=0,
+        n_instances=5,
+        pool_size=3000,
+        estimator_name="paper",
+        **settings,
+    )
+
+
 def main() -> None:
     """Run what is not in the results file yet."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,22 +63,17 @@ def main() -> None:
         rows = np.random.RandomState(seed).permutation(len(data.X))
         pool, validation = rows[2000:22000], rows[:2000]
         mean, deviation = data.X[pool].mean(), data.X[pool].std()
-        simulate(
-            mb.MCDropoutClassifier.paper(n_samples=20),
+        simulate_from_no_labels(
             (data.X[pool] - mean) / deviation,
             data.y[pool],
-            STRATEGIES,
+            1e-3,
             X_test=(data.X_test[:2000] - mean) / deviation,
             y_test=data.y_test[:2000],
             X_val=(data.X[validation] - mean) / deviation,
             y_val=data.y[validation],
-            n_initial=0,
-            n_instances=5,
             budget=150,
-            pool_size=3000,
             seeds=[seed],
             dataset="EMNIST ByMerge",
-            estimator_name="paper",
             results=args.results,
         )
 

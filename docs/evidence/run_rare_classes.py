@@ -11,12 +11,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from run_many_classes import STRATEGIES
+from run_many_classes import simulate_from_no_labels
 from sklearn.preprocessing import StandardScaler
 
-import modal_balance as mb
 from modal_balance.datasets import load_dataset
-from modal_balance.simulation import simulate
 
 SIZES = {"dry_bean": (2000, 1500), "digits": (400, 600)}  # validation, test
 SHARE_KEPT = 0.08
@@ -42,22 +40,17 @@ def main() -> None:
             rare = codes >= len(classes) // 2
             pool = pool[~rare | (rng.random_sample(len(pool)) < SHARE_KEPT)]
             scale = StandardScaler().fit(data.X[pool]).transform
-            simulate(
-                mb.MCDropoutClassifier.paper(learning_rate=0.01, n_samples=20),
+            simulate_from_no_labels(
                 scale(data.X[pool]),
                 data.y[pool],
-                STRATEGIES,
+                0.01,
                 X_test=scale(data.X[test]),
                 y_test=data.y[test],
                 X_val=scale(data.X[validation]),
                 y_val=data.y[validation],
-                n_initial=0,
-                n_instances=5,
                 budget=100,
-                pool_size=3000,
                 seeds=[seed],
                 dataset=f"{name}, thinned",
-                estimator_name="paper",
                 results=args.results,
             )
 
