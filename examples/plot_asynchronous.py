@@ -4,10 +4,10 @@ Labels that come back late and out of order
 
 Five annotators label imbalanced digits; each takes a random time per digit. Whenever one is free he
 is asked the next question, while the others' answers are still out. ``X_pending`` tells the
-strategy what is out, so that it does not ask for the same thing twice. Compared are Batch-BALanCe
-with ``X_pending``, without, and random selection: accuracy on a balanced test set after the same
-number of answers, and how near a question was to the nearest one still out (in pixels, larger is
-better).
+strategy what is out, so that it does not ask for the same thing twice. Compared are
+``balance_margin_query`` with ``X_pending``, without, and random selection: accuracy on a balanced
+test set after the same number of answers, and how near a question was to the nearest one still out
+(in pixels, larger is better).
 
 What was found (5 seeds): with ``X_pending`` accuracy is lower up to 35 answers, then higher (0.725
 against 0.674 after 40, 0.822 against 0.770 after 60) and level after 100 (0.903 and 0.907), and the
@@ -32,7 +32,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from modal_balance import MCDropoutClassifier, balance_query, random_query
+from modal_balance import MCDropoutClassifier, balance_margin_query, random_query
 
 N_INITIAL, N_ANNOTATORS, RETRAIN_EVERY = 20, 5, 5
 
@@ -63,7 +63,7 @@ def ask(name, classifier, X, left, out, seed):
         indices, _ = random_query(classifier, X[left], random_state=seed)
     else:
         pending = X[out] if name == "with X_pending" else None
-        indices, _ = balance_query(classifier, X[left], X_pending=pending, random_state=seed)
+        indices, _ = balance_margin_query(classifier, X[left], X_pending=pending, random_state=seed)
     return left[indices[0]]
 
 

@@ -3,15 +3,15 @@ Where the batches of five strategies lie
 ========================================
 
 One network, trained on 40 imbalanced digits, and one pool. Random selection, margin, BALD,
-BatchBALD and Batch-BALanCe each choose 20 points, and a t-SNE plane of the pool shows where these
-lie.
+BatchBALD and ``balance_margin_query`` each choose 20 points, and a t-SNE plane of the pool shows
+where these lie.
 
-What was found (10 seeds): Batch-BALanCe asks for 8.5 of the 10 classes, margin for 8.2; the nearest
-other point of the batch is 33 and 31 grey levels away, for BALD 25, for random points 29. BALD asks
-for 6 classes, BatchBALD for 7. Of the 20 points, 8 are of the rare digits for margin, 7 for
-Batch-BALanCe, 4 for BatchBALD, 2 for BALD and 1 at random.
-Where the pool holds every digit three times, with a little noise, 20 points are 19 different digits
-for Batch-BALanCe, 17 for margin and BatchBALD, 15 for BALD.
+What was found (10 seeds): ``balance_margin_query`` asks for 8.5 of the 10 classes, margin for 8.2;
+the nearest other point of the batch is 33 and 31 grey levels away, for BALD 25, for random points
+29. BALD asks for 6 classes, BatchBALD for 7. Of the 20 points, 8 are of the rare digits for margin,
+7 for ``balance_margin_query``, 4 for BatchBALD, 2 for BALD and 1 at random. Where the pool holds
+every digit three times, with a little noise, 20 points are 19 different digits for
+``balance_margin_query``, 17 for margin and BatchBALD, 15 for BALD.
 
 .. code-block:: text
 
@@ -31,7 +31,7 @@ from sklearn.manifold import TSNE
 
 from modal_balance import (
     MCDropoutClassifier,
-    balance_query,
+    balance_margin_query,
     bald_query,
     batchbald_query,
     margin_query,
@@ -53,7 +53,7 @@ STRATEGIES = {
     "margin": margin_query,
     "BALD": bald_query,
     "BatchBALD": partial(batchbald_query, n_samples=40, max_configurations=500),
-    "Batch-BALanCe": balance_query,
+    "balance_margin": balance_margin_query,
 }
 
 # %%

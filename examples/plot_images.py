@@ -5,12 +5,12 @@ Images and a small CNN
 Digits as images (N, 1, 8, 8), and a small CNN with Dropout2d. Any module will do for
 ``MCDropoutClassifier``: a class that is called with the number of channels and the number of
 classes and returns logits. Dropout2d drops whole channels, and a hypothesis is the network with one
-fixed set of them. Prints accuracy on test images for Batch-BALanCe and for random selection, mean
-and standard deviation over seeds, and shows what was asked first.
+fixed set of them. Prints accuracy on test images for ``balance_margin_query`` and for random
+selection, mean and standard deviation over seeds, and shows what was asked first.
 
 What was found (4 seeds): level at 30 labels (0.802 ± 0.062 against 0.804 ± 0.069), and
-Batch-BALanCe ahead from 40 on, 0.888 ± 0.018 against 0.802 ± 0.078 there, 0.928 ± 0.021 against
-0.897 ± 0.007 at 60 and 0.951 ± 0.015 against 0.918 ± 0.013 at 80.
+``balance_margin_query`` ahead from 40 on, 0.888 ± 0.018 against 0.802 ± 0.078 there, 0.928 ± 0.021
+against 0.897 ± 0.007 at 60 and 0.951 ± 0.015 against 0.918 ± 0.013 at 80.
 
 .. code-block:: text
 
@@ -32,9 +32,9 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from tqdm import tqdm
 
-from modal_balance import MCDropoutClassifier, balance_query, random_query
+from modal_balance import MCDropoutClassifier, balance_margin_query, random_query
 
-STRATEGIES = {"Batch-BALanCe": partial(balance_query, n_samples=40), "random": random_query}
+STRATEGIES = {"balance_margin": partial(balance_margin_query, n_samples=40), "random": random_query}
 
 
 # %%

@@ -4,12 +4,12 @@ A pipeline on numbers, words and missing values
 
 The breast cancer data that come with scikit-learn are made untidy: five of the ten "mean" columns
 are cut into words (small, medium, large), one value in ten is missing, and the index is shuffled.
-The pipeline imputes, scales and encodes; ``balance_query`` gets the DataFrame as it is, and returns
-positions. Prints accuracy for Batch-BALanCe, margin and random selection.
+The pipeline imputes, scales and encodes; ``balance_margin_query`` gets the DataFrame as it is, and
+returns positions. Prints accuracy for ``balance_margin_query``, margin and random selection.
 
 What was found (8 seeds): nothing tells the strategies apart. All are near 0.90 from 30 labels on,
-within their spread; at 50 labels Batch-BALanCe has 0.904 ± 0.016, margin 0.907 ± 0.015, random
-0.898 ± 0.027.
+within their spread; at 50 labels ``balance_margin_query`` has 0.904 ± 0.016, margin 0.907 ± 0.015,
+random 0.898 ± 0.027.
 
 .. code-block:: text
 
@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tqdm import tqdm
 
-from modal_balance import MCDropoutClassifier, balance_query, margin_query, random_query
+from modal_balance import MCDropoutClassifier, balance_margin_query, margin_query, random_query
 
 # %%
 # An untidy table
@@ -131,7 +131,11 @@ def main():
     quick_form = f"quick form: {n_seeds} seed, {labels[-1]} labels"
     form = quick_form if options.quick else f"{n_seeds} seeds"
     figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
-    strategies = {"Batch-BALanCe": balance_query, "margin": margin_query, "random": random_query}
+    strategies = {
+        "balance_margin": balance_margin_query,
+        "margin": margin_query,
+        "random": random_query,
+    }
     table = {}
     for name, strategy in tqdm(strategies.items()):
         curves = np.array([run(strategy, seed, n_rounds) for seed in range(n_seeds)])

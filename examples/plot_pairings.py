@@ -76,7 +76,6 @@ def run(pairing, seed, n_rounds):
             forest,
             X_pool[unlabelled],
             N_INSTANCES,
-            rest="cover",
             random_state=number,
             **PAIRINGS[pairing],
         )

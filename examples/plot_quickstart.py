@@ -1,6 +1,6 @@
 """
-Batch-BALanCe, margin and random selection on imbalanced digits
-===============================================================
+Four strategies on imbalanced digits
+====================================
 
 The digits that come with scikit-learn are made imbalanced: of the digits 5 to 9, only 8 % stay in
 the pool. The test set keeps all digits alike. Every strategy starts from the same 20 labels, asks
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 import matplotlib.pyplot as plt
@@ -36,16 +37,17 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
-from modal_balance import MCDropoutClassifier, balance_query
+from modal_balance import MCDropoutClassifier, balance_margin_query, balance_query
 
 RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08
 N_INITIAL, N_INSTANCES = 20, 10
+LEVELS = (0.85, 0.90)
 
 
 # %%
 # Strategies
 # ----------
-# modAL's own margin sampling, and a strategy written by hand, beside ``balance_query``.
+# Two of this package, modAL's own margin sampling, and a strategy written by hand.
 
 
 def random_sampling(learner, X_pool, n_instances, *, random_state):
@@ -58,6 +60,7 @@ def strategies(seed):
     random_state = np.random.RandomState(seed)
     return {
         "Batch-BALanCe": partial(balance_query, random_state=random_state),
+        "balance_margin": partial(balance_margin_query, random_state=random_state),
         "margin": margin_sampling,
         "random": partial(random_sampling, random_state=random_state),
     }
@@ -140,6 +143,33 @@ def print_table(results):
     print(table.to_string())
 
 
+def labels_needed(curve, level):
+    """Return the number of labels at which a mean curve first reaches a level, interpolated."""
+    reached = np.flatnonzero(curve.to_numpy() >= level)
+    if not len(reached):
+        return np.nan
+    after = reached[0]
+    if after == 0:
+        return float(curve.index[0])
+    (n0, n1), (a0, a1) = curve.index[after - 1 : after + 1], curve.iloc[after - 1 : after + 1]
+    return n0 + (n1 - n0) * (level - a0) / (a1 - a0)
+
+
+def print_labels_needed(results):
+    """Print how many labels each strategy needs for the levels."""
+    curves = results.groupby(["strategy", "labels"], sort=False).accuracy.mean()
+    for level in LEVELS:
+        needed = {
+            name: labels_needed(curve.droplevel(0), level)
+            for name, curve in curves.groupby("strategy", sort=False)
+        }
+        texts = [
+            f"{name} {n:.0f}" if np.isfinite(n) else f"{name} more than {curves.index[-1][1]}"
+            for name, n in needed.items()
+        ]
+        print(f"labels needed for an accuracy of {level:.2f}: {', '.join(texts)}")
+
+
 def plot(results, form, path):
     """Draw the learning curves: mean over seeds, and a band of one standard error."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharex=True, layout="constrained")
@@ -147,27 +177,29 @@ def plot(results, form, path):
         for name, curve in results.groupby("strategy", sort=False):
             grouped = curve.groupby("labels")[column]
             mean, error = grouped.mean(), grouped.sem().fillna(0)
-            panel.plot(mean.index, mean, label=name)
+            (line,) = panel.plot(mean.index, mean, label=name)
             panel.fill_between(mean.index, mean - error, mean + error, alpha=0.2)
+            for level in LEVELS if column == "accuracy" else ():
+                n_labels = labels_needed(mean, level)
+                panel.plot([n_labels], [level], "o", color=line.get_color())
+                panel.axhline(level, color="grey", linewidth=0.6, linestyle=":")
         panel.set(xlabel="labels", ylabel=f"{column} on balanced test digits")
         panel.grid(alpha=0.3)
     panels[0].legend()
     figure.suptitle(f"Digits, 5-9 thinned to {SHARE_KEPT:.0%} of the pool ({form})")
-    if path:
-        figure.savefig(path, dpi=120)
-    else:
-        plt.show()
+    figure.savefig(path, dpi=120)
+    print(f"The learning curves are in {Path(path).resolve()}")
 
 
 def main():
-    """Compare the strategies, print a table and draw the learning curves."""
+    """Compare the strategies, print tables and draw the learning curves."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--output", help="save the picture here")
+    parser.add_argument("--output", default="quickstart.png", help="save the picture here")
     parser.add_argument("--quick", action="store_true", help="two seeds and three rounds")
     options = parser.parse_args()
     if options.quick:
@@ -182,6 +214,7 @@ def main():
         for (_, seed), records in zip(tasks, tqdm(runs, total=len(tasks), unit="run"), strict=True)
     )
     print_table(results)
+    print_labels_needed(results)
     n_labels = N_INITIAL + options.rounds * N_INSTANCES
     quick_form = f"quick form: {options.seeds} seeds, {n_labels} labels"
     plot(results, quick_form if options.quick else f"{options.seeds} seeds", options.output)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .strategies import (
         QueryReport,
         badge_query,
-        balance_partition_query,
+        balance_margin_query,
         balance_query,
         bald_query,
         batchbald_query,
@@ -57,7 +57,7 @@ __all__ = [
     "annealed_tau",
     "badge_query",
     "balance_batch",
-    "balance_partition_query",
+    "balance_margin_query",
     "balance_query",
     "balance_scores",
     "bald_query",

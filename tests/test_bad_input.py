@@ -19,9 +19,8 @@ EITHER = (TypeError, ValueError)
 
 EVERY = [name for name in strategies.__all__ if name.endswith("_query")]
 DRAWING = [name for name in EVERY if name not in {"badge_query", "coreset_query", "random_query"}]
-PAIRED = ["balance_query", "power_balance_query"]
-COVERING = ["balance_query", "balance_partition_query"]
-WITH_TAU = ["balance_query", "balance_partition_query", "power_balance_query"]
+EDGES = ["balance_query", "balance_margin_query"]
+WITH_TAU = ["balance_query", "balance_margin_query", "power_balance_query"]
 
 # Whose, with what in place of the good arguments, raises what, with which words.
 TABLE = [
@@ -85,17 +84,17 @@ TABLE = [
     (WITH_TAU, {"tau": None, "X_val": X[:9], "y_val": y[:9] + 7}, ValueError, ["y_val"]),
     (WITH_TAU, {"tau": None, "X_val": X[:9, :3], "y_val": y[:9]}, ValueError, ["X_val", "3"]),
     (WITH_TAU, {"X_reference": X[:, :3]}, ValueError, ["X_reference", "3"]),
-    (COVERING, {"X_pending": X[:, :3]}, ValueError, ["X_pending", "3"]),
-    (COVERING, {"max_edges": 0}, ValueError, ["max_edges", "at least 1"]),
-    (COVERING, {"max_edges": 1.5}, TypeError, ["max_edges", "1.5"]),
-    (COVERING, {"max_edges": "many"}, TypeError, ["max_edges", "many"]),
-    (COVERING, {"cover_tolerance": -1}, ValueError, ["cover_tolerance", "-1"]),
-    (COVERING, {"cover_tolerance": 1}, ValueError, ["cover_tolerance", "1"]),
-    (COVERING, {"cover_tolerance": np.nan}, ValueError, ["cover_tolerance", "nan"]),
-    (COVERING, {"cover_tolerance": "0.1"}, TypeError, ["cover_tolerance"]),
-    (COVERING, {"callback": 3}, TypeError, ["callback", "3"]),
-    (PAIRED, {"pairing": "some"}, ValueError, ["pairing", "some"]),
-    (PAIRED, {"pairing": 3}, EITHER, ["pairing", "3"]),
+    (EDGES, {"X_pending": X[:, :3]}, ValueError, ["X_pending", "3"]),
+    (EDGES, {"max_edges": 0}, ValueError, ["max_edges", "at least 1"]),
+    (EDGES, {"max_edges": 1.5}, TypeError, ["max_edges", "1.5"]),
+    (EDGES, {"max_edges": "many"}, TypeError, ["max_edges", "many"]),
+    (["balance_margin_query"], {"cut_share": -1}, ValueError, ["cut_share", "-1"]),
+    (["balance_margin_query"], {"cut_share": 2}, ValueError, ["cut_share", "2"]),
+    (["balance_margin_query"], {"cut_share": np.nan}, ValueError, ["cut_share", "nan"]),
+    (["balance_margin_query"], {"cut_share": "0.1"}, TypeError, ["cut_share"]),
+    (EDGES, {"callback": 3}, TypeError, ["callback", "3"]),
+    (WITH_TAU, {"pairing": "some"}, ValueError, ["pairing", "some"]),
+    (WITH_TAU, {"pairing": 3}, EITHER, ["pairing", "3"]),
     (["epig_query"], {"X_target": X[:, :3]}, ValueError, ["X_target", "3"]),
     (["epig_query"], {"n_targets": 0}, ValueError, ["n_targets", "at least 1"]),
     (["coreset_query"], {"X_labelled": X[:, :3]}, ValueError, ["X_labelled", "3"]),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import delta_by_enumeration, random_proba
 
 from modal_balance import RandomSelectionWarning, balance_batch, balance_scores
-from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.acquisition.objective import BalanceObjective
 from modal_balance.equivalence import all_pairs
 
 cases = st.builds(
@@ -69,7 +69,7 @@ def graded_pool(n_points=400, n_pairs=20, n_classes=5, dtype=torch.float32, seed
 def test_gains_equal_the_enumeration_of_all_configurations(proba, seed, size):
     edges, weights = random_edges(proba, seed)
     chosen = np.random.default_rng(seed).permutation(proba.shape[1])[:size].tolist()
-    objective = PairCoverage(proba, edges, weights)
+    objective = BalanceObjective(proba, edges, weights)
     for point in chosen:
         objective.add(point)
     exact = gains_by_enumeration(proba, edges, weights, chosen)
@@ -90,7 +90,6 @@ def test_every_pick_has_the_largest_enumerated_gain(proba, seed, n_pending):
             weights,
             2,
             pending=proba[:, pending] if n_pending else None,
-            cover_tolerance=0,
             random_state=seed,
         )
     picks = (indices + n_pending).tolist()
@@ -118,7 +117,6 @@ def test_scores_beside_pending_points_equal_the_enumeration(proba, seed, n_pendi
         edges,
         weights,
         pending=proba[:, :n_pending],
-        cover_tolerance=0,
         chunk_size=2,
     )
     exact = gains_by_enumeration(proba, edges, weights, range(n_pending))
@@ -144,13 +142,13 @@ def test_objective_is_monotone_and_submodular(proba, seed):
     def delta(*batch):
         return delta_by_enumeration(proba, edges, weights, list(batch))
 
-    objective = PairCoverage(proba, edges, weights)
+    objective = BalanceObjective(proba, edges, weights)
     first = objective.gains()
     objective.add(a)
     then = objective.gains()
     assert delta(a, x) >= delta(a) - 1e-12
     assert delta(a, x) - delta(a) >= delta(a, b, x) - delta(a, b) - 1e-12
-    if objective.weight_left() < objective.full_weight:
+    if objective.n_restarts == 0:
         assert (then <= first + 1e-12).all()
         assert (then >= 0).all()
 
@@ -182,15 +180,12 @@ def test_any_chunk_size_gives_the_same_picks(chunk_size, pairing):
     assert torch.allclose(found[1], expected[1], rtol=1e-4)
 
 
-@pytest.mark.parametrize("cover_tolerance", [1e-4, 0.0])
 @pytest.mark.parametrize("sharpness", [1.5, 6.0])
-def test_float32_picks_what_float64_picks_up_to_ties(cover_tolerance, sharpness):
+def test_float32_picks_what_float64_picks_up_to_ties(sharpness):
     exact = random_proba(0, 40, 400, 5, sharpness=sharpness)
     edges = torch.arange(40).view(2, 20).T.contiguous()
-    indices, gains = balance_batch(
-        exact.float(), edges, None, 50, cover_tolerance=cover_tolerance, ties="first"
-    )
-    objective = PairCoverage(exact, edges, None, cover_tolerance=cover_tolerance)
+    indices, gains = balance_batch(exact.float(), edges, None, 50, ties="first")
+    objective = BalanceObjective(exact, edges, None)
     for pick, index in enumerate(indices.tolist()):
         if pick:
             objective.add(int(indices[pick - 1]))
@@ -200,10 +195,10 @@ def test_float32_picks_what_float64_picks_up_to_ties(cover_tolerance, sharpness)
     assert len(set(indices.tolist())) == 50
 
 
-def test_gains_stay_positive_and_distinct_to_the_end_without_further_covers():
+def test_gains_stay_positive_and_distinct_to_the_end():
     # The released code scores totals in float32: after a few picks all of them are 1.0.
     proba, edges = graded_pool()
-    _, gains = balance_batch(proba, edges, None, 30, cover_tolerance=0, random_state=0)
+    _, gains = balance_batch(proba, edges, None, 30, random_state=0)
     assert (gains > 0).all()
     assert gains[-1] < 1e-10 * gains[0]
     assert (gains[1:] < gains[:-1]).all()
@@ -250,7 +245,7 @@ def test_half_precision_is_computed_in_float32():
     assert torch.allclose(balance_scores(half, edges), balance_scores(half.float(), edges))
 
 
-# --- further covers -------------------------------------------------------------------------------
+# --- weights put back -----------------------------------------------------------------------------
 
 
 def contradiction(n_points):
@@ -260,33 +255,16 @@ def contradiction(n_points):
     return proba, torch.tensor([[0, 1]])
 
 
-@pytest.mark.parametrize("cover_tolerance", [0.0, 1e-4])
-def test_a_new_cover_begins_when_nothing_is_left(cover_tolerance):
+def test_the_weights_are_put_back_when_exactly_nothing_is_left():
     proba, edges = contradiction(4)
-    indices, gains = balance_batch(
-        proba, edges, None, 4, cover_tolerance=cover_tolerance, random_state=0
-    )
+    indices, gains = balance_batch(proba, edges, None, 4, random_state=0)
     assert sorted(indices.tolist()) == [0, 1, 2, 3]
     assert gains.tolist() == [1, 1, 1, 1]
 
 
-def test_a_new_cover_begins_when_less_than_the_tolerance_is_left():
-    proba, edges = graded_pool()
-    _, to_the_end = balance_batch(proba, edges, None, 20, cover_tolerance=0, ties="first")
-    indices, gains = balance_batch(proba, edges, None, 20, cover_tolerance=1e-4, ties="first")
-    # sum of all gains so far = weight cut; the rest is what is left of 1
-    left = 1 - np.cumsum(to_the_end.numpy())
-    spent = int(np.argmax(left <= 1e-4)) + 1  # picks of the first cover
-    assert gains[:spent].tolist() == to_the_end[:spent].tolist()
-    single = balance_scores(proba, edges)
-    single[indices[:spent]] = -1
-    assert indices[spent] == single.argmax()
-    assert gains[spent].item() == pytest.approx(single.max().item())
-
-
-def test_gains_of_a_cover_sum_to_delta_of_its_points():
+def test_gains_sum_to_delta_of_the_batch():
     proba, edges = graded_pool(n_points=8, n_pairs=3, n_classes=3, dtype=torch.float64)
-    indices, gains = balance_batch(proba, edges, None, 3, cover_tolerance=0, random_state=0)
+    indices, gains = balance_batch(proba, edges, None, 3, random_state=0)
     weights = torch.full((3,), 1 / 3, dtype=torch.float64)
     expected = delta_by_enumeration(proba, edges, weights, indices.tolist())
     assert gains.sum().item() == pytest.approx(expected, abs=1e-12)
@@ -297,14 +275,13 @@ def test_gains_of_a_cover_sum_to_delta_of_its_points():
 
 def test_pending_points_count_as_chosen():
     proba, edges = graded_pool()
-    indices, gains = balance_batch(proba, edges, None, 6, cover_tolerance=0, ties="first")
+    indices, gains = balance_batch(proba, edges, None, 6, ties="first")
     rest, rest_gains = balance_batch(
         proba,
         edges,
         None,
         3,
         pending=proba[:, indices[:3]],
-        cover_tolerance=0,
         ties="first",
     )
     assert rest.tolist() == indices[3:].tolist()
@@ -315,16 +292,16 @@ def test_a_twin_of_a_pending_point_loses_its_gain():
     proba, edges = contradiction(1)
     unsure = torch.tensor([[[0.6, 0.4]], [[0.4, 0.6]]])
     pool = torch.cat([proba * 0.999 + 0.0005, unsure], dim=1)
-    alone, _ = balance_batch(pool, edges, ties="first", cover_tolerance=0)
-    _, gain = balance_batch(pool, edges, pending=pool[:, :1], ties="first", cover_tolerance=0)
+    alone, _ = balance_batch(pool, edges, ties="first")
+    _, gain = balance_batch(pool, edges, pending=pool[:, :1], ties="first")
     assert alone.item() == 0
     assert gain.item() < 0.01 * balance_scores(pool, edges)[1].item()
 
 
-def test_more_pending_points_than_one_cover_still_leave_something_to_choose():
+def test_many_pending_points_still_leave_gains_to_compare():
     proba, edges = graded_pool()
     _, gains = balance_batch(proba, edges, None, 3, pending=proba[:, :100], random_state=0)
-    assert gains[0] > 1e-5
+    assert gains[0] > gains[1] > gains[2] > 0
 
 
 # --- nothing to tell apart ------------------------------------------------------------------------
@@ -366,10 +343,6 @@ def test_points_without_any_gain_are_chosen_at_random_and_announced():
     [
         ({"n_instances": 0}, ValueError, "n_instances must be at least 1, got 0"),
         ({"n_instances": 401}, ValueError, "400 points but n_instances=401"),
-        ({"cover_tolerance": 1.0}, ValueError, r"cover_tolerance must lie in \[0, 1\), got 1.0"),
-        ({"cover_tolerance": -0.1}, ValueError, "cover_tolerance must lie in"),
-        ({"cover_tolerance": torch.nan}, ValueError, "cover_tolerance must lie in"),
-        ({"cover_tolerance": "0.1"}, TypeError, r"cover_tolerance must be a number in \[0, 1\), g"),
         ({"chunk_size": 0}, ValueError, "chunk_size"),
         ({"ties": "last"}, ValueError, "ties='last'"),
         ({"edges": torch.tensor([[0, 40]])}, ValueError, "edges names hypotheses 0 to 40"),

@@ -7,22 +7,19 @@ from toy import digits, fast_classifier, fitted_classifier, fitted_net, skorch_n
 
 from modal_balance import (
     RandomSelectionWarning,
-    balance_batch,
     balance_query,
-    balance_scores,
     disjoint_pairs,
     draw_hypotheses,
     edges_beyond,
-    margin_query,
 )
-from modal_balance.equivalence import all_pairs, votes
+from modal_balance.equivalence import votes
 
 X, y = digits()
 POOL = X[-200:]
 
 
 def query(learner=None, X_pool=POOL, n_instances=4, **options):
-    """Return the report of a query."""
+    """The report of a query."""
     reports = []
     options = {"tau": 0.02, "n_samples": 16, "random_state": 0} | options
     learner = fitted_classifier() if learner is None else learner
@@ -31,21 +28,6 @@ def query(learner=None, X_pool=POOL, n_instances=4, **options):
     assert report.indices.tolist() == indices.tolist()
     assert report.scores.tolist() == gains.tolist()
     return report
-
-
-@pytest.mark.parametrize(
-    ("pairing", "pairs_of"), [("disjoint", disjoint_pairs), ("all", all_pairs)]
-)
-def test_a_query_is_draw_compare_select(pairing, pairs_of):
-    report = query(pairing=pairing, n_samples=18, tau=0.05, rest="cover")
-    hypotheses = draw_hypotheses(fitted_classifier(), 18, random_state=0)
-    proba = hypotheses.predict_proba_samples(POOL)
-    edges, weights = edges_beyond(votes(proba), pairs_of(18), 0.05)
-    expected, gains = balance_batch(proba, edges, weights, 4, random_state=0)
-    assert report.indices.tolist() == expected.tolist()
-    assert report.scores == pytest.approx(gains.numpy())
-    assert (report.n_pairs, report.n_edges) == (len(pairs_of(18)), len(edges))
-    assert 0 < report.n_edges
 
 
 def test_draws_are_compared_in_disjoint_pairs_unless_told_otherwise():
@@ -66,24 +48,6 @@ def test_the_pairs_are_of_the_hypotheses_there_are():
     assert query(learner, tau=0, pairing="all").n_pairs == 10
 
 
-def test_options_reach_the_selection():
-    to_the_end = query(n_instances=30, rest="cover", cover_tolerance=0)
-    covers = query(n_instances=30, rest="cover", cover_tolerance=0.5)
-    assert to_the_end.scores[-1] < 1e-6
-    assert covers.scores[-1] > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("rest", "tolerance"), [("clusters", 0.3), ("margin", 1e-4), ("cover", 1e-4)]
-)
-def test_when_the_edges_count_as_covered_depends_on_what_follows(rest, tolerance):
-    batch = query(n_instances=12, rest=rest)
-    told = query(n_instances=12, rest=rest, cover_tolerance=tolerance)
-    assert batch.indices.tolist() == told.indices.tolist()
-    other = query(n_instances=12, rest=rest, cover_tolerance=0.09)
-    assert batch.indices.tolist() != other.indices.tolist()
-
-
 def test_the_reference_pool_is_where_hypotheses_are_compared():
     hypotheses = draw_hypotheses(fitted_classifier(), 16, random_state=0)
     least_certain = hypotheses.predict_proba_samples(POOL).mean(0).max(1).values.argmin()
@@ -97,9 +61,9 @@ def test_the_reference_pool_is_where_hypotheses_are_compared():
 
 
 def test_pending_points_are_not_asked_again():
-    batch = query(n_instances=6, cover_tolerance=0).indices
+    batch = query(n_instances=6).indices
     left = np.setdiff1d(np.arange(len(POOL)), batch[:3])
-    options = {"n_instances": 3, "cover_tolerance": 0, "X_reference": POOL}
+    options = {"n_instances": 3, "X_reference": POOL}
     rest = query(X_pool=POOL[left], X_pending=POOL[batch[:3]], **options).indices
     assert left[rest].tolist() == batch[3:].tolist()
     assert left[query(X_pool=POOL[left], **options).indices].tolist() != batch[3:].tolist()
@@ -142,66 +106,10 @@ def test_no_edges_give_a_seeded_random_batch_and_a_warning():
     batches = []
     for seed in (0, 0, 1):
         with pytest.warns(RandomSelectionWarning, match="no edges"):
-            report = query(tau=1.0, random_state=seed, n_instances=10, rest="cover")
+            report = query(tau=1.0, random_state=seed, n_instances=10)
         assert report.n_edges == 0
         batches.append(report.indices.tolist())
     assert batches[0] == batches[1] != batches[2]
-
-
-def test_without_edges_the_batch_is_that_of_margin_selection():
-    report = query(tau=1.0, n_instances=10, rest="margin")
-    assert report.n_edges == 0 and not report.scores.any()
-    by_margin, _ = margin_query(fitted_classifier(), POOL, 10, n_samples=16, random_state=0)
-    assert report.indices.tolist() == by_margin.tolist()
-    with pytest.raises(ValueError, match="rest='more' is unknown. Choose 'clusters', 'margin' or"):
-        query(rest="more")
-
-
-def test_when_the_edges_are_covered_the_least_certain_follow():
-    batch = query(n_instances=30, rest="margin")
-    n_cover = int((batch.scores > 1e-4 * batch.scores[0]).sum())
-    assert 2 <= n_cover < 15
-    by_cover = query(n_instances=n_cover, rest="cover").indices
-    assert batch.indices[:n_cover].tolist() == by_cover.tolist()
-    by_margin, _ = margin_query(fitted_classifier(), POOL, 40, n_samples=16, random_state=0)
-    left = [index for index in by_margin if index not in batch.indices[: n_cover + 1]]
-    rest = [index for index in batch.indices if index in left]
-    assert rest == left[: len(rest)] and len(rest) >= 30 - n_cover - 1
-
-
-def test_clusters_are_of_small_margins_and_of_different_answers():
-    batch = query(n_instances=30, cover_tolerance=1e-4)
-    by_margin = query(n_instances=30, rest="margin")
-    n_cover = int((by_margin.scores > 1e-4 * by_margin.scores[0]).sum())
-    assert batch.indices[:n_cover].tolist() == by_margin.indices[:n_cover].tolist()
-    n_short = n_cover + 5 * (30 - n_cover)
-    shortlist, _ = margin_query(fitted_classifier(), POOL, n_short, n_samples=16, random_state=0)
-    assert set(batch.indices[n_cover + 1 :].tolist()) <= set(shortlist.tolist())
-    proba = draw_hypotheses(fitted_classifier(), 16, random_state=0).predict_proba_samples(POOL)
-
-    def nearest(indices):
-        answers = proba[:, indices].transpose(0, 1).flatten(1)
-        return torch.cdist(answers, answers).fill_diagonal_(torch.inf).amin(1).mean()
-
-    assert nearest(batch.indices[n_cover:]) > nearest(by_margin.indices[n_cover:])
-
-
-def test_a_single_point_is_that_of_the_smallest_margin_unless_the_objective_is_followed():
-    by_margin, _ = margin_query(fitted_classifier(), POOL, 1, n_samples=16, random_state=0)
-    proba = draw_hypotheses(fitted_classifier(), 16, random_state=0).predict_proba_samples(POOL)
-    scores = balance_scores(proba, *edges_beyond(votes(proba), disjoint_pairs(16), 0.02))
-    alone = query(n_instances=1)
-    assert alone.indices.tolist() == by_margin.tolist() != [scores.argmax()]
-    assert alone.scores == pytest.approx(scores[by_margin].numpy())
-    for rest in ("margin", "cover"):
-        assert query(n_instances=1, rest=rest).indices.tolist() == [scores.argmax()]
-
-
-@pytest.mark.parametrize("rest", ["margin", "cover"])
-def test_without_clusters_a_smaller_batch_is_the_beginning_of_a_larger_one(rest):
-    batches = [query(n_instances=n, rest=rest).indices.tolist() for n in (1, 2, 9, 30)]
-    for smaller, larger in zip(batches, batches[1:], strict=False):
-        assert larger[: len(smaller)] == smaller
 
 
 # --- learners -------------------------------------------------------------------------------------
@@ -261,8 +169,6 @@ def test_progress_is_shown_only_when_asked_for(capsys):
         ({"tau": -0.1}, ValueError, r"tau must lie in \[0, 1\]"),
         ({"tau": 1.5}, ValueError, r"tau must lie in \[0, 1\]"),
         ({"anneal": -1}, ValueError, "anneal"),
-        ({"cover_tolerance": 1.0}, ValueError, "cover_tolerance"),
-        ({"cover_tolerance": -0.1}, ValueError, "cover_tolerance"),
         ({"X_val": X[:5]}, ValueError, "X_val was given without y_val"),
         ({"y_val": y[:5]}, ValueError, "y_val was given without X_val"),
         ({"tau": None, "X_val": X[:5], "y_val": y[:4]}, ValueError, "X_val has 5 rows but y_val"),

@@ -11,8 +11,8 @@ import torch
 from toy import quick
 
 from modal_balance import balance_query, bald_query, coreset_query
-from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
-from modal_balance.acquisition.pair_scan import PairCuts
+from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
+from modal_balance.acquisition.objective import EdgeDiscrimination
 from modal_balance.equivalence.pairs import disjoint_pairs
 from modal_balance.pools.cluster import client_at_hand, cluster_shards
 from modal_balance.pools.local import local_shards
@@ -152,7 +152,7 @@ def softmax_hypotheses(X, S=10, C=3, die=None):
 def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, tmp_path):
     X = rows()[0][:9000]
     edges = disjoint_pairs(10)
-    cuts = PairCuts.of(edges, 10)
+    cuts = EdgeDiscrimination.of(edges, 10)
 
     def choose(shards, predict, *first):
         with shards(
@@ -160,7 +160,7 @@ def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, t
             keeping=keeping, block_rows=1024,
         ) as pool:  # fmt: skip
             pool.fill()
-            return list(iter_cover_then_rest(pool, edges, None, 8, random_state=1))
+            return list(iter_balance_margin_batch(pool, edges, None, 8, random_state=1))
 
     expected = choose(local_shards, softmax_hypotheses(X))
     log = tmp_path / "calls"
@@ -171,12 +171,12 @@ def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, t
 def test_a_worker_that_dies_between_two_picks_changes_nothing(client):
     X = rows()[0][:9000]
     edges = disjoint_pairs(10)
-    predict, cuts = softmax_hypotheses(X), PairCuts.of(edges, 10)
+    predict, cuts = softmax_hypotheses(X), EdgeDiscrimination.of(edges, 10)
     arguments = (RowsInMemory(X), predict, cuts, predict(X[:1]))
     options = {"memory_limit": 10**9, "keeping": "memory", "block_rows": 1024}
 
     def picks(pool):
-        return iter_cover_then_rest(pool, edges, None, 12, cover_tolerance=0, random_state=1)
+        return iter_balance_margin_batch(pool, edges, None, 12, cut_share=1, random_state=1)
 
     with local_shards(*arguments, **options) as pool:
         expected = list(picks(pool))

@@ -256,4 +256,4 @@ def test_sixty_two_classes(kind):
 def test_no_edges_warn_in_a_loop():
     learner = learner_of("forest", X[:N_START], y[:N_START])
     with pytest.warns(RandomSelectionWarning, match="no edges"):
-        learner.query(X[100:200], n_instances=3, tau=1.0, rest="cover")
+        learner.query(X[100:200], n_instances=3, tau=1.0)

@@ -39,7 +39,6 @@ from toy import (
 
 from modal_balance import (
     balance_batch,
-    balance_partition_query,
     balance_query,
     balance_scores,
     disjoint_pairs,
@@ -225,7 +224,7 @@ def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):
 )
 def test_a_forest_is_queried_by_its_trees(n_trees, pairing, pairs):
     forest = forest_of(n=n_trees)
-    report = reported(forest, pairing=pairing, rest="cover")
+    report = reported(forest, pairing=pairing)
     proba = stacked(forest.estimators_)
     edges, weights = edges_beyond(votes(proba), pairs, 0.02)
     expected, gains = balance_batch(proba, edges, weights, 5, random_state=0)
@@ -268,9 +267,7 @@ def test_every_strategy_that_samples_takes_a_forest(strategy):
 
 
 def test_partition_counts_the_pairs_there_are():
-    reports = []
-    balance_partition_query(forest_of(n=9), X, 2, tau=0.02, callback=reports.append, random_state=0)
-    assert reports[0].n_pairs == 36
+    assert reported(forest_of(n=9), pairing="partition").n_pairs == 36
 
 
 def test_the_out_of_bag_error_gives_tau():

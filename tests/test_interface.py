@@ -17,13 +17,13 @@ OPTIONS = {
     name: {"n_samples": 12} if "n_samples" in inspect.signature(strategy).parameters else {}
     for name, strategy in ALL.items()
 }
-for name in ("balance_query", "balance_partition_query", "power_balance_query"):
+for name in ("balance_query", "balance_margin_query", "power_balance_query"):
     OPTIONS[name] |= {"tau": 0.02}
 OPTIONS["batchbald_query"] |= {"max_configurations": 300}
 # Whose batch depends on what pending points will tell, and whose cannot.
 TAKES_PENDING_INTO_ACCOUNT = {
     "badge_query",
-    "balance_partition_query",
+    "balance_margin_query",
     "balance_query",
     "batchbald_query",
     "clustered_margin_query",
@@ -148,6 +148,6 @@ def test_verbose_shows_a_bar_of_the_predictions(name, capsys):
     shown = capsys.readouterr().err
     bars = {
         "Hypotheses": "n_samples" in inspect.signature(ALL[name]).parameters,
-        "Batch": name in ("balance_query", "balance_partition_query", "batchbald_query"),
+        "Batch": name in ("balance_query", "balance_margin_query", "batchbald_query"),
     }
     assert {bar: bar in shown for bar in bars} == bars

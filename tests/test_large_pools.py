@@ -15,7 +15,7 @@ from toy import indices_of, quick
 import modal_balance
 from modal_balance import (
     badge_query,
-    balance_partition_query,
+    balance_margin_query,
     balance_query,
     bald_query,
     batchbald_query,
@@ -70,12 +70,14 @@ def small_disk(monkeypatch):
 # --- memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rest", ["clusters", "margin", "cover"])
-def test_the_batch_does_not_depend_on_the_memory(rest, small_disk, monkeypatch):
-    in_memory = batch(rest=rest)
-    assert batch(rest=rest, memory_limit=10_000) == in_memory  # predicted again for every pick
+@pytest.mark.parametrize("strategy", [balance_query, balance_margin_query])
+def test_the_batch_does_not_depend_on_the_memory(strategy, small_disk, monkeypatch):
+    in_memory = batch(strategy=strategy)
+    assert (
+        batch(strategy=strategy, memory_limit=10_000) == in_memory
+    )  # predicted again for every pick
     monkeypatch.undo()
-    assert batch(rest=rest, memory_limit=10_000) == in_memory  # in a file
+    assert batch(strategy=strategy, memory_limit=10_000) == in_memory  # in a file
 
 
 def test_the_batch_does_not_depend_on_the_number_of_processes():
@@ -367,7 +369,7 @@ def test_targets_of_epig_are_a_sample_of_a_large_pool():
 
 
 def test_partition_and_power_take_the_reference_sample():
-    assert len(set(batch(strategy=balance_partition_query)[0])) == 15
+    assert len(set(batch(pairing="partition")[0])) == 15
     assert len(set(batch(strategy=power_bald_query)[0])) == 15
 
 

@@ -9,7 +9,7 @@ from oracles import delta_by_enumeration, random_proba
 from scipy.stats import chisquare
 
 from modal_balance import balance_batch, balance_scores
-from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.acquisition.objective import BalanceObjective
 from modal_balance.equivalence import all_pairs
 from modal_balance.reference.paper_estimators import (
     _draw_labels,
@@ -57,7 +57,7 @@ def correlated_case():
 
 def closed_form(proba, edges, weights, batch):
     """Delta of a batch as the sum of its gains."""
-    objective = PairCoverage(proba, edges, weights)
+    objective = BalanceObjective(proba, edges, weights)
     total = 0.0
     for point in batch:
         total += objective.gains()[point].item()
@@ -103,7 +103,7 @@ def test_eq4_is_the_closed_form(seed, batch_size):
 def test_gains_of_a_batch_sum_to_eq4():
     proba = random_proba(0, 8, 20, 4, sharpness=0.5)
     edges, weights = random_edges(proba, 0)
-    indices, gains = balance_batch(proba, edges, weights, 5, cover_tolerance=0, random_state=0)
+    indices, gains = balance_batch(proba, edges, weights, 5, random_state=0)
     assert gains.sum().item() == pytest.approx(eq4_delta(proba, edges, weights, indices), abs=1e-12)
 
 

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modal_balance.acquisition.balance import iter_balance_batch
-from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
-from modal_balance.acquisition.pair_coverage import PairCoverage
-from modal_balance.acquisition.pair_scan import PairCuts, candidates
+from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
+from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimination, candidates
 from modal_balance.acquisition.tie_order import TieOrder
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
 from modal_balance.pools.keeping import KeepInFile, Layout
@@ -26,9 +25,8 @@ from modal_balance.pools.shipping import packed, unpacked
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {
-    "clusters": iter_cover_then_rest,
-    "margin": partial(iter_cover_then_rest, rest="margin"),
-    "cover": iter_balance_batch,
+    "balance_margin": iter_balance_margin_batch,
+    "balance": iter_balance_batch,
 }
 KEEPINGS = ["memory", "file", "nothing"]
 
@@ -67,7 +65,7 @@ def random_proba(S, N, C, seed, decimals=None):
 def sharded(predict, X, edges, rule, n_instances, *, block_rows=512, **options):
     """The picks of a rule on a pool in shards."""
     example = predict(X[:2])
-    cuts = PairCuts.of(edges, len(example))
+    cuts = EdgeDiscrimination.of(edges, len(example))
     with local_shards(
         RowsInMemory(X), predict, cuts, example, memory_limit=10**9, block_rows=block_rows,
         **options,
@@ -120,7 +118,7 @@ def test_bits_of_predictions_do_not_depend_on_shards_nor_on_what_is_kept(rule, s
 def test_batches_and_gains_do_not_depend_on_the_number_of_processes(keeping):
     X = np.random.default_rng(0).normal(size=(5000, 9)).astype(np.float32)
     choose = partial(
-        sharded, Softmax(10, 9, 3, 0), X, disjoint_pairs(10), "margin", 30, keeping=keeping
+        sharded, Softmax(10, 9, 3, 0), X, disjoint_pairs(10), "balance_margin", 30, keeping=keeping
     )
     expected = choose()
     for options in ({"n_jobs": 2}, {"n_jobs": 3, "backend": "threading"}):
@@ -131,17 +129,16 @@ def test_batches_and_gains_do_not_depend_on_the_number_of_processes(keeping):
 def test_pending_points_and_gains_of_all_points_are_those_of_a_pool_in_memory():
     proba = random_proba(6, 2500, 3, 0)
     edges, pending = all_pairs(6), random_proba(6, 2, 3, 1)
-    held = PairCoverage(proba, edges)
+    held = BalanceObjective(proba, edges)
     with local_shards(
-        RowsInMemory(np.arange(2500)[:, None]), Table(proba), PairCuts.of(edges, 6), proba[:, :1],
-        memory_limit=10**9, block_rows=512,
+        RowsInMemory(np.arange(2500)[:, None]), Table(proba), EdgeDiscrimination.of(edges, 6),
+        proba[:, :1], memory_limit=10**9, block_rows=512,
     ) as pool:  # fmt: skip
-        objective = PairCoverage(pool, edges)
+        objective = BalanceObjective(pool, edges)
         for one in (held, objective):
             one.add_pending(pending)
             one.add(17)
         assert torch.equal(objective.gains(), held.gains())
-        assert objective.gain(2222) == held.gain(2222)
         points = [2000, 3, 700, 3]
         assert torch.equal(pool.rows(points), proba[:, points])
 
@@ -166,7 +163,7 @@ def test_only_the_weights_and_one_row_travel_for_a_pick():
         n_points, example = N, proba[:, :1]
 
         def map(self, function):
-            block = unpacked(packed(function))(0, *PairCuts.of(edges, S)(proba))
+            block = unpacked(packed(function))(0, *EdgeDiscrimination.of(edges, S)(proba))
             sent.append(len(packed(function)))
             answered.append(len(packed(block)))
             return [block]
@@ -250,13 +247,13 @@ def test_errors_and_interrupts_leave_no_file(error, n_jobs, scratch):
     X = np.ones((3000, 3), dtype=np.float32)
     X[2000] = np.nan
     with joblib.parallel_config(n_jobs=n_jobs), pytest.raises(type(error)):
-        sharded(Faulty(error), X, disjoint_pairs(4), "margin", 3, keeping="file")
+        sharded(Faulty(error), X, disjoint_pairs(4), "balance_margin", 3, keeping="file")
     assert [path for path in scratch.rglob("*") if "modal_balance" in path.name] == []
 
 
 def test_a_scratch_file_is_gone_when_the_batch_is_chosen(scratch):
     X = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
-    sharded(Softmax(4, 3, 2, 0), X, disjoint_pairs(4), "margin", 3, keeping="file")
+    sharded(Softmax(4, 3, 2, 0), X, disjoint_pairs(4), "balance_margin", 3, keeping="file")
     assert list(Path(scratch).iterdir()) == []
 
 

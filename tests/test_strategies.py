@@ -129,13 +129,13 @@ def test_power_balance_without_edges_is_random_and_says_so():
 
 def test_partition_makes_edges_between_cells():
     reports = []
-    indices, gains = mb.balance_partition_query(
+    indices, gains = mb.balance_query(
         fitted_classifier(),
         POOL,
         4,
         n_samples=20,
         tau=0.1,
-        rest="cover",
+        pairing="partition",
         random_state=0,
         callback=reports.append,
     )
@@ -155,7 +155,7 @@ def test_partition_makes_edges_between_cells():
 def test_max_edges_thins_the_edges():
     for strategy, options in (
         (mb.balance_query, {"n_samples": 20, "pairing": "all"}),
-        (mb.balance_partition_query, {"n_samples": 20}),
+        (mb.balance_query, {"n_samples": 20, "pairing": "partition"}),
     ):
         reports = []
         for max_edges in (None, 10**6, 30):
@@ -226,8 +226,8 @@ def test_numbers_below_one_are_refused_by_name(strategy, option):
     [
         (mb.epig_query, "X_target"),
         (mb.coreset_query, "X_labelled"),
-        (mb.balance_partition_query, "X_reference"),
-        (mb.balance_partition_query, "X_pending"),
+        (mb.balance_margin_query, "X_reference"),
+        (mb.balance_margin_query, "X_pending"),
         (mb.power_balance_query, "X_reference"),
     ],
 )

@@ -16,7 +16,7 @@ from torch import nn
 from modal_balance import (
     MCDropoutClassifier,
     badge_query,
-    balance_partition_query,
+    balance_margin_query,
     balance_query,
     bald_query,
     batchbald_query,
@@ -121,9 +121,9 @@ def indices_of(result):
 
 
 def reported(learner, X_pool=None, **options):
-    """The report of a query by the paper's objective alone, on iris unless told otherwise."""
+    """The report of a query by the paper's objective, on iris unless told otherwise."""
     reports = []
-    options = {"tau": 0.02, "rest": "cover", "random_state": 0, "n_instances": 5} | options
+    options = {"tau": 0.02, "random_state": 0, "n_instances": 5} | options
     X_pool = iris()[0] if X_pool is None else X_pool
     result = balance_query(learner, X_pool, **options, callback=reports.append)
     assert indices_of(result).tolist() == reports[0].indices.tolist()
@@ -135,7 +135,8 @@ STRATEGIES = [
     pytest.param(partial(balance_query, n_samples=20, tau=0.02), id="balance"),
     pytest.param(partial(balance_query, n_samples=12, tau=0.02, pairing="all"), id="balance-all"),
     pytest.param(partial(balance_query, n_samples=20, tau=0.02, max_edges=7), id="balance-some"),
-    pytest.param(partial(balance_partition_query, tau=0.05, **FEW), id="partition"),
+    pytest.param(partial(balance_query, tau=0.05, pairing="partition", **FEW), id="partition"),
+    pytest.param(partial(balance_margin_query, tau=0.02, **FEW), id="balance-margin"),
     pytest.param(partial(power_balance_query, n_samples=20, tau=0.02), id="power-balance"),
     pytest.param(partial(power_bald_query, **FEW), id="power-bald"),
     pytest.param(partial(bald_query, **FEW), id="bald"),

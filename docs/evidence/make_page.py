@@ -22,21 +22,35 @@ from modal_balance.simulation.results import (
 
 HERE = Path(__file__).parent
 RULES = HERE.parent / "studies" / "batch_rules"
+# Rules of run_lockstep.py, a re-implementation: tau = 0, 60 hypotheses.
 NAMES = {
-    "cover to 0.3, clusters apart": "`balance_query` (default)",
-    "cover to 0.1, clusters apart": "`balance_query(cover_tolerance=0.1)`",
-    "cover to 0.6, clusters apart": "`balance_query(cover_tolerance=0.6)`",
-    "cover, clusters apart": "`balance_query(cover_tolerance=1e-4)`",
-    "cover, margin": '`balance_query(rest="margin")`',
-    "clusters of hypotheses": "`clustered_margin_query`",
+    "cover to 0.3, clusters apart": "70 % cut, then diverse low margins",
+    "cover to 0.1, clusters apart": "90 % cut, then diverse low margins",
+    "cover to 0.6, clusters apart": "40 % cut, then diverse low margins",
+    "cover, clusters apart": "99.99 % cut, then diverse low margins",
+    "cover, margin": "99.99 % cut, then lowest margins",
+    "clusters of hypotheses": "diverse low margins",
 }
-# Of one point, a cover is that of the largest score, and clusters are the smallest margin.
+# Of a batch of one: the largest score, or the lowest margin.
 NAMES_OF_ONE = {
-    "cover to 0.3, clusters apart": '`balance_query(rest="cover")`: the largest score',
-    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 smallest margins",
-    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 smallest margins",
-    "clusters of hypotheses": "`balance_query` (default): margin again",
+    "cover to 0.3, clusters apart": "the largest BALanCe score",
+    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 lowest margins",
+    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 lowest margins",
+    "clusters of hypotheses": "margin again",
 }
+# Strategies that `simulate` ran, under the names that they have in the results files. They were
+# run when `balance_query` was what `balance_margin_query` is now.
+SIMULATED = {
+    "default of balance_query": "`balance_margin_query`",
+    "Batch-BALanCe, to the end": "`balance_query`",
+    "Batch-BALanCe": "Batch-BALanCe, weights restored at 1e-4",
+    "rest by clusters": "99.99 % cut, then diverse low margins",
+    "rest by margin": "99.99 % cut, then lowest margins",
+}
+REIMPLEMENTED = (
+    "These rows come from a re-implementation that trains many networks at once "
+    "(`run_lockstep.py`: tau = 0, 60 hypotheses), not from the functions of the package."
+)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -132,6 +146,7 @@ def compared(
     at_end: with a table of the accuracy after the last batch.
     """
     frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
+    frame["strategy"] = frame.strategy.replace(SIMULATED)
     areas = normalised_areas(frame)
     baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
     level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
@@ -216,7 +231,7 @@ def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
     section = f"""
 ## {title}
 
-{text}
+{text} {REIMPLEMENTED}
 
 Seeds: {seeds}. Differences to margin selection over all runs, with standard errors:
 
@@ -234,31 +249,25 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
 def overview() -> str:
     """Return the strategies of the package against margin selection, a column an experiment."""
     experiments = {
-        "_confirm5": "to confirm, B = 5",
-        "_confirm10": "to confirm, B = 10",
-        "_confirm50": "to confirm, B = 50",
-        "_third10": "no part, B = 10",
-        "_third50": "no part, B = 50",
+        "_confirm5": "validation, B = 5",
+        "_confirm10": "validation, B = 10",
+        "_confirm50": "validation, B = 50",
+        "_third10": "held out, B = 10",
+        "_third50": "held out, B = 50",
     }
-    functions = {
-        "`balance_query` (default)": "`balance_query`",
-        "mean STD": "`mean_std_query`",
-        "core-set": "`coreset_query`",
-        "variation ratio": "`variation_ratio_query`",
-        "PowerBALanCe": "`power_balance_query`",
-        "PowerBALD": "`power_bald_query`",
-        **{name: f"`{name.lower()}_query`" for name in
-           ("random", "entropy", "BALD", "BatchBALD", "EPIG", "BADGE")},
+    shown = {
+        "mean STD", "core-set", "variation ratio", "PowerBALanCe", "PowerBALD", "random", "entropy",
+        "BALD", "BatchBALD", "EPIG", "BADGE", *NAMES.values(),
     }  # fmt: skip
     columns = {}
     for end, title in experiments.items():
         areas = rule_areas(end).unstack("strategy")
-        gaps = areas.sub(areas["margin"], axis=0).rename(columns=functions)
-        runs = gaps["`balance_query`"].count()
+        gaps = areas.sub(areas["margin"], axis=0)
+        runs = gaps["70 % cut, then diverse low margins"].count()
         columns[title] = {"runs": str(runs)} | {
             name: mean_and_error(gap, 3)
             for name in gaps.columns
-            if name.endswith(("_query`", ")`")) and len(gap := gaps[name].dropna()) >= 10
+            if name in shown and len(gap := gaps[name].dropna()) >= 10
         }
     table = pd.DataFrame(columns)
     mean = table.map(lambda cell: float(cell.split()[0]), na_action="ignore").mean(axis=1)
@@ -273,7 +282,7 @@ def main() -> None:
         sections.append(
             practice(
                 f"_confirm{size}",
-                f"In practice, batches of {size}: the data sets for confirming",
+                f"In practice, batches of {size}: validation data sets",
                 "`MCDropoutClassifier()` without validation data, tau = 0, 20 labels at random to "
                 f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
             )
@@ -281,7 +290,7 @@ def main() -> None:
     sections.append(
         practice(
             "_confirm10_to_200",
-            "Batches of 10 to 200 labels: the data sets for confirming",
+            "Batches of 10 to 200 labels: validation data sets",
             "The same, for longer: the rules that are strategies of their own by default.",
         )
     )
@@ -289,28 +298,28 @@ def main() -> None:
         sections.append(
             practice(
                 f"_third{size}",
-                f"Batches of {size}: data sets that had no part in any choice",
+                f"Batches of {size}: held-out data sets",
                 "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
             )
         )
     sections.append(
         practice(
             "_confirm5",
-            "Batches of 5: the data sets for confirming",
+            "Batches of 5: validation data sets",
             "The same, to 150 labels.",
         )
     )
     for name, title, end in (
-        ("1", "One at a time: the data sets for choosing", 80),
-        ("_confirm1", "One at a time: the data sets for confirming", 60),
-        ("_third1", "One at a time: data sets that had no part in any choice", 60),
+        ("1", "One at a time: development data sets", 80),
+        ("_confirm1", "One at a time: validation data sets", 60),
+        ("_third1", "One at a time: held-out data sets", 60),
     ):
         sections.append(practice(name, title, f"The same, to {end} labels."))
     for size in (5, 10, 50):
         sections.append(
             practice(
                 str(size),
-                f"Batches of {size}: the data sets for choosing",
+                f"Batches of {size}: development data sets",
                 "All rules that were tried, not all on as many seeds. What their names mean is "
                 "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
                 "`run_lockstep.py`.",
@@ -319,15 +328,15 @@ def main() -> None:
         )
     for_forests = "HAR, DRIFT, wine, MNIST, and the imbalanced digits."
     for name, title, sets in (
-        ("forest", "Random forests, batches of 50, all rules", "The data sets for choosing."),
+        ("forest", "Random forests, batches of 50, all rules", "The development data sets."),
         ("forest10", "Random forests, batches of 10", for_forests),
         ("forest50", "Random forests, batches of 50", for_forests),
-        ("logistic", "Committees of logistic regressions", "The data sets for choosing."),
+        ("logistic", "Committees of logistic regressions", "The development data sets."),
     ):
         sections.append(practice(f"_{name}", title, sets))
     main_strategies = (
-        "margin", "random", "BALD", "BatchBALD", "BADGE", "Batch-BALanCe, to the end",
-        "default of balance_query",
+        "margin", "random", "BALD", "BatchBALD", "BADGE", "`balance_query`",
+        "`balance_margin_query`",
     )  # fmt: skip
     sections.append(
         compared(
@@ -354,10 +363,11 @@ def main() -> None:
             "The paper's protocol: an MLP 64-64 with dropout 0.5, early stopping on 2,000 "
             "validation rows, tau a quarter of the error on them, K = 20, batches of 10, from 20 "
             "labels to 120. Pools of 3,000 rows, 1,500 test rows. HAR and DRIFT are not the "
-            "complete official sets. Batch-BALanCe begins a new cover of the edges where one is "
-            'complete; "to the end" follows the objective through the batch, as the paper does, in '
-            'closed form; "paper\'s estimator" by 10,000 samples, "paper\'s program" in float32 as '
-            'well. "All pairs": Batch-BALanCe with all pairs of the hypotheses as edges.',
+            "complete official sets. `balance_query` follows the objective to the end of the "
+            'batch, as the paper does, in closed form; "paper\'s estimator" by 10,000 samples, '
+            '"paper\'s program" in float32 as well. "Weights restored at 1e-4" is a variant that '
+            'is no longer offered; "all pairs" is this variant with all pairs of the hypotheses '
+            "as edges.",
             drawn=main_strategies,
         )
     )
@@ -381,7 +391,7 @@ def main() -> None:
         compared(
             "tau_and_pairs",
             "tau, number of pairs and pairing, as in Figure 3",
-            "The paper's protocol, rest by covers as in the paper. The first row of options, "
+            "The paper's protocol, edge weights restored at 1e-4. The first row of options, "
             "error/4 with K = 20 disjoint pairs, is the paper's; each other row changes one thing.",
             drawn=(
                 "margin",

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond
 from modal_balance.reference.paper_estimators import eq5_delta
-from modal_balance.strategies.coverage import predict_samples
+from modal_balance.strategies.edges import predict_samples
 from modal_balance.strategies.query import Query
 
 N_EXACT = 3  # points of a batch that are scored by going through all configurations

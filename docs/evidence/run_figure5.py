@@ -52,15 +52,12 @@ def strategies(n_pairs: int) -> dict[str, Any]:
         "PowerBALD": partial(mb.power_bald_query, **drawn),
         "EPIG": partial(epig_query, **drawn),
         "BADGE": mb.badge_query,
-        "Batch-BALanCe": partial(mb.balance_query, rest="cover", **drawn),
-        "Batch-BALanCe, to the end": partial(
-            mb.balance_query, rest="cover", cover_tolerance=0, **drawn
-        ),
-        "default of balance_query": partial(mb.balance_query, **drawn),
+        # The names are those in the results file; make_page.py gives today's.
+        "Batch-BALanCe, to the end": partial(mb.balance_query, **drawn),
+        "default of balance_query": partial(mb.balance_margin_query, **drawn),
         "PowerBALanCe": partial(mb.power_balance_query, **drawn),
         "paper's estimator": partial(paper_estimator_query, **drawn),
         "paper's program": partial(paper_estimator_query, single=True, **drawn),
-        "all pairs": partial(mb.balance_query, rest="cover", pairing="all", **drawn),
     }
 
 

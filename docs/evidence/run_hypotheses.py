@@ -1,4 +1,4 @@
-"""Hypotheses of `balance_query`: whose, how many, which tau, which temperature (resumable).
+"""Hypotheses of `balance_margin_query`: whose, how many, which tau, which temperature (resumable).
 
 Every strategy is judged by the same `MCDropoutClassifier`, fitted on what it has chosen. The
 hypotheses are those of the classifier (20 to 600 dropout masks), or of another model fitted
@@ -51,7 +51,7 @@ def model(kind: str, classes: Any, seed: int) -> Any:
 
 def query(
     learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
-    callback: Any = None, kind: str, strategy: Any = mb.balance_query, **options: Any,
+    callback: Any = None, kind: str, strategy: Any = mb.balance_margin_query, **options: Any,
 ) -> Any:  # fmt: skip
     """Query by the hypotheses of another model, fitted on the learner's labels."""
     other = model(kind, learner.estimator.classes_, random_state)
@@ -67,7 +67,7 @@ def at_quantile(
 ) -> Any:  # fmt: skip
     """Query with tau at a quantile of the distances between hypotheses on the pool."""
     tau = distance_quantile(learner, X_pool, quantile, n_samples=60, random_state=random_state)
-    return mb.balance_query(
+    return mb.balance_margin_query(
         learner, X_pool, n_instances, tau=tau, n_samples=60,
         random_state=random_state, callback=callback, **options,
     )  # fmt: skip
@@ -115,7 +115,7 @@ def tempered(
             estimator, learner.X_training, learner.y_training, random_state
         )
     drawn = mb.draw_hypotheses(estimator, 60, random_state=random_state)
-    return mb.balance_query(
+    return mb.balance_margin_query(
         Tempered(drawn, temperature), X_pool, n_instances, tau=0.0, random_state=random_state,
         callback=callback, **options,
     )  # fmt: skip
@@ -129,17 +129,12 @@ STRATEGIES: dict[str, Any] = {
         query, kind="ensemble", strategy=mb.margin_query, n_samples=60
     ),
     **{
-        f"dropout, {n} draws": partial(mb.balance_query, tau=0.0, n_samples=n)
+        f"dropout, {n} draws": partial(mb.balance_margin_query, tau=0.0, n_samples=n)
         for n in (20, 60, 200, 600)
     },
-    "dropout, 60 draws, annealed tau": partial(mb.balance_query, n_samples=60),
+    "dropout, 60 draws, annealed tau": partial(mb.balance_margin_query, n_samples=60),
     "dropout, 60 draws, tau at the median distance": partial(at_quantile, quantile=0.5),
-    "whole covers, tau = 0": partial(mb.balance_query, rest="cover", **BALANCE),
-    "whole covers, annealed tau": partial(mb.balance_query, rest="cover", n_samples=60),
-    "whole covers, tau at the median distance": partial(at_quantile, quantile=0.5, rest="cover"),
     "calibrated": tempered,
-    "whole covers, temperature 3": partial(tempered, temperature=3.0, rest="cover"),
-    "whole covers, calibrated": partial(tempered, rest="cover"),
     "ensemble of 10 with dropout, 60 draws": partial(query, kind="ensemble", **BALANCE),
     "10 networks without dropout": partial(query, kind="networks", **BALANCE),
     "SG-MCMC": partial(query, kind="sgmcmc", **BALANCE),

@@ -25,9 +25,10 @@ STRATEGIES: dict[str, Any] = {
     "BALD": partial(mb.bald_query, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    "Batch-BALanCe": partial(mb.balance_query, rest="cover", **DRAWN),
+    # The names are those in the results file; make_page.py gives today's.
+    "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "PowerBALanCe": partial(mb.power_balance_query, **DRAWN),
-    "default of balance_query": partial(mb.balance_query, **DRAWN),
+    "default of balance_query": partial(mb.balance_margin_query, **DRAWN),
 }
 
 

@@ -30,12 +30,10 @@ STRATEGIES: dict[str, Any] = {
     "BatchBALD": partial(mb.batchbald_query, max_configurations=300, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    "Batch-BALanCe": partial(mb.balance_query, rest="cover", **DRAWN),
-    "Batch-BALanCe, to the end": partial(
-        mb.balance_query, rest="cover", cover_tolerance=0, **DRAWN
-    ),
+    # The names are those in the results file; make_page.py gives today's.
+    "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "paper's estimator": partial(paper_estimator_query, **DRAWN),
-    "default of balance_query": partial(mb.balance_query, **DRAWN),
+    "default of balance_query": partial(mb.balance_margin_query, **DRAWN),
 }
 SIZES = {"digits": (700, 400, 697), "mnist": (2500, 1000, 2000)}  # pool, validation, test
 

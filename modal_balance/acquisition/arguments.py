@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_integer, check_number, kind_of
+from ..arguments import RandomState, as_random_state, check_integer, kind_of
 
 Ties = Literal["random", "first"]
 
@@ -158,31 +158,3 @@ def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
     if not bool((weights >= 0).all()) or (n_edges and not 0 < weights.sum().item() < torch.inf):
         raise ValueError("weights must be finite, non-negative and not all 0.")
     return weights
-
-
-def check_cover_tolerance(cover_tolerance: float) -> float:
-    """Return ``cover_tolerance`` as a float, or raise unless it is a number in [0, 1).
-
-    Parameters
-    ----------
-    cover_tolerance : float
-        Share of the edge weight under which a further cover begins.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is not a number.
-    ValueError
-        If it lies outside [0, 1).
-
-    Examples
-    --------
-    >>> from modal_balance.acquisition.arguments import check_cover_tolerance
-    >>> check_cover_tolerance(1e-4)
-    0.0001
-    """
-    return check_number(cover_tolerance, "cover_tolerance", 1, below_maximum=True)

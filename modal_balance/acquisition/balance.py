@@ -1,4 +1,4 @@
-"""BALanCe and Batch-BALanCe in closed form.
+"""BALanCe (Eq. 3, Algorithm 1) and Batch-BALanCe (Eq. 4, Algorithm 2), in closed form.
 
 S: hypotheses    N: points of the pool    C: classes    E: edges    b: points of a batch
 
@@ -33,7 +33,7 @@ from ..arguments import RandomState, as_random_state
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
-from .pair_coverage import PairCoverage
+from .objective import BalanceObjective
 from .predictions import PoolPredictions
 
 
@@ -43,7 +43,6 @@ def balance_scores(
     weights: Tensor | None = None,
     *,
     pending: Tensor | None = None,
-    cover_tolerance: float = 1e-4,
     chunk_size: int = 512,
 ) -> Tensor:
     """Return the BALanCe score of every single point: what it alone would gain (Eq. 3).
@@ -57,9 +56,7 @@ def balance_scores(
     weights : Tensor of shape (E,) or None, default=None
         Non-negative weight of each edge. None: 1 / E each.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions on points that are out for annotation: the scores are gains after them.
-    cover_tolerance : float in [0, 1), default=1e-4
-        See :func:`balance_batch`; matters only after pending points.
+        Predictions on points that are pending: the scores are gains given these.
     chunk_size : int, default=512
         Number of points treated at once; does not change the result.
 
@@ -88,9 +85,7 @@ def balance_scores(
     >>> balance_scores(proba, torch.tensor([[0, 1]]))
     tensor([0., 1.], dtype=torch.float64)
     """
-    objective = PairCoverage(
-        proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
-    )
+    objective = BalanceObjective(proba, edges, weights, chunk_size=chunk_size)
     objective.add_pending(pending)
     return objective.gains()
 
@@ -102,17 +97,16 @@ def balance_batch(
     n_instances: int = 1,
     *,
     pending: Tensor | None = None,
-    cover_tolerance: float = 1e-4,
     ties: Ties = "random",
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> tuple[Tensor, Tensor]:
     """Choose a batch of points by Batch-BALanCe: greedily, in closed form, for any batch size.
 
-    A few informative points soon leave almost no edge weight to cut, and what then remains
-    describes label configurations that will hardly ever be seen. When less than
-    ``cover_tolerance`` of the weight is left, the full weight is therefore put back, and the
-    batch goes on with a further cover among the points not yet chosen.
+    Each pick is the point that adds most to the objective Delta (Eq. 4) given those before it. For
+    one point this is Algorithm 1: the largest score (Eq. 3). For more it is Algorithm 2, without
+    its enumeration or importance samples. Hard 0/1 predictions can cut every edge exactly; the
+    full weights are then put back, and selection goes on.
 
     Parameters
     ----------
@@ -125,11 +119,8 @@ def balance_batch(
     n_instances : int, default=1
         Size of the batch, at most N.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions of the same hypotheses on points that are already out for annotation. They
-        count as chosen before the batch begins.
-    cover_tolerance : float in [0, 1), default=1e-4
-        Share of the edge weight under which a further cover begins. With 0 the paper's objective
-        is followed to the end; a further cover then begins only when no weight is left at all.
+        Predictions of the same hypotheses on points whose labels are pending. They count as
+        chosen before the batch begins.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain, up to rounding, is chosen.
     random_state : int, RandomState, Generator or None, default=None
@@ -142,8 +133,8 @@ def balance_batch(
     indices : Tensor of shape (n_instances,), int64
         The chosen points, in the order of choice.
     gains : Tensor of shape (n_instances,), float64
-        What each adds to the objective, in the units of ``weights``. Within one cover they sum
-        to the objective Delta of its points.
+        What each adds to the objective, in the units of ``weights``. Unless the weights were put
+        back, they sum to the objective Delta of the batch.
 
     Raises
     ------
@@ -158,7 +149,8 @@ def balance_batch(
 
     References
     ----------
-    Zhang, Khan, Grossman, Chen, ICLR 2023, Eq. 4 and Algorithm 2.
+    Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via Equivalence
+    Class Annealing*, ICLR 2023, Eq. 4, Algorithms 1 and 2.
 
     Examples
     --------
@@ -176,7 +168,6 @@ def balance_batch(
             weights,
             n_instances,
             pending=pending,
-            cover_tolerance=cover_tolerance,
             ties=ties,
             random_state=random_state,
             chunk_size=chunk_size,
@@ -191,7 +182,6 @@ def iter_balance_batch(
     n_instances: int = 1,
     *,
     pending: Tensor | None = None,
-    cover_tolerance: float = 1e-4,
     ties: Ties = "random",
     random_state: RandomState = None,
     chunk_size: int = 512,
@@ -201,9 +191,7 @@ def iter_balance_batch(
     Parameters, errors and warnings are those of :func:`balance_batch`, but the predictions need not
     be in memory. The arguments are checked before the first pick is asked for.
     """
-    objective = PairCoverage(
-        proba, edges, weights, cover_tolerance=cover_tolerance, chunk_size=chunk_size
-    )
+    objective = BalanceObjective(proba, edges, weights, chunk_size=chunk_size)
     n_instances = check_n_instances(n_instances, objective.n_points)
     objective.add_pending(pending)
     if len(edges) == 0:

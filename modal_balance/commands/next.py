@@ -28,11 +28,11 @@ __all__ = ["next_command"]
 @model_options
 @click.option(
     "--strategy",
-    default="balance",
+    default="balance-margin",
     show_default=True,
     metavar="NAME",
-    help="How rows are chosen: balance, margin, entropy, bald, batchbald, badge, coreset, random "
-    "or any other strategy of the package.",
+    help="How rows are chosen: balance-margin, balance, margin, entropy, bald, batchbald, "
+    "badge, coreset, random or any other strategy of the package.",
 )
 @click.option(
     "--pending",

@@ -27,7 +27,7 @@ __all__ = ["simulate"]
     "--strategy",
     "chosen",
     multiple=True,
-    default=("balance", "margin", "random"),
+    default=("balance-margin", "balance", "margin", "random"),
     show_default=True,
     help="Name of a strategy; may be given several times.",
 )

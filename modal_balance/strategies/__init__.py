@@ -1,6 +1,7 @@
 """Query strategies with modAL's signature ``(learner, X_pool, n_instances)``."""
 
-from .balance import balance_partition_query, balance_query
+from .balance import balance_query
+from .balance_margin import balance_margin_query
 from .clustered_margin import clustered_margin_query
 from .information import bald_query, batchbald_query, epig_query
 from .last_layer import badge_query, coreset_query
@@ -12,7 +13,7 @@ from .uncertainty import entropy_query, margin_query, mean_std_query, variation_
 __all__ = [
     "QueryReport",
     "badge_query",
-    "balance_partition_query",
+    "balance_margin_query",
     "balance_query",
     "bald_query",
     "batchbald_query",

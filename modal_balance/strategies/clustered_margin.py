@@ -1,6 +1,6 @@
-"""Points of small margins that are unlike each other.
+"""Diverse low-margin points.
 
-S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
+S: hypotheses    N: points of the pool    M: pending points    C: classes
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ..acquisition.low_margin import diverse_low_margin
 from ..acquisition.predictions import alone
-from ..acquisition.small_margins import unlike_points
 from ..acquisition.tie_order import TieOrder
 from ..acquisition.uncertainty import margin_scores
 from ..arguments import RandomState, check_integer
@@ -30,10 +30,10 @@ def clustered_margin_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose points of small margins to which the hypotheses answer differently.
+    """Choose low-margin points on which the hypotheses predict differently.
 
-    The smallest margins are often much the same. Of five times as many as are wanted, those are
-    chosen that are the least certain of each cluster of points to which the hypotheses answer
+    The points with the lowest margins are often near-copies of each other. Of five times as many
+    as are wanted, this takes the least certain of each cluster on which the hypotheses predict
     alike. A batch of one is that of :func:`~modal_balance.margin_query`.
 
     Parameters
@@ -68,7 +68,7 @@ def clustered_margin_query(
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the smallest margins
+        Positions of the chosen rows in the pool, never DataFrame labels; the lowest margins
         first.
     scores : ndarray of shape (n_instances,), float64
         One minus the difference of the two largest probabilities. Left out for learners of
@@ -108,14 +108,20 @@ def clustered_margin_query(
         verbose=verbose,
         callback=callback,
     )
+    return query_low_margins(query, n_samples)
+
+
+def query_low_margins(query: Query, n_samples: int) -> Any:
+    """Return the result of a query for diverse low-margin points."""
     hypotheses = query.draw(n_samples)
     held = None if query.source is not None else query.predict(hypotheses, query.X_pool)
     example = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     order = TieOrder(query.n_points, random_state=query.random_state)
     with held_or_sharded(query, hypotheses, alone, held=held, example=example) as pool:
-        points = unlike_points(
+        points = diverse_low_margin(
             pool, query.n_instances, [], order, pending=pending, random_state=query.random_state
         )
         scores = margin_scores(pool.rows(points))
-    return query.result(torch.tensor(points), scores)
+    from_objective = torch.zeros(len(points), dtype=torch.bool)
+    return query.result(torch.tensor(points), scores, from_objective=from_objective)

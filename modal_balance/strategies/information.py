@@ -14,7 +14,7 @@ from ..acquisition.epig import epig_scores
 from ..acquisition.greedy import as_tensors
 from ..acquisition.top import top_batch
 from ..arguments import RandomState, check_integer
-from .coverage import with_progress
+from .edges import with_progress
 from .pool import held_predictions, pool_scores
 from .query import Callback, Query
 from .uncertainty import query_top_scores

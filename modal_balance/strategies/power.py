@@ -10,11 +10,10 @@ from typing import Any
 
 from ..acquisition.balance import warn_of_random_picks
 from ..acquisition.batchbald import conditional_bald_scores
-from ..acquisition.pair_coverage import PairCoverage
+from ..acquisition.objective import BalanceObjective
 from ..acquisition.top import check_coldness, power_batch
 from ..arguments import RandomState, check_integer, draw_seed
-from ..equivalence.pairs import edges_beyond
-from .coverage import Pairing, check_pairing, pairs_of, pool_of, predict_samples
+from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples
 from .pool import pool_scores
 from .query import Callback, Query
 
@@ -54,9 +53,11 @@ def power_balance_query(
     n_samples : int, default=100
         Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
         all are used.
-    pairing : {"auto", "disjoint", "ring", "all"}, default="auto"
+    pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare. "disjoint": each with one other, as in the paper.
-        "ring": each with the next of them. "all": each with every other. The predictions
+        "ring": each with the next of them. "all": each with every other. "partition": build
+        the equivalence classes explicitly, by a farthest-first traversal of the hypotheses with
+        radius tau, and compare hypotheses of different classes (appendix B.3). The predictions
         needed are the same; more pairs make the scores vary less and selection slower.
         "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
         that are the complete set, such as the trees of a forest.
@@ -142,18 +143,21 @@ def power_balance_query(
         callback=callback,
     )
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
-    pairs = pairs_of(len(predictions.reference), predictions.complete, pairing)
-    edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
+    edges = edges_of(predictions, pairing, None, query.random_state)
     with pool_of(query, predictions, edges, keeping="nothing") as pool:
-        objective = PairCoverage(pool, edges, weights, cover_tolerance=1e-4)
+        objective = BalanceObjective(pool, edges.ends, edges.weights)
         objective.add_pending(predictions.pending)
         scores = objective.gains()  # (N,)
     indices, chosen_scores = power_batch(
         scores, query.n_instances, coldness=coldness, random_state=query.random_state
     )
-    warn_of_random_picks(len(edges), int((chosen_scores == 0).sum()))
+    warn_of_random_picks(len(edges.ends), int((chosen_scores == 0).sum()))
     return query.result(
-        indices, chosen_scores, tau=predictions.tau, n_pairs=len(pairs), n_edges=len(edges)
+        indices,
+        chosen_scores,
+        tau=predictions.tau,
+        n_pairs=edges.n_pairs,
+        n_edges=len(edges.ends),
     )
 
 

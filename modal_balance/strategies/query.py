@@ -266,6 +266,7 @@ class Query:
         tau: float | None = None,
         n_pairs: int | None = None,
         n_edges: int | None = None,
+        from_objective: Tensor | None = None,
     ) -> Any:
         """Report how the query went, and return what the learner expects of a strategy.
 
@@ -275,7 +276,7 @@ class Query:
             The chosen points.
         scores : Tensor of shape (n_instances,)
             Their scores.
-        tau, n_pairs, n_edges : optional
+        tau, n_pairs, n_edges, from_objective : optional
             See :class:`QueryReport`.
 
         Returns
@@ -287,13 +288,14 @@ class Query:
         if self.callback is not None:
             self.callback(
                 QueryReport(
-                    indices=chosen,
-                    scores=values,
+                    indices=chosen.copy(),  # the callback may write into its arrays
+                    scores=values.copy(),
                     seconds=perf_counter() - self.started,
                     inference_seconds=self.inference_seconds,
                     tau=tau,
                     n_pairs=n_pairs,
                     n_edges=n_edges,
+                    from_objective=None if from_objective is None else from_objective.numpy(),
                 )
             )
         return as_learner_expects(self.learner, chosen, values)

@@ -14,7 +14,8 @@ class QueryReport:
     Parameters
     ----------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen points in the pool, in the order of choice.
+        Positions of the chosen points in the pool, in the order of choice. Like the other
+        arrays a copy, so that writing into it changes nothing.
     scores : ndarray of shape (n_instances,), float64
         What the strategy returns beside the indices: scores, gains or distances.
     seconds : float
@@ -28,6 +29,9 @@ class QueryReport:
         Number of pairs of hypotheses compared.
     n_edges : int or None
         How many of them lie in different equivalence classes.
+    from_objective : ndarray of shape (n_instances,), bool, or None
+        Which points were chosen by the BALanCe objective. The others are low-margin points, or
+        random ones where nothing was left to cut. None where the strategy has no such objective.
 
     Examples
     --------
@@ -48,3 +52,4 @@ class QueryReport:
     tau: float | None = None
     n_pairs: int | None = None
     n_edges: int | None = None
+    from_objective: np.ndarray | None = None

@@ -11,6 +11,14 @@ from ..hypotheses.resolved import Resolved
 from ..hypotheses.validation import validation_error_of, validation_error_on
 
 
+def check_tau_arguments(tau: float | None, anneal: float, X_val: Any, y_val: Any) -> None:
+    """Raise unless the arguments that decide tau are as described in the strategies."""
+    annealed_tau(0.0, anneal)
+    check_validation_pair(X_val, y_val)
+    if tau is not None:
+        check_tau(tau)
+
+
 def known_tau(
     resolved: Resolved, tau: float | None, anneal: float, X_val: Any, y_val: Any
 ) -> float | None:
@@ -37,10 +45,8 @@ def known_tau(
     TypeError, ValueError
         If an argument is not as described, or there is nothing to take tau from.
     """
-    annealed_tau(0.0, anneal)
-    check_validation_pair(X_val, y_val)
+    check_tau_arguments(tau, anneal, X_val, y_val)
     if tau is not None:
-        check_tau(tau)
         return float(tau)
     if X_val is not None:
         return None

@@ -40,7 +40,7 @@ def next_rows(
     *,
     id_column: str | None = None,
     model: Any = "mcdropout",
-    strategy: Any = "balance",
+    strategy: Any = "balance-margin",
     pending: Any = None,
     random_state: RandomState = None,
     verbose: int = 0,
@@ -65,7 +65,7 @@ def next_rows(
     model : str or estimator, default="mcdropout"
         "mcdropout", "ensemble", "forest", "logistic-bootstrap" or "boosting-bootstrap", or any
         classifier that the strategy takes; it gets the prepared columns.
-    strategy : str or callable, default="balance"
+    strategy : str or callable, default="balance-margin"
         Name of a strategy of this package without "_query", such as "margin" or "power-bald", or
         a function with modAL's signature.
     pending : DataFrame, array-like or None, default=None
@@ -83,8 +83,8 @@ def next_rows(
         A row for each row chosen, in the order of choice, with the index labels of ``frame``:
         "position", counted from 0; the id; the target, empty, to be filled in; "likeliest",
         "probability", "second" and "second_probability", the model's two likeliest classes; and
-        "gain", what the strategy returns: for "balance" what each row adds to the objective. Its
-        ``attrs`` say in "reason" why the batch is only a diverse one, or "" where it is not. It
+        "gain", what the strategy returns: for "balance-margin" what each row adds to the objective,
+        or one minus its margin. Its ``attrs`` say in "reason" why the batch is only a diverse one, or "" where it is not. It
         has no rows where the pool is empty.
 
     Raises

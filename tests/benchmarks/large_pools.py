@@ -17,16 +17,19 @@ import sys
 import tempfile
 import threading
 from contextlib import nullcontext
-from functools import partial
 from time import process_time, sleep
 
 import joblib
 import numpy as np
 import psutil
 
-from modal_balance import MCDropoutClassifier, balance_query
+from modal_balance import MCDropoutClassifier, balance_margin_query, balance_query
+from modal_balance.acquisition.balance import iter_balance_batch
+from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 
 CHUNK = 100_000  # rows written at once
+STRATEGIES = {"balance": balance_query, "balance_margin": balance_margin_query}
+ITERATORS = {"balance": iter_balance_batch, "balance_margin": iter_balance_margin_batch}
 
 
 def labels_of(X, n_classes):
@@ -86,10 +89,10 @@ def measure(path, options):
     parallel = joblib.parallel_config(n_jobs=options.jobs) if options.jobs > 1 else nullcontext()
     used = process_time()
     with PeakMemory() as memory, parallel:
-        balance_query(
+        STRATEGIES[options.strategy](
             learner, path, options.batch, n_samples=options.hypotheses, tau=0.01,
-            rest=options.rest, memory_limit=options.memory_limit, random_state=0,
-            callback=reports.append, verbose=options.verbose,
+            memory_limit=options.memory_limit, random_state=0, callback=reports.append,
+            verbose=options.verbose,
         )  # fmt: skip
     (report,) = reports
     return {
@@ -105,8 +108,6 @@ def measure(path, options):
 
 def compare(path, options):
     """Print the seconds of a pool that is streamed and of one in memory, taken in turn."""
-    from modal_balance.acquisition.balance import iter_balance_batch
-    from modal_balance.acquisition.cover_then_rest import iter_cover_then_rest
     from modal_balance.equivalence import disjoint_pairs, edges_beyond, votes
     from modal_balance.hypotheses import draw_hypotheses
 
@@ -118,15 +119,12 @@ def compare(path, options):
         proba = hypotheses.predict_proba_samples(X)
         pairs = disjoint_pairs(options.hypotheses)
         edges, weights = edges_beyond(votes(proba[:, :10_000]), pairs, 0.01)
-        if options.rest == "cover":
-            return list(iter_balance_batch(proba, edges, weights, options.batch))
-        rule = partial(iter_cover_then_rest, rest=options.rest)
-        return list(rule(proba, edges, weights, options.batch))
+        return list(ITERATORS[options.strategy](proba, edges, weights, options.batch))
 
     def streamed(pool):
-        return balance_query(
+        return STRATEGIES[options.strategy](
             learner, pool, options.batch, n_samples=options.hypotheses, tau=0.01,
-            rest=options.rest, memory_limit="64GB", random_state=0,
+            memory_limit="64GB", random_state=0,
         )  # fmt: skip
 
     # Seconds of the processor: the machine may have other things to do.
@@ -154,7 +152,7 @@ def main():
     parser.add_argument("--hypotheses", type=int, default=100)
     parser.add_argument("--classes", type=int, default=5)
     parser.add_argument("--batch", type=int, nargs="+", default=[100])
-    parser.add_argument("--rest", default="clusters")
+    parser.add_argument("--strategy", choices=list(STRATEGIES), default="balance_margin")
     parser.add_argument("--memory-limit", default="1GB")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
@@ -177,7 +175,7 @@ def main():
                     compare(path, options)
                     continue
                 command = [sys.executable, __file__, "--child", path, "--batch", str(batch)]
-                for name in ("features", "hypotheses", "classes", "rest", "jobs", "verbose"):
+                for name in ("features", "hypotheses", "classes", "strategy", "jobs", "verbose"):
                     command += [f"--{name}", str(getattr(options, name))]
                 command += ["--memory-limit", options.memory_limit]
                 shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -35,7 +35,7 @@ from modal_balance.acquisition.batchbald import batchbald_batch
 from modal_balance.acquisition.diversity import badge_batch, coreset_batch
 from modal_balance.acquisition.epig import epig_scores
 from modal_balance.acquisition.greedy import greedy
-from modal_balance.acquisition.pair_coverage import PairCoverage
+from modal_balance.acquisition.objective import BalanceObjective
 from modal_balance.acquisition.top import power_batch
 from modal_balance.acquisition.uncertainty import (
     entropy_scores,
@@ -101,10 +101,10 @@ def cover(state: State, n: int, tolerance: float = 1e-4) -> list[int]:
     chosen: list[int] = []
     if len(edges) == 0:
         return chosen
-    objective = PairCoverage(state.proba, edges, weights)
+    objective = BalanceObjective(state.proba, edges, weights)
     full = objective.weight_left()
     for index, gain in greedy(objective, n, random_state=state.rng):
-        if gain <= 0 or objective.n_covers > 1 or objective.weight_left() <= tolerance * full:
+        if gain <= 0 or objective.n_restarts > 0 or objective.weight_left() <= tolerance * full:
             break
         chosen.append(index)
     return chosen
@@ -298,7 +298,7 @@ def clustered(
     elif take == "gain":
         edges, weights = edges_beyond(votes(state.proba), disjoint_pairs(len(state.proba)), 0.0)
         if len(edges):
-            value = PairCoverage(state.proba[:, few], edges, weights).gains().numpy()
+            value = BalanceObjective(state.proba[:, few], edges, weights).gains().numpy()
     for cluster in np.unique(labels):  # fewer than asked for where points are equal
         own = labels == cluster
         chosen.append(int(few[own][value[own].argmax()]))

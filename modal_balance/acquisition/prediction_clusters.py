@@ -1,12 +1,11 @@
-"""Points of a batch that are each unlike the others, by what the hypotheses answer to them.
+"""One point from each cluster of points on which the hypotheses predict alike.
 
-Margins say which points are worth a label, one by one. The points of the smallest margins are often
-much the same: they lie on one boundary, and each hypothesis says of all of them what it says of
-one. Here they are put into clusters of similar answers, and the least certain of each is taken.
-Similar are points on which hypothesis by hypothesis predicts the same, whatever the points
-themselves look like: only predictions are needed, soft ones or votes.
+Points with the lowest margins often lie on one boundary, and each hypothesis predicts the same for
+all of them, so that their labels teach the same thing. This module clusters points by the
+predictions of all hypotheses and takes the least certain of each cluster. Only predictions are
+needed, probabilities or votes, whatever the inputs look like.
 
-S: hypotheses    m: points    C: classes    t: points that are taken already
+S: hypotheses    m: points    C: classes    t: points taken already
 """
 
 from __future__ import annotations
@@ -26,39 +25,39 @@ from .arguments import check_n_instances
 from .probabilities import working_precision
 from .uncertainty import margin_scores
 
-__all__ = ["answer_clusters_batch"]
+__all__ = ["prediction_clusters_batch"]
 
 SMALLEST_WEIGHT = 1e-3  # of a point in its cluster, where every margin is 1
 
 
-def answer_clusters_batch(
+def prediction_clusters_batch(
     proba: Tensor, n_instances: int, *, n_taken: int = 0, random_state: RandomState = None
 ) -> Tensor:
-    """Return the least certain points of clusters of similar answers.
+    """Return the least certain point of each cluster of similar predictions.
 
     k-means puts the points into as many clusters as there are points to be taken, those that are
     taken already included, by their predictions as vectors of length S * C, each weighted by
     ``1 - margin``. Clusters that have a point already are left out; of each other one the point of
-    the smallest margin in the mean prediction is returned, the smallest margins first.
+    the lowest margin in the mean prediction is returned, the lowest margins first.
 
     Parameters
     ----------
     proba : Tensor of shape (S, m, C)
         Predictions of S hypotheses on m points, such as a few times as many points of a pool as are
-        wanted, those of its smallest margins.
+        wanted, those of its lowest margins.
     n_instances : int
         How many points to return.
     n_taken : int, default=0
-        The first t of the points are taken: chosen before, or out for annotation. They are never
+        The first t of the points are taken: chosen before, or pending. They are never
         returned.
     random_state : int, RandomState, Generator or None, default=None
-        Decides where the clusters begin.
+        Initialises the clusters.
 
     Returns
     -------
     Tensor of shape (n_instances,), int64
-        Indices of points. Where equal points make fewer clusters, the rest are the smallest
-        margins.
+        Indices of points. Where equal points make fewer clusters, the others are those of the
+        lowest margins.
 
     Raises
     ------
@@ -72,13 +71,13 @@ def answer_clusters_batch(
 
     Examples
     --------
-    Of points 0 and 1 every hypothesis says the same; 3 is certain:
+    Every hypothesis predicts the same for points 0 and 1; point 3 is certain:
 
     >>> import torch
-    >>> from modal_balance.acquisition.answer_clusters import answer_clusters_batch
+    >>> from modal_balance.acquisition.prediction_clusters import prediction_clusters_batch
     >>> one = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [1.0, 0.0]]
     >>> two = [[0.2, 0.8], [0.2, 0.8], [0.7, 0.3], [1.0, 0.0]]
-    >>> points = answer_clusters_batch(torch.tensor([one, two]), 2, random_state=0)
+    >>> points = prediction_clusters_batch(torch.tensor([one, two]), 2, random_state=0)
     >>> sorted(points.tolist()) in ([0, 2], [1, 2])
     True
     """
@@ -103,12 +102,12 @@ def answer_clusters_batch(
 def _clusters(
     proba: Tensor, n_clusters: int, uncertain: NDArray[np.float64], rng: np.random.RandomState
 ) -> NDArray[np.int32]:
-    answers = proba.transpose(0, 1).flatten(1).cpu().numpy()  # (m, S*C)
+    predictions = proba.transpose(0, 1).flatten(1).cpu().numpy()  # (m, S*C)
     weights = np.maximum(uncertain, SMALLEST_WEIGHT)
     weights[np.isinf(uncertain)] = 1.0
     k_means = KMeans(n_clusters, n_init=1, random_state=draw_seed(rng))
     # One thread: several add up in the order in which they finish.
     with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters, of equal points
-        labels: NDArray[np.int32] = k_means.fit(answers, sample_weight=weights).labels_
+        labels: NDArray[np.int32] = k_means.fit(predictions, sample_weight=weights).labels_
     return labels

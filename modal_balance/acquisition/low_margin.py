@@ -1,6 +1,6 @@
-"""Points of small margins, of a pool that may be in parts.
+"""Low-margin points of a pool, which may be partitioned.
 
-S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
+S: hypotheses    N: points of the pool    M: pending points    C: classes
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from ..arguments import RandomState
-from .answer_clusters import answer_clusters_batch
+from .prediction_clusters import prediction_clusters_batch
 from .predictions import PoolPredictions
 from .tie_order import TieOrder
 from .uncertainty import margin_scores
 
-__all__ = ["least_certain", "unlike_points"]
+__all__ = ["least_certain", "diverse_low_margin"]
 
-# Points of small margins that are put into clusters, for each point that is wanted.
+# Low-margin points to cluster for each point that is wanted.
 SHORTLIST = 5
 
 
-def unlike_points(
+def diverse_low_margin(
     pool: PoolPredictions,
     n_instances: int,
     chosen: Sequence[int],
@@ -33,11 +33,11 @@ def unlike_points(
     pending: Tensor | None = None,
     random_state: RandomState = None,
 ) -> list[int]:
-    """Return points of small margins to which the hypotheses answer differently.
+    """Return low-margin points on which the hypotheses predict differently.
 
-    Of five times as many of the smallest margins, the least certain of each cluster of answers,
-    apart from the clusters of points chosen before or out for annotation: see
-    :func:`~modal_balance.acquisition.answer_clusters.answer_clusters_batch`.
+    Of five times as many points of the lowest margins, take the least certain of each cluster of
+    predictions, leaving out the clusters of chosen and pending points: see
+    :func:`~modal_balance.acquisition.prediction_clusters.prediction_clusters_batch`.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def unlike_points(
     order : TieOrder
         Decides among points of the same margin.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions of the same hypotheses on points out for annotation.
+        Predictions of the same hypotheses on pending points.
     random_state : int, RandomState, Generator or None, default=None
-        Decides where the clusters begin.
+        Initialises the clusters.
 
     Returns
     -------
     list of int
-        The smallest margins first.
+        The lowest margins first.
 
     Examples
     --------
@@ -65,12 +65,12 @@ def unlike_points(
 
     >>> import torch
     >>> from modal_balance.acquisition.predictions import HeldPredictions
-    >>> from modal_balance.acquisition.small_margins import unlike_points
+    >>> from modal_balance.acquisition.low_margin import diverse_low_margin
     >>> from modal_balance.acquisition.tie_order import TieOrder
     >>> one = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [1.0, 0.0]]
     >>> two = [[0.2, 0.8], [0.2, 0.8], [0.8, 0.2], [1.0, 0.0]]
     >>> pool = HeldPredictions(torch.tensor([one, two]))
-    >>> unlike_points(pool, 2, [], TieOrder(4, "first"), random_state=0)
+    >>> diverse_low_margin(pool, 2, [], TieOrder(4, "first"), random_state=0)
     [0, 2]
     """
     few = least_certain(pool, SHORTLIST * n_instances, chosen, order)
@@ -78,14 +78,16 @@ def unlike_points(
     if pending is not None:
         proba = torch.cat([pending, proba], dim=1)
     n_taken = proba.shape[1] - len(few)
-    points = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=random_state)
+    points = prediction_clusters_batch(
+        proba, n_instances, n_taken=n_taken, random_state=random_state
+    )
     return [few[point - n_taken] for point in points.tolist()]
 
 
 def least_certain(
     pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
 ) -> list[int]:
-    """Return the points of the smallest margins in the mean prediction, the smallest first.
+    """Return the points of the lowest margins in the mean prediction, the lowest first.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def least_certain(
     n_instances : int
         How many to return; all there are, where these are fewer.
     chosen : sequence of int
-        Points that are out of question.
+        Points that must not be returned.
     order : TieOrder
         Decides among points of the same margin.
 
@@ -111,14 +113,14 @@ def least_certain(
 
 @dataclass(frozen=True)
 class LeastCertain:
-    """The points of the smallest margins in a block of the pool.
+    """The points of the lowest margins in a block of the pool.
 
     Parameters
     ----------
     n_instances : int
         How many.
     chosen : Tensor of shape (b,), int64
-        Points that are out of question.
+        Points that must not be returned.
     order : TieOrder
         Decides among points of the same margin.
     """

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_balance.acquisition.answer_clusters import answer_clusters_batch
+from modal_balance.acquisition.prediction_clusters import prediction_clusters_batch
 from modal_balance.acquisition.uncertainty import margin_scores
 
 S, C = 6, 3
@@ -29,7 +29,7 @@ def least_certain_of_each(proba, group, left):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_point_of_each_group_the_least_certain(seed):
     proba, group = groups([4, 1, 7, 3], seed)
-    points = answer_clusters_batch(proba, 4, random_state=seed).tolist()
+    points = prediction_clusters_batch(proba, 4, random_state=seed).tolist()
     assert set(points) == least_certain_of_each(proba, group, range(4))
     uncertain = margin_scores(proba)[points]
     assert uncertain.tolist() == sorted(uncertain.tolist(), reverse=True)
@@ -40,7 +40,7 @@ def test_groups_that_have_a_point_already_are_left_out(seed):
     proba, group = groups([4, 2, 7, 3], seed)
     first = [int(np.flatnonzero(group == g)[0]) for g in (1, 3)]
     order = np.concatenate([first, np.setdiff1d(np.arange(len(group)), first)])
-    points = answer_clusters_batch(proba[:, order], 2, n_taken=2, random_state=seed)
+    points = prediction_clusters_batch(proba[:, order], 2, n_taken=2, random_state=seed)
     expected = least_certain_of_each(proba[:, order], group[order], [0, 2])
     assert set(points.tolist()) == expected
 
@@ -48,7 +48,7 @@ def test_groups_that_have_a_point_already_are_left_out(seed):
 def test_votes_will_do():
     answers = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]])  # three points, four trees
     proba = torch.eye(2, dtype=torch.float64)[torch.from_numpy(np.repeat(answers, 3, axis=0)).T]
-    points = answer_clusters_batch(proba, 3, random_state=0)
+    points = prediction_clusters_batch(proba, 3, random_state=0)
     assert sorted((points // 3).tolist()) == [0, 1, 2]
 
 
@@ -56,20 +56,20 @@ def test_equal_points_make_fewer_clusters_and_margins_fill_the_batch():
     one = torch.tensor([[0.6, 0.4], [0.4, 0.6]])
     other = torch.tensor([[0.9, 0.1], [0.8, 0.2]])
     proba = torch.stack([one, one, other, one], dim=1)  # (2, 4, 2)
-    points = answer_clusters_batch(proba, 3, random_state=0).tolist()
+    points = prediction_clusters_batch(proba, 3, random_state=0).tolist()
     assert 2 in points
     assert len(set(points)) == 3
 
 
 def test_certain_points_are_clustered_as_well():
     proba = torch.eye(3)[torch.arange(6) % 3].expand(4, 6, 3)
-    points = answer_clusters_batch(proba, 3, random_state=0)
+    points = prediction_clusters_batch(proba, 3, random_state=0)
     assert sorted((points % 3).tolist()) == [0, 1, 2]
 
 
 def test_one_point_is_the_least_certain_of_all():
     proba, _ = groups([4, 2, 7, 3])
-    points = answer_clusters_batch(proba, 1, random_state=0)
+    points = prediction_clusters_batch(proba, 1, random_state=0)
     assert points.tolist() == [int(margin_scores(proba).argmax())]
 
 
@@ -86,8 +86,8 @@ def test_points_are_different_and_not_taken(seed, n_points, n_taken, data):
     rng = np.random.RandomState(seed)
     proba = torch.from_numpy(rng.dirichlet(np.ones(C), size=(S, n_points)))
     before = np.random.get_state()[1].copy()
-    points = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=seed)
-    again = answer_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=seed)
+    points = prediction_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=seed)
+    again = prediction_clusters_batch(proba, n_instances, n_taken=n_taken, random_state=seed)
     assert torch.equal(points, again)
     assert len(set(points.tolist())) == n_instances
     assert all(n_taken <= point < n_points for point in points.tolist())
@@ -97,6 +97,6 @@ def test_points_are_different_and_not_taken(seed, n_points, n_taken, data):
 def test_more_points_than_there_are_is_an_error():
     proba, _ = groups([2, 2])
     with pytest.raises(ValueError, match="n_instances=3"):
-        answer_clusters_batch(proba, 3, n_taken=2)
+        prediction_clusters_batch(proba, 3, n_taken=2)
     with pytest.raises((TypeError, ValueError), match="n_taken"):
-        answer_clusters_batch(proba, 1, n_taken=-1)
+        prediction_clusters_batch(proba, 1, n_taken=-1)

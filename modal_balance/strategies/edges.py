@@ -1,25 +1,29 @@
-"""Common parts of the BALanCe strategies: predictions, pairs, and covering the edges.
+"""The edges of a query: pairs of hypotheses in different equivalence classes (Eq. 2).
 
-S: hypotheses    N: points of the pool    M: points out for annotation    C: classes    E: edges
+S: hypotheses    N: points of the pool    M: pending points    C: classes    P: pairs    E: edges
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..acquisition.arguments import check_cover_tolerance
-from ..acquisition.balance import iter_balance_batch
-from ..acquisition.cover_then_rest import iter_cover_then_rest
-from ..acquisition.greedy import as_tensors
-from ..acquisition.pair_scan import PairCuts
+from ..acquisition.objective import EdgeDiscrimination
 from ..acquisition.predictions import PoolPredictions
-from ..equivalence.pairs import all_pairs, disjoint_pairs, ring_pairs, votes
+from ..equivalence.pairs import (
+    all_pairs,
+    disjoint_pairs,
+    edges_beyond,
+    random_edges,
+    ring_pairs,
+    votes,
+)
+from ..equivalence.partition import farthest_first_cells, partition_edges
 from ..hypotheses.protocol import Hypotheses
 from ..pools.keeping import Keeping
 from .inputs import SMALL_POOL
@@ -27,13 +31,8 @@ from .pool import held_or_sharded
 from .query import Query
 from .tau import final_tau, known_tau
 
-Pairing = Literal["auto", "disjoint", "ring", "all"]
-PAIRINGS = ("auto", "disjoint", "ring", "all")
-Rest = Literal["clusters", "margin", "cover"]
-RESTS = ("clusters", "margin", "cover")
-# Measured in docs/studies/batch_rules: of what is beside a cover, clusters are worth more than its
-# last points, and margins less.
-COVER_TOLERANCES = {"clusters": 0.3, "margin": 1e-4, "cover": 1e-4}
+Pairing = Literal["auto", "disjoint", "ring", "all", "partition"]
+PAIRINGS = ("auto", "disjoint", "ring", "all", "partition")
 
 
 class Predictions(NamedTuple):
@@ -42,10 +41,18 @@ class Predictions(NamedTuple):
     hypotheses: Hypotheses
     proba: Tensor | None  # (S, N, C), on the pool; None: it is large
     reference: Tensor  # (S, N_ref, C), on the reference pool
-    pending: Tensor | None  # (S, M, C), on the points out for annotation
+    pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
     complete: bool  # whether the hypotheses are the complete set
+
+
+class Edges(NamedTuple):
+    """Pairs of hypotheses that lie in different equivalence classes."""
+
+    ends: Tensor  # (E, 2), int64
+    weights: Tensor  # (E,)
+    n_pairs: int  # P, how many pairs were compared
 
 
 def predict_samples(
@@ -57,7 +64,7 @@ def predict_samples(
     y_val: Any,
     X_reference: Any,
 ) -> Predictions:
-    """Check what is left to check, then draw hypotheses and predict all there is to predict."""
+    """Check the remaining arguments, then draw hypotheses and predict everything that is needed."""
     query.resolved.check_has_hypotheses()
     X_reference = query.other_rows(X_reference, "X_reference")
     X_val = query.other_rows(X_val, "X_val")
@@ -78,14 +85,14 @@ def predict_samples(
 
 
 def pool_of(
-    query: Query, predictions: Predictions, edges: Tensor, keeping: Keeping | None = None
+    query: Query, predictions: Predictions, edges: Edges, keeping: Keeping | None = None
 ) -> AbstractContextManager[PoolPredictions]:
-    """Return the predictions on the pool, with what a scan for edges needs beside them."""
+    """Return the predictions on the pool, prepared for scans of these edges."""
     n_hypotheses = len(predictions.reference)
     return held_or_sharded(
         query,
         predictions.hypotheses,
-        PairCuts.of(edges.to(predictions.reference.device), n_hypotheses),
+        EdgeDiscrimination.of(edges.ends.to(predictions.reference.device), n_hypotheses),
         held=predictions.proba,
         example=predictions.reference,
         keeping=keeping,
@@ -96,16 +103,48 @@ def check_pairing(pairing: str) -> None:
     """Raise unless ``pairing`` is known."""
     if pairing not in PAIRINGS:
         raise ValueError(
-            f"pairing={pairing!r} is unknown. Choose 'auto', 'disjoint', 'ring' or 'all'."
+            f"pairing={pairing!r} is unknown. Choose 'auto', 'disjoint', 'ring', 'all' or "
+            "'partition'."
         )
 
 
-def check_rest(rest: str, cover_tolerance: float | None) -> None:
-    """Raise unless ``rest`` is known and ``cover_tolerance`` is None or in [0, 1)."""
-    if rest not in RESTS:
-        raise ValueError(f"rest={rest!r} is unknown. Choose 'clusters', 'margin' or 'cover'.")
-    if cover_tolerance is not None:
-        check_cover_tolerance(cover_tolerance)
+def edges_of(
+    predictions: Predictions,
+    pairing: Pairing,
+    max_edges: int | None,
+    random_state: np.random.RandomState,
+) -> Edges:
+    """Compare hypotheses on the reference pool, and return the pairs in different classes.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        What the hypotheses predict.
+    pairing : {"auto", "disjoint", "ring", "all", "partition"}
+        Which hypotheses to compare.
+    max_edges : int or None
+        Largest number of edges; of more, a random subset is kept.
+    random_state : RandomState
+        Begins the traversal of "partition", and draws the subset.
+
+    Returns
+    -------
+    Edges
+    """
+    n_hypotheses = len(predictions.reference)
+    if pairing == "partition":
+        cells, _ = farthest_first_cells(
+            predictions.reference_votes, predictions.tau, random_state=random_state
+        )
+        ends, weights = partition_edges(cells)
+        n_pairs = n_hypotheses * (n_hypotheses - 1) // 2
+    else:
+        pairs = pairs_of(n_hypotheses, predictions.complete, pairing)
+        ends, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
+        n_pairs = len(pairs)
+    if max_edges is not None:
+        ends, weights = random_edges(ends, weights, max_edges, random_state)
+    return Edges(ends, weights, n_pairs)
 
 
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
@@ -121,37 +160,12 @@ def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
     return disjoint_pairs(n_hypotheses - n_hypotheses % 2)
 
 
-def select_batch(
-    query: Query,
-    predictions: Predictions,
-    n_pairs: int,
-    edges: Tensor,
-    weights: Tensor,
-    cover_tolerance: float | None,
-    rest: Rest,
-) -> Any:
-    """Choose the batch that covers the edges, and return the result of the query."""
-    if cover_tolerance is None:
-        cover_tolerance = COVER_TOLERANCES[rest]
-    choose: Callable[..., Iterator[tuple[int, float]]] = iter_balance_batch
-    if rest != "cover":
-        choose = partial(iter_cover_then_rest, rest=rest)
-    with pool_of(query, predictions, edges) as pool:
-        picks = choose(
-            pool,
-            edges,
-            weights,
-            query.n_instances,
-            pending=predictions.pending,
-            cover_tolerance=cover_tolerance,
-            random_state=query.random_state,
-        )
-        indices, gains = as_tensors(with_progress(picks, query))
-    return query.result(indices, gains, tau=predictions.tau, n_pairs=n_pairs, n_edges=len(edges))
+Item = TypeVar("Item")
 
 
-def with_progress(picks: Any, query: Query) -> Any:
+def with_progress(picks: Iterable[Item], query: Query) -> Iterable[Item]:
     """Return the picks behind a progress bar, which is shown where the query is verbose."""
-    return tqdm(
+    bar: Iterable[Item] = tqdm(
         picks, total=query.n_instances, desc="Batch", unit="point", disable=query.verbose < 1
     )
+    return bar

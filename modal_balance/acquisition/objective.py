@@ -1,0 +1,359 @@
+"""The objective Delta of BALanCe and Batch-BALanCe (Eq. 3, Eq. 4); ``balance.py`` derives it.
+
+``BalanceObjective`` holds W, the edge weight left after the points chosen so far. The scans need
+nothing but W and one block of the pool, so the blocks of a large pool can be anywhere.
+
+S: hypotheses    N: points of the pool    n: points of a block    C: classes    E: edges
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..arguments import check_integer
+from .arguments import check_edges, check_weights
+from .predictions import HeldPredictions, PoolPredictions
+from .probabilities import check_same_hypotheses, likelihood_deficit, working_precision
+from .tie_order import TieOrder
+
+__all__ = ["BalanceObjective", "EdgeDiscrimination"]
+
+# Edges are taken in blocks of this size, so that the intermediate products stay in cache.
+EDGE_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class EdgeDiscrimination:
+    """1 - lambda_k lambda_l of each edge {k, l}, in the form that takes the least memory.
+
+    Parameters
+    ----------
+    first, second : Tensor of shape (E,), int64
+        The two ends k and l of each edge.
+    per_edge : bool
+        True: keep 1 - lambda_k lambda_l of each edge. False: keep 1 - lambda of each hypothesis,
+        and combine them in every scan, since there are more edges than hypotheses.
+    """
+
+    first: Tensor
+    second: Tensor
+    per_edge: bool
+
+    @classmethod
+    def of(cls, edges: Tensor, n_hypotheses: int) -> EdgeDiscrimination:
+        """Return the discrimination of edges (E, 2) between ``n_hypotheses`` hypotheses."""
+        first, second = edges.unbind(1)
+        return cls(first, second, len(edges) <= n_hypotheses)
+
+    def __call__(self, proba: Tensor) -> tuple[Tensor, Tensor]:
+        """Return predictions (S, n, C), and beside them what is kept: (E, n, C) or (S, n, C)."""
+        if not self.per_edge:
+            return proba, likelihood_deficit(proba)
+        kept = proba.new_empty(len(self.first), *proba.shape[1:])  # (E, n, C)
+        for start in range(0, proba.shape[1], 512):
+            points = slice(start, start + 512)
+            kept[:, points] = self.cut(likelihood_deficit(proba[:, points]))
+        return proba, kept
+
+    def cut(self, deficit: Tensor, edges: slice = slice(None)) -> Tensor:
+        """Return 1 - lambda_k lambda_l of some edges, (E, ...), from the deficits (S, ...)."""
+        one = torch.ones((), dtype=deficit.dtype, device=deficit.device)
+        first = self.first[edges].to(deficit.device)
+        second = self.second[edges].to(deficit.device)
+        # = d_k + d_l (1 - d_k), free of cancellation
+        return deficit[first].lerp_(one, deficit[second])
+
+
+@dataclass(frozen=True)
+class GainScan:
+    """The gains of all points of a block, given W.
+
+    Parameters
+    ----------
+    discrimination : EdgeDiscrimination
+        The edges.
+    weight : Tensor of shape (S, E), or (1, E) where W is the same for every hypothesis
+        W over ``scale``, in the precision of the predictions.
+    scale : float
+        Factor of all gains.
+    chunk_size : int
+        Number of points treated at once.
+    """
+
+    discrimination: EdgeDiscrimination
+    weight: Tensor
+    scale: float
+    chunk_size: int
+
+    def __call__(self, start: int, proba: Tensor, kept: Tensor) -> Tensor:
+        """Return the gains in Delta (Eq. 3, Eq. 4), (n,) float64, on the CPU.
+
+        Parameters
+        ----------
+        start : int
+            Number of the first point.
+        proba : Tensor of shape (S, n, C)
+            Predictions.
+        kept : Tensor of shape (E, n, C) or (S, n, C)
+            What :class:`EdgeDiscrimination` keeps.
+        """
+        n_points = proba.shape[1]
+        gains = torch.empty(n_points, dtype=torch.float64, device=proba.device)
+        weight = self.weight.to(proba.device)
+        for first in range(0, n_points, self.chunk_size):
+            points = slice(first, first + self.chunk_size)
+            gains[points] = self._chunk(proba[:, points], kept[:, points], weight)
+        return gains.mul_(self.scale).cpu()
+
+    def _chunk(self, proba: Tensor, kept: Tensor, weight: Tensor) -> Tensor:
+        n_classes = proba.shape[2]
+        proba, kept = proba.flatten(1), kept.flatten(1)  # (S, n*C), (E, n*C) or (S, n*C)
+        fresh = len(weight) == 1
+        total = proba.new_zeros(proba.shape[1])  # (n*C,)
+        for start in range(0, len(self.discrimination.first), EDGE_BLOCK):
+            edges = slice(start, start + EDGE_BLOCK)
+            if self.discrimination.per_edge:
+                cut = kept[edges]  # (E, n*C)
+            else:
+                cut = self.discrimination.cut(kept, edges)
+            if fresh:  # W[j, e] is the same for every j: no product with p is needed yet
+                total += weight[0, edges] @ cut
+            else:
+                total += (weight[:, edges].T @ proba).mul_(cut).sum(0)
+        if fresh:
+            total *= proba.sum(0)
+        return total.view(-1, n_classes).sum(1)  # (n,)
+
+
+class Candidates(NamedTuple):
+    """Points of a block that may be the best of the pool, and why."""
+
+    points: Tensor  # (m,), int64
+    gains: Tensor  # (m,), float64
+    ranks: Tensor  # (m,), int64, decides among equal gains
+
+
+@dataclass(frozen=True)
+class BestScan:
+    """The few points of a block among which the best of the pool is, if it is there at all.
+
+    The best of the pool is the point of the lowest rank among those whose gain is the largest of
+    all, up to a relative tolerance. The largest gain of all is not known to a block. Whatever it
+    is, no point can be the best if another of the same block has no smaller gain and a lower rank:
+    those that have no such rival are the candidates. There are about log n.
+
+    Parameters
+    ----------
+    scan : GainScan
+        Computes the gains.
+    chosen : Tensor of shape (b,), int64
+        Points that are chosen already.
+    order : TieOrder
+        The ranks.
+    tolerance : float
+        Relative difference under which two gains are equal up to rounding.
+    """
+
+    scan: GainScan
+    chosen: Tensor
+    order: TieOrder
+    tolerance: float
+
+    def __call__(self, start: int, proba: Tensor, kept: Tensor) -> Candidates:
+        """Return the candidates of a block; the arguments are those of :class:`GainScan`."""
+        gains = self.scan(start, proba, kept)  # (n,)
+        here = self.chosen - start
+        gains[here[(here >= 0) & (here < len(gains))]] = -1
+        return candidates(gains, start, self.order, self.tolerance)
+
+
+def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> Candidates:
+    """Return the points that may be the best of a pool, given the gains of a part of it.
+
+    Parameters
+    ----------
+    gains : Tensor of shape (n,), float64
+        Gains of a range of points, -1 of those that cannot be chosen.
+    start : int
+        Number of the first point.
+    order : TieOrder
+        The ranks.
+    tolerance : float
+        Relative difference under which two gains are equal up to rounding.
+
+    Returns
+    -------
+    Candidates
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.objective import candidates
+    >>> from modal_balance.acquisition.tie_order import TieOrder
+    >>> gains = torch.tensor([0.1, 0.999, 0.998, 1.0], dtype=torch.float64)
+    >>> candidates(gains, 100, TieOrder(104, "first"), tolerance=0.01).points
+    tensor([103, 101])
+    """
+    near = (gains >= gains.max() * (1 - tolerance)).nonzero().flatten()
+    near = near[gains[near] >= 0]
+    ranks = order.of(near + start)
+    falling = torch.from_numpy(np.lexsort((ranks.numpy(), -gains[near].numpy())))
+    near, ranks = near[falling], ranks[falling]
+    if len(near):
+        lowest = ranks.cummin(0).values
+        lead = torch.ones(len(near), dtype=torch.bool)
+        lead[1:] = ranks[1:] < lowest[:-1]
+        near, ranks = near[lead], ranks[lead]
+    return Candidates(near + start, gains[near], ranks)
+
+
+class BalanceObjective:
+    """The objective Delta (Eq. 4) given the points chosen so far.
+
+    Where exactly no edge weight is left, the full weights are put back.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C), or PoolPredictions
+        Predictions of S hypotheses on N points. PoolPredictions must have been prepared by
+        ``EdgeDiscrimination.of(edges, S)``.
+    edges : Tensor of shape (E, 2), int64
+        Pairs of hypotheses.
+    weights : Tensor of shape (E,) or None, default=None
+        Weight of each edge. None: 1 / E each.
+    chunk_size : int, default=512
+        Number of points treated at once.
+
+    Attributes
+    ----------
+    pool : PoolPredictions
+        The predictions, wherever they are.
+    n_points : int
+        N.
+    tie_tolerance : float
+        Relative difference under which two gains are equal up to rounding.
+    n_restarts : int
+        How often the full weights were put back.
+    """
+
+    def __init__(
+        self,
+        proba: Tensor | PoolPredictions,
+        edges: Tensor,
+        weights: Tensor | None = None,
+        *,
+        chunk_size: int = 512,
+    ) -> None:
+        if not isinstance(proba, PoolPredictions):
+            proba = working_precision(proba).contiguous()
+        self.example = proba if isinstance(proba, Tensor) else proba.example
+        self.n_hypotheses: int = self.example.shape[0]
+        edges = check_edges(edges, self.n_hypotheses).to(self.example.device)
+        self.discrimination = EdgeDiscrimination.of(edges, self.n_hypotheses)
+        self.pool = (
+            HeldPredictions(proba, self.discrimination) if isinstance(proba, Tensor) else proba
+        )
+        self.n_points = self.pool.n_points
+        self.weights = check_weights(weights, len(edges)).to(edges.device).double()  # (E,)
+        self.chunk_size = check_integer(chunk_size, "chunk_size")
+        self.tie_tolerance = 1e-5 if self.example.dtype == torch.float32 else 1e-12
+        self.n_restarts = -1
+        self._restore_weights()
+
+    def _restore_weights(self) -> None:
+        # W = scale * remaining, the largest value of remaining is 1: however little is left, it is
+        # told apart. W is small, so it stays in float64 where the predictions are float32.
+        largest = self.weights.max().item() if len(self.weights) else 0.0
+        self.scale = largest / self.n_hypotheses
+        self.remaining = (self.weights / (largest or 1.0)).repeat(self.n_hypotheses, 1)  # (S, E)
+        self.fresh = True
+        self.n_restarts += 1
+
+    def weight_left(self) -> float:
+        """Return how much edge weight the points chosen so far have left uncut."""
+        return self.scale * float(self.remaining.sum())
+
+    def _scan(self) -> GainScan:
+        remaining = self.remaining[:1] if self.fresh else self.remaining
+        weight = remaining.to(self.example.dtype)  # (S, E), or a row that stands for all
+        return GainScan(self.discrimination, weight, self.scale, self.chunk_size)
+
+    def gains(self) -> Tensor:
+        """Return what each point of the pool would add to the objective.
+
+        Returns
+        -------
+        Tensor of shape (N,), float64, on the CPU
+        """
+        return torch.cat(self.pool.map(self._scan()))
+
+    def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+        """Return the point that would add most to the objective, and how much.
+
+        Parameters
+        ----------
+        order : TieOrder
+            Decides among points whose gains are equal, up to ``tie_tolerance``.
+        chosen : sequence of int
+            Points that are out of question.
+
+        Returns
+        -------
+        index : int
+        gain : float
+        """
+        taken = torch.tensor(chosen, dtype=torch.int64)
+        found = self.pool.map(BestScan(self._scan(), taken, order, self.tie_tolerance))
+        points, gains, ranks = map(torch.cat, zip(*found, strict=True))
+        near = (gains >= gains.max() * (1 - self.tie_tolerance)).nonzero().flatten()
+        best = near[ranks[near].argmin()]
+        return int(points[best]), gains[best].item()
+
+    def add(self, point: int) -> None:
+        """Choose a point of the pool.
+
+        Parameters
+        ----------
+        point : int
+            Its index.
+        """
+        self._multiply(self.pool.rows([point])[:, 0])
+
+    def add_pending(self, pending: Tensor | None) -> None:
+        """Choose points that are not in the pool.
+
+        Parameters
+        ----------
+        pending : Tensor of shape (S, M, C) or None
+            Predictions of the same hypotheses on them.
+        """
+        if pending is None:
+            return
+        pending = working_precision(pending, name="pending")
+        check_same_hypotheses(pending, self.example)
+        for proba in pending.to(self.example.device).unbind(1):
+            self._multiply(proba)
+
+    def _multiply(self, proba: Tensor) -> None:
+        """Multiply W by the G of a point, given as (S, C); restore it if nothing is left."""
+        if len(self.weights) == 0:
+            return
+        proba = proba.to(self.remaining)
+        ratio = proba / proba.amax(-1, keepdim=True)  # (S, C)
+        ends = ratio[self.discrimination.first] * ratio[self.discrimination.second]  # (E, C)
+        agreement = proba @ ends.T  # (S, E), G of the point
+        self.remaining *= agreement.clamp_(max=1)
+        self.fresh = False
+        largest = self.remaining.max().item()
+        scale = self.scale * largest
+        if scale < 1e-290:  # hard 0/1 predictions cut every edge
+            self._restore_weights()
+        else:
+            self.remaining /= largest
+            self.scale = scale
