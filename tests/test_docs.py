@@ -44,7 +44,7 @@ def test_the_code_of_the_page_on_large_pools_runs(tmp_path, monkeypatch):
     names = {"learner": fast_classifier().fit(X[:40], (X[:40, 0] > 0).astype(int))}
     exec(in_files, names)
     exec(in_processes, names)
-    assert names["indices"].shape == names["gains"].shape == (100,)
+    assert names["indices"].shape == names["scores"].shape == (100,)
     compile(on_a_cluster, "large_pools.md", "exec")
 
 

@@ -146,7 +146,9 @@ def compared(
     at_end: with a table of the accuracy after the last batch.
     """
     frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
-    frame["strategy"] = frame.strategy.replace(SIMULATED)
+    frame["strategy"] = frame.strategy.replace(SIMULATED).str.replace(
+        "whole covers", "weights restored at 1e-4"
+    )
     areas = normalised_areas(frame)
     baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
     level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())

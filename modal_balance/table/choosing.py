@@ -84,7 +84,8 @@ def next_rows(
         "position", counted from 0; the id; the target, empty, to be filled in; "likeliest",
         "probability", "second" and "second_probability", the model's two likeliest classes; and
         "gain", what the strategy returns: for "balance-margin" what each row adds to the objective,
-        or one minus its margin. Its ``attrs`` say in "reason" why the batch is only a diverse one, or "" where it is not. It
+        or one minus its margin. Its ``attrs`` say in "reason" why the batch is only a diverse one,
+        or "" where it is not. It
         has no rows where the pool is empty.
 
     Raises
