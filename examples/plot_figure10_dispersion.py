@@ -70,7 +70,7 @@ from modal_balance import (
     draw_hypotheses,
     edges_beyond,
 )
-from modal_balance.acquisition.bald import bald_scores
+from modal_balance.acquisition.information import bald_scores
 from modal_balance.equivalence import all_pairs, random_edges, ring_pairs, votes
 
 RARE_DIGITS, SHARE_KEPT = [5, 6, 7, 8, 9], 0.08

@@ -20,8 +20,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from .arguments import RandomState, as_random_state, check_integer, check_validation_pair, n_rows
-from .equivalence.pairs import all_pairs, edges_beyond, votes
-from .equivalence.tau import annealed_tau, check_tau
+from .equivalence.pairs import all_pairs, annealed_tau, check_tau, edges_beyond, votes
 from .hypotheses.draw import draw_from
 from .hypotheses.resolved import resolve
 from .strategies.inputs import check_has_classes, check_rows

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_proba
 
-from modal_balance.acquisition.bald import bald_scores
+from modal_balance.acquisition.information import bald_scores
 
 cases = st.builds(
     random_proba,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from oracles import random_proba
 
 from modal_balance.acquisition import batchbald
-from modal_balance.acquisition.bald import bald_scores
 from modal_balance.acquisition.batchbald import (
     JointInformation,
     _thin,
@@ -19,6 +18,7 @@ from modal_balance.acquisition.batchbald import (
     iter_batchbald_batch,
 )
 from modal_balance.acquisition.greedy import greedy
+from modal_balance.acquisition.information import bald_scores
 from modal_balance.exceptions import RandomSelectionWarning
 
 cases = st.builds(

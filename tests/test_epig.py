@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from oracles import random_proba
 
 from modal_balance.acquisition import epig
-from modal_balance.acquisition.bald import bald_scores
-from modal_balance.acquisition.epig import epig_scores
+from modal_balance.acquisition.information import bald_scores, epig_scores
 
 
 def random_case(seed, n_hypotheses, n_points, n_targets, n_classes, **options):

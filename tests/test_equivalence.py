@@ -11,8 +11,7 @@ from sklearn.metrics import zero_one_loss
 
 from modal_balance import annealed_tau, disjoint_pairs, edges_beyond
 from modal_balance.equivalence import all_pairs, votes
-from modal_balance.equivalence.pairs import hamming_distances, random_edges, ring_pairs
-from modal_balance.equivalence.tau import check_tau
+from modal_balance.equivalence.pairs import check_tau, hamming_distances, random_edges, ring_pairs
 
 
 def random_votes(seed=0, n_hypotheses=6, n_points=50, n_classes=3):

@@ -26,7 +26,7 @@ from modal_balance import (
     power_bald_query,
     random_query,
 )
-from modal_balance.acquisition.bald import bald_scores
+from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
 from modal_balance.pools.memory import memory_bytes
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from modal_balance.acquisition.balance import iter_balance_batch
 from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
+from modal_balance.acquisition.greedy import TieOrder
 from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimination, candidates
-from modal_balance.acquisition.tie_order import TieOrder
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
 from modal_balance.pools.keeping import KeepInFile, Layout
 from modal_balance.pools.local import even_bounds, local_shards

@@ -1,10 +1,21 @@
-"""Acquisition functions: predicted probabilities in, indices and scores out. Pure torch."""
+"""Acquisition functions: predicted probabilities in, indices and scores out. Pure torch.
+
+Where the paper's equations are:
+
+    Eq. 2              hamming_distances, edges_beyond     equivalence/pairs.py
+    Eq. 3              balance_scores                      balance.py
+    Eq. 4, Algorithms  balance_batch                       balance.py, on the objective in
+    1 and 2                                                objective.py
+    Eq. 5              not needed: the closed form is exact; reference/paper_estimators.py has it
+    appendix B.3       farthest_first_cells                equivalence/partition.py
+
+``balance_margin.py`` is our own rule: the objective first, then low margins.
+"""
 
 from .balance import balance_batch, balance_scores, iter_balance_batch
-from .bald import bald_scores
 from .batchbald import batchbald_batch, conditional_bald_scores, iter_batchbald_batch
 from .diversity import badge_batch, coreset_batch, gradient_embedding
-from .epig import epig_scores
+from .information import bald_scores, epig_scores
 from .probabilities import check_probabilities, likelihood_deficit
 from .top import power_batch, top_batch
 from .uncertainty import entropy_scores, margin_scores, mean_std_scores, variation_ratio_scores

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_integer, kind_of
+from ..arguments import check_integer, kind_of
 
 Ties = Literal["random", "first"]
 
@@ -51,40 +51,6 @@ def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -
             f"Ask for at most {n_points}, or pass a larger pool."
         )
     return n_instances
-
-
-def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
-    """Return the rank of each point among points that score the same; the lowest is chosen.
-
-    Parameters
-    ----------
-    n_points : int
-        N.
-    ties : {"random", "first"}
-        A random order, or that of the indices.
-    random_state : int, RandomState, Generator or None
-        Draws the random order.
-
-    Returns
-    -------
-    Tensor of shape (N,), int64
-
-    Raises
-    ------
-    ValueError
-        If ``ties`` is unknown.
-
-    Examples
-    --------
-    >>> from modal_balance.acquisition.arguments import tie_rank
-    >>> tie_rank(3, "first", None)
-    tensor([0, 1, 2])
-    """
-    if ties == "random":
-        return torch.from_numpy(as_random_state(random_state).permutation(n_points))
-    if ties == "first":
-        return torch.arange(n_points)
-    raise ValueError(f"ties={ties!r} is unknown. Choose 'random' or 'first'.")
 
 
 def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, check_number
 from .arguments import Ties, check_n_instances
+from .greedy import TieOrder
 from .low_margin import diverse_low_margin
 from .objective import BalanceObjective
 from .predictions import PoolPredictions
-from .tie_order import TieOrder
 from .uncertainty import margin_scores
 
 __all__ = ["Pick", "iter_balance_margin_batch"]

@@ -38,8 +38,8 @@ from torch import Tensor
 from ..arguments import RandomState, as_random_state, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
-from .bald import bald_scores
 from .greedy import as_tensors, greedy
+from .information import bald_scores
 from .probabilities import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
 
@@ -173,7 +173,7 @@ def conditional_bald_scores(
         Predictions of S hypotheses on N points, float32 or float64.
     pending : Tensor of shape (S, M, C) or None
         Predictions of the same hypotheses on points that are already out for annotation. None: the
-        scores are those of :func:`~modal_balance.acquisition.bald.bald_scores`.
+        scores are those of :func:`~modal_balance.acquisition.information.bald_scores`.
     max_configurations : int, default=10000
         Number of label configurations of the pending points that are looked at. The scores are
         exact while there are no more of them, and unbiased estimates otherwise.

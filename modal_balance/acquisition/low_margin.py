@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import RandomState
+from .greedy import TieOrder
 from .prediction_clusters import prediction_clusters_batch
 from .predictions import PoolPredictions
-from .tie_order import TieOrder
 from .uncertainty import margin_scores
 
 __all__ = ["least_certain", "diverse_low_margin"]
@@ -66,7 +66,7 @@ def diverse_low_margin(
     >>> import torch
     >>> from modal_balance.acquisition.predictions import HeldPredictions
     >>> from modal_balance.acquisition.low_margin import diverse_low_margin
-    >>> from modal_balance.acquisition.tie_order import TieOrder
+    >>> from modal_balance.acquisition.greedy import TieOrder
     >>> one = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [1.0, 0.0]]
     >>> two = [[0.2, 0.8], [0.2, 0.8], [0.8, 0.2], [1.0, 0.0]]
     >>> pool = HeldPredictions(torch.tensor([one, two]))

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..arguments import check_integer
 from .arguments import check_edges, check_weights
+from .greedy import TieOrder
 from .predictions import HeldPredictions, PoolPredictions
 from .probabilities import check_same_hypotheses, likelihood_deficit, working_precision
-from .tie_order import TieOrder
 
 __all__ = ["BalanceObjective", "EdgeDiscrimination"]
 
@@ -195,7 +195,7 @@ def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> 
     --------
     >>> import torch
     >>> from modal_balance.acquisition.objective import candidates
-    >>> from modal_balance.acquisition.tie_order import TieOrder
+    >>> from modal_balance.acquisition.greedy import TieOrder
     >>> gains = torch.tensor([0.1, 0.999, 0.998, 1.0], dtype=torch.float64)
     >>> candidates(gains, 100, TieOrder(104, "first"), tolerance=0.01).points
     tensor([103, 101])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, check_number, kind_of
-from .arguments import Ties, check_n_instances, tie_rank
+from .arguments import Ties, check_n_instances
+from .greedy import tie_rank
 
 
 def top_batch(

@@ -2,6 +2,7 @@
 
 from .pairs import (
     all_pairs,
+    annealed_tau,
     disjoint_pairs,
     edges_beyond,
     hamming_distances,
@@ -10,7 +11,6 @@ from .pairs import (
     votes,
 )
 from .partition import farthest_first_cells, partition_edges
-from .tau import annealed_tau
 
 __all__ = [
     "all_pairs",

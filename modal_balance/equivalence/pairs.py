@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_integer
-from .tau import check_tau
+from ..arguments import RandomState, as_random_state, check_integer, check_number
 
 
 def votes(proba: Tensor) -> Tensor:
@@ -278,3 +277,68 @@ def random_edges(
     kept = as_random_state(random_state).permutation(len(edges))[:max_edges]
     index = torch.from_numpy(kept).sort().values
     return edges[index], weights[index] * (len(edges) / max_edges)
+
+
+def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
+    """Return the radius of an equivalence class for a model with this validation error.
+
+    Parameters
+    ----------
+    validation_error : float in [0, 1]
+        Share of validation points that the model gets wrong.
+    anneal : float, default=0.25
+        Ratio of tau to the error, >= 0. The paper uses 1/4, and 1/2 on MNIST.
+
+    Returns
+    -------
+    float
+        tau, at most 1.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a number.
+    ValueError
+        If an argument is outside its range.
+
+    References
+    ----------
+    Zhang, Khan, Grossman, Chen, ICLR 2023, section 4.1.
+
+    Examples
+    --------
+    >>> from modal_balance.equivalence.pairs import annealed_tau
+    >>> annealed_tau(0.2)
+    0.05
+    """
+    validation_error = check_number(validation_error, "validation_error", 1)
+    return min(1.0, check_number(anneal, "anneal") * validation_error)  # tau
+
+
+def check_tau(tau: float) -> float:
+    """Return tau as a float, or raise unless it is a number in [0, 1].
+
+    Parameters
+    ----------
+    tau : float
+        Radius of an equivalence class: the share of the reference pool on which two hypotheses of
+        one class may differ.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If tau is not a number.
+    ValueError
+        If tau lies outside [0, 1].
+
+    Examples
+    --------
+    >>> from modal_balance.equivalence.pairs import check_tau
+    >>> check_tau(0.1)
+    0.1
+    """
+    return check_number(tau, "tau", 1)

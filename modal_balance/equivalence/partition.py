@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, kind_of
-from .pairs import all_pairs
-from .tau import check_tau
+from .pairs import all_pairs, check_tau
 
 
 def farthest_first_cells(

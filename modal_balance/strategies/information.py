@@ -8,10 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..acquisition.bald import bald_scores
 from ..acquisition.batchbald import iter_batchbald_batch
-from ..acquisition.epig import epig_scores
 from ..acquisition.greedy import as_tensors
+from ..acquisition.information import bald_scores, epig_scores
 from ..acquisition.top import top_batch
 from ..arguments import RandomState, check_integer
 from .edges import with_progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arguments import check_validation_pair
-from ..equivalence.tau import annealed_tau, check_tau
+from ..equivalence.pairs import annealed_tau, check_tau
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.resolved import Resolved
 from ..hypotheses.validation import validation_error_of, validation_error_on

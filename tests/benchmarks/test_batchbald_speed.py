@@ -12,9 +12,8 @@ import time
 import pytest
 import torch
 
-from modal_balance.acquisition.bald import bald_scores
 from modal_balance.acquisition.batchbald import batchbald_batch
-from modal_balance.acquisition.epig import epig_scores
+from modal_balance.acquisition.information import bald_scores, epig_scores
 
 S, C, BATCH, M = 40, 7, 10, 10_000
 EXACT = 5  # picks: 7^4 < M < 7^5

@@ -30,11 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
 from data_sets import labelled_rows, load
 
 from modal_balance.acquisition.balance import balance_scores
-from modal_balance.acquisition.bald import bald_scores
 from modal_balance.acquisition.batchbald import batchbald_batch
 from modal_balance.acquisition.diversity import badge_batch, coreset_batch
-from modal_balance.acquisition.epig import epig_scores
 from modal_balance.acquisition.greedy import greedy
+from modal_balance.acquisition.information import bald_scores, epig_scores
 from modal_balance.acquisition.objective import BalanceObjective
 from modal_balance.acquisition.top import power_batch
 from modal_balance.acquisition.uncertainty import (

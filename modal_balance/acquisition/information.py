@@ -1,6 +1,14 @@
-"""EPIG: the information that the label of a point carries about predictions that matter.
+"""Information that the label of a single point carries: about the hypothesis, about predictions.
 
 S: hypotheses    N: points of the pool    M: target points    C: classes
+
+BALD: the entropy of the mean prediction less the mean entropy of the predictions, which leaves the
+uncertainty about the hypothesis.
+
+    BALD(x) = I(y; h | x) = H(y|x) - (1/S) sum_s H(y|x, h_s)
+            = (1/S) sum_s KL( p_s(.|x) || pbar(.|x) )
+
+EPIG: the information about the labels of target points.
 
     EPIG(x) = (1/M) sum over targets x* of  I(y; y* | x, x*)
             = (1/M) sum over targets x* of  H(y|x) + H(y*|x*) - H(y, y*|x, x*)
@@ -23,6 +31,46 @@ from .uncertainty import entropy, mean_prediction, plogp
 
 # Joint probabilities computed at once: as many targets as fit, so that they stay in cache.
 BLOCK_ENTRIES = 2**20
+
+
+def bald_scores(proba: Tensor) -> Tensor:
+    """Return the mutual information between label and hypothesis at every point.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (S, N, C)
+        Predictions of S hypotheses on N points.
+
+    Returns
+    -------
+    Tensor of shape (N,), float64
+        Scores in nats, between 0 and the smaller of log C and log S.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``proba`` does not hold probabilities.
+
+    References
+    ----------
+    Houlsby, Huszar, Ghahramani, Lengyel, *Bayesian active learning for classification and
+    preference learning*, 2011, arXiv 1112.5745.
+
+    Examples
+    --------
+    Two hypotheses are equally unsure of the first point and contradict each other on the second:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.information import bald_scores
+    >>> bald_scores(torch.tensor([[[0.5, 0.5], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]]]))
+    tensor([0.0000, 0.6931], dtype=torch.float64)
+    """
+    proba = working_precision(proba)
+    scores = entropy(mean_prediction(proba))  # (N,)
+    noise = torch.zeros_like(scores)  # (N,)
+    for prediction in proba:
+        noise += entropy(prediction.double())
+    return (scores - noise / len(proba)).clamp_(min=0)
 
 
 def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) -> Tensor:
@@ -61,7 +109,7 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
     second does not: knowing its label would not change the prediction there.
 
     >>> import torch
-    >>> from modal_balance.acquisition.epig import epig_scores
+    >>> from modal_balance.acquisition.information import epig_scores
     >>> sure = torch.eye(2)
     >>> proba = torch.stack([sure[[0, 0]], sure[[0, 1]], sure[[1, 0]], sure[[1, 1]]])
     >>> epig_scores(proba, proba_target=proba[:, :1])
