@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import random_proba
 
-from modal_balance.acquisition import epig
+from modal_balance.acquisition import information
 from modal_balance.acquisition.information import bald_scores, epig_scores
 
 
@@ -113,7 +113,7 @@ def test_the_order_of_hypotheses_classes_and_targets_is_irrelevant(case, seed):
 def test_any_chunk_size_gives_the_same_scores(chunk_size, block_entries, monkeypatch):
     proba, target = random_case(0, 10, 100, 30, 4, hard=0.2)
     expected = epig_scores(proba, target)
-    monkeypatch.setattr(epig, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(information, "BLOCK_ENTRIES", block_entries)
     found = epig_scores(proba, target, chunk_size=chunk_size)
     assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
