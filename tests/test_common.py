@@ -81,9 +81,16 @@ def batch_of_three(strategy, kind):
     return indices_of(strategy(fitted_learner(kind), pool(), 3, random_state=0)).tolist()
 
 
+# Every form of data with a classifier; the forms that are converted most with other learners.
+LEARNERS_AND_FORMS = [("classifier", form) for form in POOLS] + [
+    pytest.param(kind, form, marks=pytest.mark.modal if kind == "modAL" else ())
+    for kind in ("pipeline", "modAL")
+    for form in ("float32", "DataFrame")
+]
+
+
 @every_strategy
-@every_learner
-@pytest.mark.parametrize("form", POOLS)
+@pytest.mark.parametrize(("kind", "form"), LEARNERS_AND_FORMS)
 def test_any_learner_and_any_data_give_the_same_batch(strategy, kind, form):
     if form == "DataFrame":
         learner = fitted_learner(kind, data_frame)
