@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from modal_balance.estimators.parameters import COUNT, POSITIVE, between, one_of
+from modal_balance.estimators.base import COUNT, POSITIVE, between, one_of
 
 SHARE = between(0, 1, "a number in [0, 1)", low_itself=True)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from modal_balance.estimators.predicting import check_finite
+from modal_balance.estimators.base import check_finite
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

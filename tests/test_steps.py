@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from toy import DIGITS
 
-from modal_balance.estimators.networks import MLP
-from modal_balance.estimators.stacked import StackedMLPs
-from modal_balance.estimators.steps import train_steps
+from modal_balance.estimators.networks import MLP, StackedMLPs
+from modal_balance.estimators.training import train_steps
 
 X = torch.tensor(DIGITS[0]).float()
 Y = torch.tensor(DIGITS[1])
@@ -32,56 +31,51 @@ class Wrapped(nn.Module):
         return self.network(inputs)
 
 
-# --- gradients ------------------------------------------------------------------------------------
+# --- stacked networks -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [(), (5,), (12, 7)])
-def test_gradients_and_losses_are_those_of_autograd(sizes):
-    nets = networks(hidden_layer_sizes=sizes, dropout=0.0)
-    stack = StackedMLPs(nets, n_rows=20)
+def test_a_stack_predicts_as_its_networks_do_each_its_own_batch(sizes):
+    nets = networks(hidden_layer_sizes=sizes, dropout=0.5, input_dropout=0.2)
     inputs = torch.stack([X[i : i + 20] for i in (0, 20, 40)])
-    targets = torch.softmax(torch.randn(3, 20, 10), dim=2)
-    weights = torch.rand(3, 20)
-    losses = stack.backward(inputs, targets, weights)
+    logits = StackedMLPs(nets).eval()(inputs)
     for m, network in enumerate(nets):
-        log_proba = torch.log_softmax(network(inputs[m]), dim=1)
-        loss = -((log_proba * targets[m]).sum(1) * weights[m]).sum()
-        torch.testing.assert_close(losses[m], loss.detach())
-        loss.backward()
-        for layer, weight, bias in zip(
-            [part for part in network.layers if isinstance(part, nn.Linear)],
-            stack.weights,
-            stack.biases,
-            strict=True,
-        ):
-            torch.testing.assert_close(weight.grad[m].T, layer.weight.grad, rtol=1e-4, atol=1e-6)
-            torch.testing.assert_close(bias.grad[m, 0], layer.bias.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(logits[m], network.eval()(inputs[m]), rtol=1e-4, atol=1e-5)
+
+
+def test_unstacking_gives_the_networks_the_parameters_of_the_stack():
+    nets = networks()
+    stack = StackedMLPs(nets).eval()
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter += torch.randn_like(parameter)
+    stack.unstack()
+    logits = stack(X[:20].expand(3, -1, -1))
+    for m, network in enumerate(nets):
+        torch.testing.assert_close(logits[m], network.eval()(X[:20]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_dropout_keeps_the_share_it_should_and_the_mean_of_the_inputs(p):
-    network = MLP(1000, 2, (), input_dropout=p)
+    network = MLP(400, 400, (), input_dropout=p)  # the outputs are the inputs after dropout
     with torch.no_grad():
-        network.layers[-1].weight.fill_(1.0)
+        network.layers[-1].weight.copy_(torch.eye(400))
         network.layers[-1].bias.zero_()
-    stack = StackedMLPs([network], n_rows=200)
-    inputs, targets = torch.ones(1, 200, 1000), torch.eye(2)[torch.zeros(200, dtype=int)][None]
+    stack, inputs = StackedMLPs([network]), torch.ones(1, 500, 400)
     torch.manual_seed(0)
-    stack.backward(inputs, targets, torch.ones(1, 200) / 200)
-    kept = stack._inputs[0]
-    assert kept.unique().tolist() == [0.0, 1.0]
-    share = (kept > 0).double().mean().item()
-    assert share == pytest.approx(1 - p, abs=0.005)  # 200,000 draws: a deviation of 0.001
-    assert stack._logits(inputs).mean().item() == pytest.approx(1000, rel=0.01)  # the scale
-    first = kept.clone()
-    stack.backward(inputs, targets, torch.ones(1, 200) / 200)
-    assert not torch.equal(first, stack._inputs[0])
-    # Rows and columns are dropped independently of each other.
-    rows = (first > 0).double()
-    halves = rows[0, :100].flatten(), rows[0, 100:].flatten()
-    assert abs(np.corrcoef(*halves)[0, 1]) < 0.02
-    neighbours = rows[0, :, :-1].flatten(), rows[0, :, 1:].flatten()
-    assert abs(np.corrcoef(*neighbours)[0, 1]) < 0.02
+    with torch.no_grad():
+        first, second = (stack(inputs)[0] for _ in range(2))
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)])
+    kept = (first > 0).double()
+    # 200,000 draws: a deviation of 0.001.
+    assert kept.mean().item() == pytest.approx(1 - p, abs=0.005)
+    # Steps, rows and columns are dropped independently of each other.
+    for one, other in (
+        (kept, (second > 0).double()),
+        (kept[:250], kept[250:]),
+        (kept[:, :-1], kept[:, 1:]),
+    ):
+        assert abs(np.corrcoef(one.flatten(), other.flatten())[0, 1]) < 0.02
 
 
 # --- training -------------------------------------------------------------------------------------

@@ -146,7 +146,6 @@ class GivenBatches:
             yield self.X[half], self.y[half]
 
 
-# The default network trains on our loss by gradients that are written out, else by autograd.
 @pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, WeightedCrossEntropy])
 @pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 1.0, 4.0]])
 def test_a_step_is_one_of_adam_on_the_weighted_loss(criterion, weight):

@@ -6,26 +6,27 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 
 from modal_balance import MCDropoutClassifier, balance_query, random_query
-from modal_balance.estimators.networks import MLP
 from modal_balance.simulation import simulate
-from modal_balance.torch_state import seeded
 
 X, y = load_iris(return_X_y=True)
 
 
-def untrained(**parameters):
-    return MCDropoutClassifier(classes=[2, 1, 0], random_state=3, **parameters).initialize(X)
+def untrained(seed=3):
+    return MCDropoutClassifier(classes=[2, 1, 0], random_state=seed).fit_unlabelled(X)
 
 
 def test_weights_are_those_of_a_new_network_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     network = untrained().net_.module_
     assert torch.equal(torch.get_rng_state(), before)
-    seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max, size=2)[0]
-    with seeded(int(seed), "cpu"):
-        expected = MLP(4, 3).state_dict()
+    again, other = untrained().net_.module_, untrained(seed=4).net_.module_
     for name, value in network.state_dict().items():
-        assert torch.equal(value, expected[name])
+        assert torch.equal(value, again.state_dict()[name])
+        assert not torch.equal(value, other.state_dict()[name])
+    # As torch initialises a linear layer: uniform, up to 1 / sqrt(n_in).
+    weight = network.layers[3].weight.detach()
+    assert 0.99 / 8 < weight.abs().max() <= 1 / 8
+    assert weight.std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.05)
 
 
 def test_it_predicts_by_chance_and_says_so():
@@ -53,7 +54,7 @@ def test_fit_is_as_it_would_have_been_without():
 def test_the_labels_must_be_declared():
     classifier = MCDropoutClassifier()
     with pytest.raises(ValueError, match=r"classes=None.*declare all"):
-        classifier.initialize(X)
+        classifier.fit_unlabelled(X)
     with pytest.raises(NotFittedError):
         classifier.predict(X)
 

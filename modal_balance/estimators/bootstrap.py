@@ -20,9 +20,8 @@ from torch import Tensor
 
 from ..arguments import RandomState, as_random_state, draw_seed
 from ..sklearn_compat import get_tags
+from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
-from .parameters import COUNT
-from .predicting import PredictsMostProbable
 
 __all__ = ["BootstrapCommittee"]
 

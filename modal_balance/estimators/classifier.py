@@ -18,21 +18,71 @@ from ..arguments import RandomState, as_random_state, check_validation_pair
 from ..hypotheses.protocol import Hypotheses
 from ..sklearn_compat import validate_data
 from ..torch_state import seeded
-from .classifier_constraints import CLASSIFIER_CONSTRAINTS
-from .cross_validation import smoothed_error
-from .fitting import fit_nets, validate
+from .base import (
+    COUNT,
+    DEVICE,
+    POSITIVE,
+    Constraint,
+    FiniteHypotheses,
+    PredictsMostProbable,
+    between,
+    check_parameters,
+    one_of,
+)
 from .labels import encode, find_classes, stratified_holdout
-from .parameters import COUNT, check_parameters
-from .posteriors import SnapshotPosterior, posterior_of
-from .predicting import FiniteHypotheses, PredictsMostProbable
+from .posteriors import DropoutPosterior, Posterior, SnapshotPosterior, posterior_of
 from .scaling import SquashedScaling
 from .sgmcmc import CyclicalSGLD
-from .untrained import StartsUntrained
+from .training import fit_nets, smoothed_error, untrained_net, validate
 
 __all__ = ["MCDropoutClassifier"]
 
+_SHARE = between(0, 1, "a number in [0, 1)", low_itself=True)
+_PART = between(0, 1, "a number in (0, 1)")
 
-class MCDropoutClassifier(StartsUntrained, PredictsMostProbable, ClassifierMixin, BaseEstimator):
+_CONSTRAINTS: Mapping[str, Constraint] = {
+    "hidden_layer_sizes": Constraint(
+        lambda sizes: isinstance(sizes, (list, tuple)) and all(map(COUNT.holds, sizes)),
+        "a tuple of integers of at least 1, such as (64, 64)",
+    ),
+    "dropout": _SHARE,
+    "input_dropout": _SHARE,
+    "module": Constraint(
+        lambda module: module is None or (callable(module) and not isinstance(module, nn.Module)),
+        "a callable module(n_features, n_classes) that builds a new network for every fit, "
+        "such as a torch.nn.Module class",
+    ),
+    "normalise": Constraint(lambda value: isinstance(value, (bool, np.bool_)), "True or False"),
+    "learning_rate": POSITIVE,
+    "batch_size": COUNT,
+    "label_smoothing": _SHARE,
+    "n_steps": COUNT,
+    "samples_per_epoch": COUNT,
+    "max_epochs": COUNT,
+    "patience": COUNT,
+    "validation": one_of(
+        "cv",
+        otherwise=Constraint(
+            lambda value: value is None or _PART.holds(value),
+            f"None or {_PART.expected}",
+        ),
+    ),
+    "n_members": COUNT,
+    "n_samples": COUNT,
+    "posterior": one_of(
+        "dropout",
+        "ensemble",
+        "sgmcmc",
+        otherwise=Constraint(
+            lambda value: hasattr(value, "sample") and not isinstance(value, type),
+            "a CyclicalSGLD()",
+        ),
+    ),
+    "device": DEVICE,
+}
+
+
+class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """Neural network with MC dropout, made for 10 to a few hundred labels.
 
     Every fit starts from new weights and trains with Adam on class-weighted cross-entropy. Without
@@ -142,7 +192,10 @@ class MCDropoutClassifier(StartsUntrained, PredictsMostProbable, ClassifierMixin
     """
 
     _set_last = "net_"
-    _constraints = CLASSIFIER_CONSTRAINTS
+    _constraints = _CONSTRAINTS
+    validation_error_: float | None
+    _posterior: Posterior
+    _scaling: SquashedScaling | None
 
     def __init__(
         self,
@@ -313,6 +366,63 @@ class MCDropoutClassifier(StartsUntrained, PredictsMostProbable, ClassifierMixin
             self.snapshots_ = self._posterior.snapshots
         self.n_iter_ = len(nets[0].history)
         self.net_ = nets[0]
+        return self
+
+    def fit_unlabelled(self, X: ArrayLike) -> MCDropoutClassifier:
+        """Give the network new weights, without training: it has seen no labels.
+
+        A strategy may then choose the first points to label, as the BALanCe paper does on EMNIST.
+        The columns are scaled by the rows of `X`, and `validation_error_` is that of a guess,
+        ``1 - 1 / n_classes``. ``fit`` begins anew.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame, shape (n, n_features)
+            Inputs without labels, such as the pool.
+
+        Returns
+        -------
+        MCDropoutClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        ValueError
+            If ``classes`` does not declare the labels, or a parameter or `X` is invalid.
+
+        References
+        ----------
+        Zhang, Khan, Grossman, Chen, ICLR 2023, section 4.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from modal_balance import MCDropoutClassifier, balance_query
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> classifier = MCDropoutClassifier(classes=range(3), random_state=0).fit_unlabelled(X)
+        >>> indices, _ = balance_query(classifier, X, 5, random_state=0)
+        >>> len(indices)
+        5
+        """
+        for name in ("net_", "snapshots_"):
+            self.__dict__.pop(name, None)
+        check_parameters(self)
+        if self.classes is None:
+            raise ValueError(
+                "classes=None. Without labels nobody can tell which there are: declare all that "
+                "may occur with classes=."
+            )
+        rows = validate_data(self, X, **self._input_rules())
+        self.classes_ = find_classes(np.empty(0), self.classes)
+        rng = as_random_state(self.random_state)
+        torch_seed, mask_seed = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
+        self._scaling = SquashedScaling(rows) if self.normalise else None
+        with seeded(torch_seed, self.device):
+            net = untrained_net(self, torch.ones(len(self.classes_)), torch_seed)
+        self._posterior = DropoutPosterior(net, mask_seed)
+        self.validation_error_, self.n_validation_rows_ = 1 - 1 / len(self.classes_), 0
+        self.n_iter_ = 0
+        self.net_ = net
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

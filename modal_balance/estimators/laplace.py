@@ -36,10 +36,17 @@ from ..hypotheses.last_layer import LaplaceHypotheses
 from ..hypotheses.unwrapping import unwrap
 from ..hypotheses.validation import validation_error
 from ..torch_state import seeded
+from .base import (
+    COUNT,
+    POSITIVE,
+    Constraint,
+    PredictsMostProbable,
+    check_finite,
+    check_parameters,
+    one_of,
+)
 from .classifier import MCDropoutClassifier
 from .labels import encode
-from .parameters import COUNT, POSITIVE, Constraint, check_parameters, one_of
-from .predicting import PredictsMostProbable, check_finite
 
 __all__ = ["LastLayerLaplace"]
 

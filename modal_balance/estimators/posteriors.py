@@ -21,7 +21,7 @@ from ..hypotheses.joined import JoinedHypotheses, Part
 from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
-from .predicting import check_finite
+from .base import check_finite
 from .sgmcmc import CyclicalSGLD
 
 __all__ = [

@@ -34,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from ..torch_state import undisturbed
-from .parameters import COUNT, POSITIVE, Constraint, between, check_parameters
+from .base import COUNT, POSITIVE, Constraint, between, check_parameters
 
 __all__ = ["CyclicalSGLD"]
 

@@ -193,7 +193,7 @@ def rounds(
         What the metrics are computed on.
     labelled : sequence of int
         Rows of the pool labelled so far. Where there are none, the estimator begins untrained, by
-        its method ``initialize(X)``.
+        its method ``fit_unlabelled(X)``.
     n_instances : int, default=10
         Size of a batch; the last one is as large as the budget allows.
     budget : int, default=200
@@ -238,7 +238,7 @@ def rounds(
         if len(known):
             used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
         else:
-            used_up = _initialize(fitted, X)
+            used_up = _fit_unlabelled(fitted, X)
         seconds_fit = perf_counter() - started
         metrics = evaluate(test_codes, _proba(fitted, X_test, classes))
         indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
@@ -296,14 +296,14 @@ def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any) -> bool:
     return True
 
 
-def _initialize(estimator: Any, X: Any) -> bool:
+def _fit_unlabelled(estimator: Any, X: Any) -> bool:
     """Make an estimator predict without labels; it takes no validation data, and needs none."""
-    if not hasattr(estimator, "initialize"):
+    if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
-            f"{type(estimator).__name__} cannot begin without labels: it has no initialize(X), as "
-            "MCDropoutClassifier has. Use n_initial=1 or more."
+            f"{type(estimator).__name__} cannot begin without labels: it has no "
+            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more."
         )
-    estimator.initialize(X)
+    estimator.fit_unlabelled(X)
     return True
 
 

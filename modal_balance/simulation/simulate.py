@@ -68,7 +68,7 @@ def simulate(
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
         Rows labelled at the start. 0: none, the first batch is chosen by an untrained estimator,
-        see :meth:`MCDropoutClassifier.initialize`.
+        see :meth:`MCDropoutClassifier.fit_unlabelled`.
     initial_per_class : bool, default=True
         Whether `n_initial` counts for each class, or in all, at random.
     n_instances : int, default=10

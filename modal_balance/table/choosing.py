@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import RandomState, as_random_state, check_integer
-from ..estimators.cross_validation import smoothed_error
+from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
 from .choices import fit_quietly, model_by_name, strategy_by_name

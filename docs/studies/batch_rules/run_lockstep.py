@@ -45,7 +45,7 @@ from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs, edges_bey
 from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import SquashedScaling
-from modal_balance.estimators.steps import train_steps
+from modal_balance.estimators.training import train_steps
 from modal_balance.simulation.records import append_record, mend
 from modal_balance.torch_state import seeded
 

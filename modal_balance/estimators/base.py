@@ -1,4 +1,4 @@
-"""Constraints on the parameters of estimators, and the error for a value that breaks one."""
+"""What the estimators share: checks of parameters, and predictions out of probabilities."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["COUNT", "DEVICE", "POSITIVE", "Constraint", "between", "check_parameters", "one_of"]
+from ..hypotheses.protocol import TransformedHypotheses
+
+__all__ = [
+    "COUNT",
+    "DEVICE",
+    "POSITIVE",
+    "Constraint",
+    "FiniteHypotheses",
+    "PredictsMostProbable",
+    "between",
+    "check_finite",
+    "check_parameters",
+    "one_of",
+]
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,7 @@ class Constraint:
 
     Examples
     --------
-    >>> from modal_balance.estimators.parameters import COUNT
+    >>> from modal_balance.estimators.base import COUNT
     >>> COUNT.check("patience", 0)
     Traceback (most recent call last):
     ValueError: patience=0. Expected an integer of at least 1.
@@ -59,7 +74,7 @@ def between(low: float, high: float, expected: str, *, low_itself: bool = False)
 
     Examples
     --------
-    >>> from modal_balance.estimators.parameters import between
+    >>> from modal_balance.estimators.base import between
     >>> between(0, 1, "a number in [0, 1)", low_itself=True).check("dropout", 0)
     """
 
@@ -76,7 +91,7 @@ def one_of(*choices: str, otherwise: Constraint | None = None) -> Constraint:
 
     Examples
     --------
-    >>> from modal_balance.estimators.parameters import POSITIVE, one_of
+    >>> from modal_balance.estimators.base import POSITIVE, one_of
     >>> one_of("marglik", otherwise=POSITIVE).expected
     "'marglik' or a number above 0"
     """
@@ -100,7 +115,7 @@ def check_parameters(estimator: Any) -> None:
 
     Examples
     --------
-    >>> from modal_balance.estimators.parameters import check_parameters
+    >>> from modal_balance.estimators.base import check_parameters
     >>> from modal_balance.estimators.sgmcmc import CyclicalSGLD
     >>> check_parameters(CyclicalSGLD(n_cycles=0))
     Traceback (most recent call last):
@@ -108,3 +123,68 @@ def check_parameters(estimator: Any) -> None:
     """
     for name, constraint in estimator._constraints.items():
         constraint.check(name, getattr(estimator, name))
+
+
+class PredictsMostProbable:
+    """Mixin: ``predict`` for a classifier with ``predict_proba``.
+
+    The class names, in ``_set_last``, the attribute that its ``fit`` removes first and sets last:
+    a classifier without it has not been fitted, or its last fit has failed.
+    """
+
+    _set_last: ClassVar[str]
+    classes_: NDArray[Any]
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probabilities, (n, n_classes); raise NotFittedError before ``fit``."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame, n rows
+            Inputs, as in ``fit``.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Labels from `classes_`.
+        """
+        columns = self.predict_proba(X).argmax(axis=1)  # before classes_, which may be missing
+        labels: NDArray[Any] = self.classes_[columns]
+        return labels
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell scikit-learn whether the last fit finished."""
+        return hasattr(self, self._set_last)
+
+
+class FiniteHypotheses(TransformedHypotheses):
+    """Hypotheses of a network behind its preprocessing, whose predictions must be finite."""
+
+    def predict_proba_samples(self, X: Any) -> Tensor:
+        """Return the predictions of all hypotheses, (S, n, C), or raise a ValueError."""
+        return check_finite(super().predict_proba_samples(X))
+
+
+def check_finite(proba: Tensor) -> Tensor:
+    """Return predictions (..., n, C), or raise a ValueError unless all are finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.estimators.base import check_finite
+    >>> check_finite(torch.tensor([[0.5, 0.5]]))
+    tensor([[0.5000, 0.5000]])
+    """
+    finite = proba.isfinite()
+    if not finite.all():
+        bad = ~finite.transpose(0, -2).flatten(1).all(dim=1)  # (n,)
+        raise ValueError(
+            f"The network's predictions are not finite for {int(bad.sum())} of {len(bad)} rows. "
+            "Scale X (for example with StandardScaler), in fit and here alike. If that does not "
+            "help, lower learning_rate, or look for a logarithm, root or division in module."
+        )
+    return proba
