@@ -400,15 +400,14 @@ def train_steps(
             network = _side_by_side(networks[group]).train()
             # The networks share no parameter: each follows its own loss.
             optimizer = _adam(network, learning_rate)
-            data = _Batches(X, y, rows[group], class_weights[group], batch_size)
-            for inputs, labels, weights in data.draw(n_steps):
-                logits = network(inputs).transpose(1, 2)  # (M, C, B)
-                by_row = cross_entropy(
-                    logits, labels, reduction="none", label_smoothing=label_smoothing
-                )
-                loss = (by_row * weights).sum(dim=1)  # (M,)
+            batches = _Batches(X, y, rows[group], class_weights[group], batch_size, label_smoothing)
+            for inputs, targets in batches.draw(n_steps):
+                log_proba = torch.log_softmax(network(inputs), dim=2)  # (M, B, C)
+                loss = -(log_proba * targets).sum(dim=(1, 2))  # (M,)
+                # Gradients written by hand were 1.6 times as fast (100 rows, 64 columns; with the
+                # cross-validated error 0.28 s in place of 0.45): not worth their code.
                 optimizer.zero_grad()
-                loss.sum().backward()
+                torch.autograd.backward(loss.sum())
                 optimizer.step()
                 losses.append(loss.detach())
                 progress.update()
@@ -458,9 +457,12 @@ class _Batches:
         rows: Sequence[Tensor],
         class_weights: Sequence[Tensor],
         batch_size: int,
+        label_smoothing: float,
     ) -> None:
+        n_classes = len(class_weights[0])
         self.X = X
-        self.y = y
+        self.targets = nn.functional.one_hot(y, n_classes).float()  # (n, C)
+        self.targets.mul_(1 - label_smoothing).add_(label_smoothing / n_classes)
         self.n_rows = torch.tensor([len(own) for own in rows], device=X.device)  # (M,)
         self.rows = nn.utils.rnn.pad_sequence([own.to(X.device) for own in rows], batch_first=True)
         self.weights = torch.stack(
@@ -469,8 +471,8 @@ class _Batches:
         self.weights *= torch.arange(self.rows.shape[1], device=X.device) < self.n_rows[:, None]
         self.n_batch = min(batch_size, self.rows.shape[1])
 
-    def draw(self, n_steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield inputs (M, B, ...), labels (M, B) and weights (M, B), whose rows sum to 1."""
+    def draw(self, n_steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs (M, B, ...) and weighted labels (M, B, C); each network's sum to 1."""
         if self.n_batch == self.rows.shape[1]:
             everything = self._batch(self.rows, self.weights)
             for _ in range(n_steps):
@@ -481,8 +483,9 @@ class _Batches:
             drawn = (uniform.double() * self.n_rows[:, None]).long()
             yield self._batch(self.rows.gather(1, drawn), self.weights.gather(1, drawn))
 
-    def _batch(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.X[rows], self.y[rows], weights / weights.sum(dim=1, keepdim=True)
+    def _batch(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        shares = weights / weights.sum(dim=1, keepdim=True)
+        return self.X[rows], self.targets[rows] * shares[..., None]
 
 
 class DrawnBatches:
