@@ -126,6 +126,30 @@ def n_rows(X: Any) -> int:
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
+def as_indexable(X: Any) -> Any:
+    """Return X, or as a NumPy array what scikit-learn cannot take rows of.
+
+    Parameters
+    ----------
+    X : array-like
+        Data. Extension arrays of pandas, as ``Series.values`` is of text, become object arrays.
+
+    Returns
+    -------
+    array-like
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.arguments import as_indexable
+    >>> as_indexable(pd.array(["red dog", "blue cat"], dtype="string"))
+    array(['red dog', 'blue cat'], dtype=object)
+    """
+    # Known by the methods of the protocol: pandas is optional.
+    is_extension = hasattr(X, "_from_sequence") and hasattr(X, "to_numpy")
+    return X.to_numpy(dtype=object) if is_extension else X
+
+
 def as_random_state(random_state: RandomState) -> np.random.RandomState:
     """Return the ``RandomState`` that a ``random_state`` argument stands for.
 

@@ -15,7 +15,7 @@ class RandomSelectionWarning(UserWarning):
 
 
 class UnseenDropoutWarning(UserWarning):
-    """A layer drops activations inside itself, where its masks cannot be fixed.
+    """The dropout of a module cannot be sampled, so it is off in the hypotheses.
 
     Examples
     --------

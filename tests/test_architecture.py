@@ -19,7 +19,7 @@ MAY_IMPORT = {leaf: set() for leaf in LEAVES} | {
     "pools": {"acquisition"},
     "strategies": {"acquisition", "equivalence", "hypotheses", "pools"},
     "reference": {"acquisition", "equivalence"},
-    "simulation": {"strategies"},
+    "simulation": {"hypotheses", "strategies"},
     "datasets": {"files"},
     "networks": {"estimators"},
     "table": {"acquisition", "estimators", "hypotheses", "stopping", "strategies"},

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -18,8 +19,15 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_random_state
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch import NeuralNetClassifier
 
-from modal_balance import MCDropoutClassifier, balance_query, draw_hypotheses
+from modal_balance import (
+    MCDropoutClassifier,
+    RandomSelectionWarning,
+    balance_query,
+    draw_hypotheses,
+    margin_query,
+)
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.validation import validation_error
 
@@ -144,10 +152,14 @@ def test_out_of_bag_error_is_near_the_error_on_new_data():
     )
 
 
-def test_without_rows_out_of_bag_there_is_no_error():
-    committee = BootstrapCommittee(n_members=3).fit(X[[0, 60, 120]], NAMES[[0, 60, 120]])
-    assert committee.validation_error_ is None
-    assert committee.predict_proba_samples(X).shape == (3, 150, 3)
+def test_with_one_label_of_each_class_the_error_is_a_guess():
+    rows = [0, 60, 120]
+    with pytest.warns(UserWarning, match="None of the 3 rows is left out .* a guess, 0.5"):
+        committee = BootstrapCommittee(n_members=3, random_state=0).fit(X[rows], NAMES[rows])
+    assert committee.validation_error_ == 0.5
+    with pytest.warns(RandomSelectionWarning):  # the members are alike
+        indices = balance_query(committee, X, 4, random_state=0)[0]
+    assert len(set(indices.tolist())) == 4
 
 
 def test_a_member_without_probabilities_is_certain():
@@ -166,6 +178,78 @@ def test_declared_classes_have_columns_before_they_have_rows():
     assert proba.shape == (100, 3) and (proba[:, 1] == 0).all()
     assert committee.score(X[seen], NAMES[seen]) == 1
     assert committee.validation_error_ == 0
+
+
+class Numbered(LogisticRegression):
+    """Takes no labels but 0, 1, ..., k - 1, as XGBoost does."""
+
+    def fit(self, X, y):
+        labels = np.unique(y)
+        if not np.array_equal(labels, np.arange(len(labels))):
+            raise ValueError(f"Expected: {np.arange(len(labels))}, got {labels}")
+        return super().fit(X, y)
+
+
+class NumberedVotes(Numbered):
+    """The same without probabilities."""
+
+    predict_proba = property()
+
+
+@pytest.mark.parametrize("labels", [[3, 7, 9], [0, 1, 2], ["b", "c", "d"]])
+@pytest.mark.parametrize("seen", [[0, 1, 2], [0, 2]])
+def test_members_that_take_numbers_only_learn_any_labels(labels, seen):
+    rows = np.isin(Y, seen)
+    y = np.array(labels)[Y]
+    fits = [
+        BootstrapCommittee(base, 4, classes=labels, random_state=0).fit(X[rows], y[rows])
+        for base in (LogisticRegression(), Numbered(), NumberedVotes())
+    ]
+    plain, numbered, votes = (committee.predict_proba_samples(X) for committee in fits)
+    torch.testing.assert_close(numbered, plain)
+    assert torch.equal(votes, torch.nn.functional.one_hot(plain.argmax(2), 3).float())
+    assert fits[1].validation_error_ == fits[0].validation_error_
+
+
+def test_the_error_of_the_labels_themselves_is_the_one_raised():
+    with pytest.raises(ValueError, match="NaN"):
+        BootstrapCommittee(n_members=2).fit(np.full_like(X, np.nan), NAMES)
+
+
+@pytest.mark.parametrize("name", ["xgboost.XGBClassifier", "lightgbm.LGBMClassifier"])
+def test_boosting_of_other_libraries(name):
+    library, classifier = name.split(".")
+    boosting = getattr(pytest.importorskip(library), classifier)
+    base = boosting(n_estimators=5, **({"verbose": -1} if library == "lightgbm" else {}))
+    fits = [BootstrapCommittee(base, 3, random_state=0).fit(X, y) for y in (Y, Y * 2 + 3, NAMES)]
+    proba = [committee.predict_proba_samples(X) for committee in fits]
+    assert torch.equal(proba[0], proba[1]) and torch.equal(proba[0], proba[2])
+    assert (proba[0].std(0) > 0.01).any()
+    assert (fits[2].predict(X) == NAMES).mean() > 0.9
+
+
+def net(n_outputs=3):
+    torch.manual_seed(0)
+    return NeuralNetClassifier(
+        torch.nn.Linear(4, n_outputs),
+        criterion=torch.nn.CrossEntropyLoss,
+        max_epochs=40,
+        train_split=None,
+        verbose=0,
+    )
+
+
+def test_nets_without_dropout_learn_words_and_are_hypotheses():
+    rows = X.astype(np.float32)
+    with pytest.raises(ValueError, match="predicts 3 classes, but the committee knows 2.*classes="):
+        BootstrapCommittee(net(), 3).fit(rows[Y != 1], NAMES[Y != 1])
+    committee = BootstrapCommittee(net(), 3, classes=sorted(set(NAMES)), random_state=0)
+    committee.fit(rows[Y != 1], NAMES[Y != 1])
+    proba = committee.predict_proba_samples(rows)
+    assert proba.shape == (3, 150, 3) and (proba.std(0) > 1e-3).any()
+    assert committee.score(rows[Y != 1], NAMES[Y != 1]) > 0.9
+    for member, one in zip(committee.estimators_, proba, strict=True):  # a column for each output
+        np.testing.assert_allclose(one, member.predict_proba(rows), atol=1e-6)
 
 
 # --- seeds ----------------------------------------------------------------------------------------
@@ -205,6 +289,17 @@ def test_input_types_give_the_same_result():
         committee = clone(reference).fit(other, pd.Series(Y))
         np.testing.assert_allclose(committee.predict_proba(other), expected, atol=1e-5)
         assert committee.validation_error_ == reference.validation_error_
+
+
+@pytest.mark.parametrize("dtype", ["string", "object", None])
+def test_text_as_pandas_holds_it(dtype):
+    text = ["good dog", "bad cat", "red dog", "blue cat"] * 5
+    pool = text if dtype is None else pd.Series(text, dtype=dtype).values
+    pipeline = make_pipeline(CountVectorizer(), LogisticRegression())
+    committee = BootstrapCommittee(pipeline, 3, random_state=0)
+    committee.fit(pool, pd.Series(["u", "v"] * 10, dtype="string").values)
+    assert committee.score(text, ["u", "v"] * 10) == 1
+    assert len(margin_query(committee, pool, 2, random_state=0)[0]) == 2
 
 
 def test_a_pipeline_that_selects_columns_by_name():

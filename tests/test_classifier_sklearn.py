@@ -8,7 +8,9 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -62,6 +64,17 @@ def test_labels_in_a_series_are_matched_by_position():
     y = y.set_axis(range(149, -1, -1))
     fits = [quick(n_steps=10).fit(X, labels) for labels in (y, pd.Series(y.to_numpy()))]
     assert same_weights(*fits)
+
+
+def test_sparse_text_needs_dense_columns_and_is_told_how():
+    texts = ["good dog", "bad cat", "red dog", "blue cat"] * 10
+    kinds = ["dog", "cat"] * 20
+    with pytest.raises(
+        TypeError, match=r"MCDropoutClassifier takes dense rows. Put a .*TruncatedSVD"
+    ):
+        make_pipeline(TfidfVectorizer(), quick()).fit(texts, kinds)
+    pipeline = make_pipeline(TfidfVectorizer(), TruncatedSVD(4, random_state=0), quick())
+    assert pipeline.fit(texts, kinds).score(texts, kinds) == 1
 
 
 # --- company --------------------------------------------------------------------------------------

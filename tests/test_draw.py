@@ -222,22 +222,32 @@ def test_rows_that_do_not_fit_are_refused():
         samples(net, spoilt)
 
 
-def test_hidden_dropout_is_announced():
-    class Recurrent(nn.Module):
+def test_dropout_that_cannot_be_sampled_is_announced():
+    class OwnAttention(nn.Module):
         def __init__(self):
             super().__init__()
-            self.rnn = nn.GRU(8, 6, num_layers=2, dropout=0.5, batch_first=True)
-            self.drop, self.out = nn.Dropout(0.5), nn.Linear(6, 4)
+            self.dropout, self.drop, self.out = 0.1, nn.Dropout(0.5), nn.Linear(64, 4)
 
         def forward(self, x):
-            return self.out(self.drop(self.rnn(x.view(-1, 8, 8))[0][:, -1]))
+            h = x.view(-1, 1, 8, 8)
+            p = self.dropout if self.training else 0.0
+            h = nn.functional.scaled_dot_product_attention(h, h, h, dropout_p=p)
+            return self.out(self.drop(h.flatten(1)))
 
     X, _ = digits()
-    net = skorch_net(Recurrent()).initialize()
-    with pytest.warns(UnseenDropoutWarning, match=r"rnn \(GRU\)"):
-        hypotheses = draw_hypotheses(net, S, random_state=0)
-    proba = hypotheses.predict_proba_samples(X)
-    assert torch.allclose(hypotheses.predict_proba_samples(X[9:10]), proba[:, 9:10], atol=1e-5)
+    hypotheses = draw_hypotheses(skorch_net(OwnAttention()).initialize(), S, random_state=0)
+    with pytest.warns(
+        UnseenDropoutWarning, match=r"module \(OwnAttention\) cannot be sampled"
+    ) as w:
+        hypotheses.predict_proba_samples(X[:5])
+        hypotheses.predict_proba_samples(X[:5])
+    assert len(w) == 1
+
+
+def test_a_compiled_net_is_sampled_uncompiled():
+    X, _ = digits()
+    plain, compiled = fitted_net(), fitted_net(compile=True, compile__backend="eager")
+    assert torch.allclose(samples(compiled, X[:9]), samples(plain, X[:9]), atol=1e-5)
 
 
 def test_nothing_is_disturbed():

@@ -1,11 +1,17 @@
 """Frozen masks, against one plain pass per mask with the masks applied by hand."""
 
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble, hidden_dropout_layers
+from modal_balance.hypotheses.chunks import Blocks
+from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
+from modal_balance.hypotheses.snapshots import SnapshotHypotheses
 from modal_balance.torch_state import undisturbed
 
 S = 7
@@ -56,6 +62,54 @@ class Branching(nn.Module):
     def forward(self, x):
         x = self.drop(x)
         return self.linear(x if x.sum() > -1e9 else -x)
+
+
+class Functional(nn.Module):
+    """A module that calls a function of dropout, as one does with functional dropout."""
+
+    def __init__(self, function, p=0.5, **options):
+        super().__init__()
+        self.function = partial(function, p=p, **options)
+
+    def forward(self, x):
+        return self.function(x, training=self.training)
+
+
+class Beside(nn.Module):
+    """Functional dropout beside a dropout layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.drop = nn.Linear(6, 8), nn.Linear(8, 3), nn.Dropout(0.2)
+
+    def forward(self, x):
+        x = F.dropout(torch.relu(self.a(x)), 0.5, training=self.training)
+        return self.b(self.drop(x))
+
+
+class Sequences(nn.Module):
+    """A recurrent network, with dropout between its layers only."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.out = nn.GRU(2, 5, 2, dropout=0.5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(self.rnn(x.view(-1, 3, 2))[0][:, -1])
+
+
+class Transformer(nn.Module):
+    """A transformer encoder of two layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(2, 2, 4, dropout=0.3, batch_first=True)
+        self.encoder, self.out = nn.TransformerEncoder(layer, 2), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(self.encoder(x.view(-1, 3, 2)).flatten(1))
 
 
 def mlp(p=0.5):
@@ -144,6 +198,178 @@ def test_outputs_take_the_values_torch_gives_and_as_often(layer, x):
     assert ours.mean().item() == pytest.approx(torchs.mean().item(), abs=0.05)
 
 
+# --- dropout that is not a layer ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "layer"),
+    [
+        (F.dropout, nn.Dropout),
+        (F.dropout1d, nn.Dropout1d),
+        (F.dropout2d, nn.Dropout2d),
+        (F.alpha_dropout, nn.AlphaDropout),
+        (F.feature_alpha_dropout, nn.FeatureAlphaDropout),
+        (lambda x, p, training: torch.dropout(x, p, training), nn.Dropout),
+        (lambda x, p, training: F.dropout(x, p), nn.Dropout),  # on in eval mode, too
+    ],
+)
+def test_a_function_does_what_its_layer_does(function, layer):
+    x = rows(4, 5, 6)
+    assert torch.equal(outputs_of(Functional(function, 0.3), x), outputs_of(layer(0.3), x))
+
+
+def test_functional_dropout_beside_a_layer_has_masks_of_its_own():
+    module, x = Beside(), rows(20, 6)
+    outputs = outputs_of(module, x)
+    for draw in range(S):
+        with torch.no_grad():  # the layers come first, then the module that calls the function
+            h = torch.relu(module.a(x)) * mask_of(8, 0.5, layer=1, draw=draw) / 0.5
+            expected = module.b(h * mask_of(8, 0.2, layer=0, draw=draw) / 0.8)
+        assert torch.allclose(outputs[draw], expected, atol=1e-6)
+
+
+def test_dropout_in_place_changes_its_input():
+    class InPlace(nn.Module):
+        def forward(self, x):
+            F.dropout(x, 0.5, self.training, inplace=True)
+            return x
+
+    module, x = InPlace(), rows(4, 6)
+    ensemble = ensemble_of(module, x)
+    outputs = ensemble(lambda: module(x.clone()))
+    assert torch.allclose(outputs[3], x * mask_of(6, 0.5, draw=3) / 0.5)
+
+
+def test_dropout_of_attention_weights():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = nn.MultiheadAttention(6, 2, dropout=0.4, batch_first=True)
+
+        def forward(self, x):
+            return self.attend(x, x, x, need_weights=False)[0]
+
+    module, x = Attention(), rows(5, 4, 6)
+    outputs = outputs_of(module, x)
+    attend, owner = module.attend, 1  # the second of its modules
+    with torch.no_grad():
+        q, k, v = F.linear(x, attend.in_proj_weight, attend.in_proj_bias).chunk(3, dim=-1)
+        for draw in range(S):
+            mask = mask_of((2, 4, 4), 0.4, layer=owner, draw=draw) / 0.6
+            heads = []
+            for head, part in enumerate((slice(0, 3), slice(3, 6))):
+                weights = torch.softmax(q[..., part] @ k[..., part].mT / 3**0.5, dim=-1)
+                heads.append((weights * mask[head]) @ v[..., part])
+            expected = attend.out_proj(torch.cat(heads, dim=-1))
+            assert torch.allclose(outputs[draw], expected, atol=1e-6)
+
+
+NOTHING = 1e-12  # a rate so small that every mask keeps everything
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"batch_first": True},
+        {"add_bias_kv": True, "add_zero_attn": True},
+        {"kdim": 3, "vdim": 5},
+    ],
+)
+@pytest.mark.parametrize("average", [True, False])
+def test_attention_without_losses_is_attention(options, average):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = nn.MultiheadAttention(6, 2, dropout=NOTHING, **options)
+
+        def forward(self, x):
+            mask = torch.ones(4, 4).triu(1).bool()
+            k, v = x[..., : options.get("kdim", 6)], x[..., : options.get("vdim", 6)]
+            rows_first = options.get("batch_first", False)
+            x, k, v = (t if rows_first else t.transpose(0, 1) for t in (x, k, v))
+            output, weights = self.attend(x, k, v, attn_mask=mask, average_attn_weights=average)
+            output = output if rows_first else output.transpose(0, 1)
+            return torch.cat([output.flatten(1), weights.flatten(1)], dim=1)
+
+    module, x = Attention().eval(), rows(5, 4, 6)
+    with torch.no_grad():
+        assert torch.allclose(outputs_of(module, x)[0], module(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("p", [0.4, NOTHING])
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.1}])
+def test_dropout_in_scaled_dot_product_attention(p, options):
+    class Attention(nn.Module):
+        def forward(self, x):
+            return F.scaled_dot_product_attention(x, x, x + 1, dropout_p=p, **options)
+
+    module, x = Attention(), rows(5, 2, 4, 3)
+    outputs = outputs_of(module, x)
+    scores = x @ x.mT * options.get("scale", 3**-0.5)
+    if options.get("is_causal"):
+        scores = scores.masked_fill(torch.ones(4, 4).triu(1).bool(), -torch.inf)
+    for draw in range(S):
+        kept = mask_of((2, 4, 4), p, draw=draw) / (1 - p)
+        assert torch.allclose(outputs[draw], torch.softmax(scores, -1) * kept @ (x + 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}])
+def test_dropout_between_recurrent_layers(kind, options):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = kind(6, 4, 3, dropout=0.5, **options)
+
+        def forward(self, x):
+            x, state = self.rnn(x if self.rnn.batch_first else x.transpose(0, 1))
+            x = x if self.rnn.batch_first else x.transpose(0, 1)
+            states = state if isinstance(state, tuple) else (state,)
+            parts = [x, *(part.transpose(0, 1) for part in states)]
+            return torch.cat([part.flatten(1) for part in parts], 1)
+
+    torch.manual_seed(0)
+    module, x = Recurrent(), rows(3, 5, 6)
+    options = {**options, "batch_first": True}
+    n_directions = 1 + module.rnn.bidirectional
+    layers = [kind(6 if i == 0 else 4 * n_directions, 4, **options) for i in range(3)]
+    for i, layer in enumerate(layers):  # the weights of a layer end in _l0, _l1, ...
+        for name in dict(layer.named_parameters()):
+            setattr(layer, name, getattr(module.rnn, name.replace("_l0", f"_l{i}")))
+    outputs = outputs_of(module, x)
+    for draw in range(S):
+        h, states = x, []
+        with torch.no_grad():
+            for i, layer in enumerate(layers):
+                if i > 0:
+                    kept = mask_of(h.shape[1:], 0.5, layer=1, call=i - 1, draw=draw)
+                    h = h * kept / 0.5
+                h, state = layer(h)
+                states.append(state if isinstance(state, tuple) else (state,))
+            last = [torch.cat(parts).transpose(0, 1) for parts in zip(*states, strict=True)]
+            expected = torch.cat([part.flatten(1) for part in (h, *last)], 1)
+            assert torch.allclose(outputs[draw], expected, atol=1e-5)
+
+
+def test_torch_asks_for_no_issues_to_be_filed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outputs_of(Transformer(), rows(4, 6))
+
+        class DropsFirst(nn.Module):  # attention under all masks at once
+            def __init__(self):
+                super().__init__()
+                self.drop, self.attend = nn.Dropout(0.5), nn.MultiheadAttention(6, 2)
+
+            def forward(self, x):
+                x = self.drop(x).transpose(0, 1)
+                return self.attend(x, x, x, need_weights=False)[0].transpose(0, 1)
+
+        outputs_of(DropsFirst(), rows(4, 3, 6))
+
+
 def test_dropout_of_zero_is_left_out():
     module = nn.Sequential(nn.Dropout(0.0), nn.Linear(6, 8), nn.Dropout(0.5))
     x = rows(5, 6)
@@ -155,7 +381,11 @@ def test_dropout_of_zero_is_left_out():
 # --- a hypothesis is a function -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [mlp(), Residual(), Branching()], ids=["mlp", "res", "branch"])
+@pytest.mark.parametrize(
+    "module",
+    [mlp(), Residual(), Branching(), Beside(), Sequences(), Transformer()],
+    ids=lambda module: type(module).__name__,
+)
 def test_a_row_is_predicted_alike_alone_shuffled_and_split(module):
     x = rows(30, 6)
     ensemble = ensemble_of(module, x)
@@ -279,36 +509,93 @@ def test_undisturbed_restores_mixed_training_flags():
 # --- what cannot be a hypothesis ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [nn.Linear(6, 3), nn.Sequential(nn.Dropout(0.0))])
-def test_a_module_without_active_dropout_is_refused(module):
-    with pytest.raises(ValueError, match="no active dropout layer"):
-        DropoutEnsemble(module, S, 0)
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return x
 
 
-def test_a_dropout_layer_that_is_never_called_does_not_count():
-    class Unused(nn.Module):
+class Trained(nn.Module):
+    """Dropout for training only: it is not called in eval mode."""
+
+    def forward(self, x):
+        return F.dropout(x, 0.5) if self.training else x
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.Linear(6, 3), nn.Sequential(nn.Dropout(0.0)), Unused(), Trained()],
+    ids=["linear", "zero", "unused", "trained"],
+)
+def test_a_module_that_drops_nothing_is_told_what_works(module):
+    with pytest.raises(ValueError) as error:
+        outputs_of(module, rows(4, 6))
+    assert "no dropout to sample: its forward pass drops nothing" in str(error.value)
+    for way in ("BootstrapCommittee(net)", "a list of several trained", 'posterior="ensemble"'):
+        assert way in str(error.value)
+
+
+class OwnAttention(nn.Module):
+    """Attention as it is written in many transformers."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = 0.1
+
+    def forward(self, x):
+        p = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(x, x, x, dropout_p=p)
+
+
+class Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(6, 4, 2, dropout=0.5, batch_first=True)
+
+    def forward(self, x):
+        lengths = torch.full((len(x),), x.shape[1])
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.rnn(packed)[1][0][-1]
+
+
+class OwnForward(nn.Dropout):
+    def forward(self, x):
+        return x * torch.empty_like(x).bernoulli_(1 - self.p) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (OwnAttention(), "module (OwnAttention)"),
+        (Packed(), "rnn (LSTM)"),
+        (OwnForward(), "module (OwnForward)"),
+    ],
+    ids=["attention", "packed", "forward"],
+)
+def test_dropout_that_cannot_be_sampled_is_named(module, name):
+    with pytest.raises(ValueError) as error:
+        outputs_of(module, rows(4, 3, 6))
+    assert f"the dropout of {name} cannot be sampled" in str(error.value)
+    beside = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), module)
+    assert ensemble_of(beside, rows(4, 3, 6)).unseen == [
+        name.replace("module", "2").replace("rnn", "2.rnn")
+    ]
+
+
+def test_noise_that_is_always_on_is_refused():
+    class Noisy(nn.Module):
         def __init__(self):
             super().__init__()
             self.drop = nn.Dropout(0.5)
 
         def forward(self, x):
-            return x
-
-    with pytest.raises(ValueError, match="no active dropout layer"):
-        outputs_of(Unused(), rows(4, 6))
-
-
-def test_functional_dropout_that_is_always_on_is_refused():
-    class AlwaysOn(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.drop = nn.Dropout(0.5)
-
-        def forward(self, x):
-            return nn.functional.dropout(self.drop(x), 0.5, training=True)
+            return self.drop(x) + torch.randn_like(x)
 
     with pytest.raises(ValueError, match="different outputs for the same row in eval mode"):
-        outputs_of(AlwaysOn(), rows(4, 60))
+        outputs_of(Noisy(), rows(4, 60))
 
 
 def test_rows_that_influence_each_other_are_refused():
@@ -355,13 +642,59 @@ def test_an_output_without_a_batch_dimension_is_refused():
         outputs_of(Mean(), rows(4, 6))
 
 
-def test_layers_with_dropout_of_their_own_are_named():
-    module = nn.ModuleDict(
-        {
-            "rnn": nn.LSTM(4, 4, num_layers=2, dropout=0.5),
-            "single": nn.LSTM(4, 4),
-            "attention": nn.MultiheadAttention(4, 2, dropout=0.1),
-            "plain": nn.MultiheadAttention(4, 2),
-        }
+# --- memory and speed -----------------------------------------------------------------------------
+
+
+class Hungry(nn.Module):
+    """A module that asks for more memory than there is for more than some rows at once."""
+
+    def __init__(self, most_rows):
+        super().__init__()
+        self.drop, self.most_rows, self.seen = nn.Dropout(0.5), most_rows, []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        torch.empty(2**50 if len(x) > self.most_rows else 0)
+        return self.drop(x)
+
+
+def test_out_of_memory_halves_the_rows_and_keeps_all_masks_at_once(capsys):
+    module, x = Hungry(3), rows(10, 6)
+    ensemble = ensemble_of(module, x)
+    module.seen.clear()
+    blocks = Blocks(verbose=1)
+    outputs = blocks.predict(lambda part: ensemble(lambda: module(part)), x)
+    assert module.seen == [10, 5, 2, 2, 2, 2, 2]  # never once for each mask
+    assert torch.equal(outputs, outputs_of(Hungry(10), x))
+    assert "Out of memory with 10 rows at once: going on with 5." in capsys.readouterr().err
+    module.most_rows = 0
+    with pytest.raises(RuntimeError, match="memory"):
+        blocks.predict(lambda part: ensemble(lambda: module(part)), x)
+
+
+def test_out_of_memory_halves_the_rows_of_snapshots_too():
+    class HungryLinear(nn.Linear):
+        seen = []
+
+        def forward(self, x):
+            self.seen.append(len(x))
+            torch.empty(2**50 if len(x) > 3 else 0)
+            return super().forward(x)
+
+    module, x = HungryLinear(6, 3), rows(10, 6)
+    hypotheses = SnapshotHypotheses(module, {"weight": rows(S, 3, 6), "bias": rows(S, 3)})
+    proba = hypotheses.predict_proba_samples(x)
+    assert module.seen == [1, 10, 5, 2, 2, 2, 2, 2]
+    expected = torch.stack(
+        [(x @ w.T + b).softmax(1) for w, b in zip(rows(S, 3, 6), rows(S, 3), strict=True)]
     )
-    assert hidden_dropout_layers(module) == ["rnn (LSTM)", "attention (MultiheadAttention)"]
+    assert torch.allclose(proba, expected, atol=1e-6)
+
+
+def test_one_pass_per_mask_is_announced_when_asked_for(capsys):
+    for verbose, announced in ((0, False), (1, True)):
+        module, x = Branching(), rows(4, 6)
+        ensemble = DropoutEnsemble(module, S, 0, verbose=verbose)
+        ensemble.trace(lambda: module(x[:1]), lambda: module(x[[0, 0]]))  # noqa: B023
+        ensemble(lambda: module(x))  # noqa: B023
+        assert ("cannot run under all masks at once" in capsys.readouterr().err) == announced

@@ -15,14 +15,26 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from toy import fast_classifier, forest_of, iris, iris_frame, iris_words, reported, samples
+from toy import (
+    fast_classifier,
+    forest_of,
+    iris,
+    iris_frame,
+    iris_words,
+    reported,
+    samples,
+    skorch_net,
+)
 
 from modal_balance import (
     balance_query,
     draw_hypotheses,
+    margin_query,
 )
 from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.unwrapping import check_labels_of_net
 from modal_balance.hypotheses.validation import validation_error
+from modal_balance.simulation.loop import rounds
 
 X, y = iris()
 WORDS, FRAME = iris_words(), iris_frame()
@@ -103,3 +115,60 @@ def test_frozen_estimators_are_what_is_frozen():
         assert reported(learner).indices.tolist() == reported(inner).indices.tolist()
     features, _ = last_layer_features(frozen.FrozenEstimator(classifier), X)
     assert torch.equal(features, last_layer_features(classifier, X)[0])
+
+
+# --- imbalanced-learn -----------------------------------------------------------------------------
+
+
+def imbalanced():
+    rare = np.r_[np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:8], np.flatnonzero(y == 2)]
+    return X[rare], y[rare]
+
+
+def test_samplers_act_in_fit_alone():
+    pipelines = pytest.importorskip("imblearn.pipeline")
+    sampler = pytest.importorskip("imblearn.over_sampling").RandomOverSampler(random_state=0)
+    rows, labels = imbalanced()
+    steps = StandardScaler(), sampler, RandomForestClassifier(8, oob_score=True, random_state=0)
+    pipeline = pipelines.make_pipeline(*steps).fit(rows, labels)
+    proba = samples(pipeline, X, n_samples=8)
+    expected = draw_hypotheses(pipeline[-1], 8).predict_proba_samples(pipeline[0].transform(X))
+    assert torch.equal(proba, expected)
+    np.testing.assert_allclose(proba.mean(0), pipeline.predict_proba(X), atol=1e-6)
+    assert len(margin_query(pipeline, X, 3, random_state=0)[0]) == 3
+
+
+def test_a_sampler_in_front_of_a_network():
+    pipelines = pytest.importorskip("imblearn.pipeline")
+    sampler = pytest.importorskip("imblearn.over_sampling").RandomOverSampler(random_state=0)
+    rows, labels = imbalanced()
+    pipeline = pipelines.make_pipeline(sampler, fast_classifier()).fit(rows, labels)
+    assert torch.equal(samples(pipeline, X), samples(pipeline[-1], X))
+    features, _ = last_layer_features(pipeline, X)
+    assert torch.equal(features, last_layer_features(pipeline[-1], X)[0])
+    data = {"X_test": X, "y_test": y, "X_val": X, "y_val": y}
+    *_, last = rounds(
+        pipeline, rows, labels, margin_query, labelled=range(0, 100, 4), budget=30, **data
+    )
+    assert len(last.labelled) == 30
+
+
+@pytest.mark.parametrize("name", ["BalancedBagging", "BalancedRandomForest", "EasyEnsemble"])
+def test_ensembles_of_imbalanced_learn(name):
+    ensembles = pytest.importorskip("imblearn.ensemble")
+    rows, labels = imbalanced()
+    ensemble = getattr(ensembles, f"{name}Classifier")(n_estimators=5, random_state=0)
+    ensemble.fit(rows, np.array(list("abc"))[labels])
+    proba = samples(ensemble, X, n_samples=5)
+    assert proba.shape == (5, 150, 3)
+    np.testing.assert_allclose(proba.mean(0), ensemble.predict_proba(X), atol=1e-6)
+    assert len(margin_query(ensemble, X, 3, random_state=0)[0]) == 3
+
+
+def test_a_net_is_not_taught_words():
+    with pytest.raises(TypeError) as error:
+        check_labels_of_net(make_pipeline(StandardScaler(), skorch_net()), WORDS)
+    assert "numbers 0, 1, ..., but a label is" in str(error.value)
+    assert "MCDropoutClassifier(module=...)" in str(error.value)
+    check_labels_of_net(skorch_net(), y)
+    check_labels_of_net(fast_classifier(), WORDS)

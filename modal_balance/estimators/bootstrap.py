@@ -5,6 +5,7 @@ S: members    n: rows    C: classes
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
+from skorch import NeuralNet
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, draw_seed
+from ..arguments import RandomState, as_indexable, as_random_state, draw_seed
+from ..hypotheses.unwrapping import unwrap
 from ..sklearn_compat import get_tags
 from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
+from .training import smoothed_error
 
 __all__ = ["BootstrapCommittee"]
 
@@ -40,9 +44,10 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     estimator : estimator, default=None
-        Any scikit-learn classifier, a Pipeline, for example. By default a
+        Any scikit-learn classifier, a Pipeline or boosting, for example. By default a
         ``LogisticRegression()``. Without a ``predict_proba`` method, a member gives the class that
-        it predicts the probability 1.
+        it predicts the probability 1. A skorch net, which needs one output for each class, and a
+        classifier that refuses the labels, such as XGBoost's, learn them as numbers 0, 1, ...
     n_members : int, default=20
         Number of members S.
     classes : array-like, default=None
@@ -60,9 +65,10 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         The labels, sorted.
     estimators_ : list of estimators
         The fitted members.
-    validation_error_ : float or None
+    validation_error_ : float
         Out-of-bag error: share of the rows that the other members, those not fitted on the row,
-        predict wrongly by their mean. Over the rows that have such members; None without any.
+        predict wrongly by their mean. Over the rows that have such members; without any, as with
+        one row of each class, a guess of 0.5.
     n_features_in_ : int
         Number of columns of ``X`` in ``fit``, if the members record it.
     feature_names_in_ : ndarray
@@ -125,6 +131,11 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter is invalid, if there is only one class, if a label is not
             among `classes`, or if the members refuse `X` or `y`.
+
+        Warns
+        -----
+        UserWarning
+            If no row is out of any bag, so that `validation_error_` is a guess.
         """
         self.__dict__.pop("estimators_", None)  # a fit that fails leaves nothing fitted
         COUNT.check("n_members", self.n_members)
@@ -134,21 +145,32 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             )
         labels = column_or_1d(y, warn=True)
         check_classification_targets(labels)
-        X, labels = indexable(X, labels)
+        X, labels = indexable(as_indexable(X), labels)
         self.classes_ = find_classes(labels, self.classes)
         codes = encode(labels, self.classes_, "y")
         rng = as_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_members)
         base = LogisticRegression() if self.estimator is None else self.estimator
         fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_member)(clone(base), X, labels, codes, int(seed)) for seed in seeds
+            delayed(_fit_member)(clone(base), X, labels, codes, self.classes_, int(seed))
+            for seed in seeds
         )
-        members, bags = (list(part) for part in zip(*fitted, strict=True))
+        members, bags, self._codes = (list(part) for part in zip(*fitted, strict=True))
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
             if (value := getattr(members[0], name, None)) is not None:
                 setattr(self, name, value)
-        self.validation_error_ = _out_of_bag_error(members, bags, X, codes, self.classes_)
+        error = _out_of_bag_error(members, self._codes, bags, X, codes, self.classes_)
+        if error is None:
+            error = smoothed_error(0, 0)
+            warnings.warn(
+                f"None of the {len(codes)} rows is left out of a resample, where each is alone in "
+                f"its class: validation_error_ is a guess, {error}, and the members differ by "
+                "their seeds at most. Label more rows, and until then choose at random.",
+                UserWarning,
+                stacklevel=2,
+            )
+        self.validation_error_ = error
         self.estimators_ = members
         return self
 
@@ -166,7 +188,10 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             Columns in the order of `classes_`.
         """
         check_is_fitted(self)
-        members = [_member_proba(member, X, self.classes_) for member in self.estimators_]
+        members = [
+            _member_proba(member, codes, X, self.classes_)
+            for member, codes in zip(self.estimators_, self._codes, strict=True)
+        ]
         return torch.from_numpy(np.stack(members)).float()
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -184,8 +209,8 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         total: Any = 0.0
-        for member in self.estimators_:
-            total = total + _member_proba(member, X, self.classes_)  # (n, C)
+        for member, codes in zip(self.estimators_, self._codes, strict=True):
+            total = total + _member_proba(member, codes, X, self.classes_)  # (n, C)
         proba: NDArray[np.float64] = total / len(self.estimators_)
         return proba
 
@@ -199,10 +224,23 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return tags
 
 
+def _is_net(estimator: Any) -> bool:
+    return isinstance(unwrap(estimator).estimator, NeuralNet)
+
+
 def _fit_member(
-    member: Any, X: Any, labels: NDArray[Any], codes: NDArray[np.int64], seed: int
-) -> tuple[Any, NDArray[np.intp]]:
-    """Return a member, fitted on a resample, and the rows of that resample."""
+    member: Any,
+    X: Any,
+    labels: NDArray[Any],
+    codes: NDArray[np.int64],
+    classes: NDArray[Any],
+    seed: int,
+) -> tuple[Any, NDArray[np.intp], NDArray[np.int64] | None]:
+    """Return a member, fitted on a resample, and the rows of that resample.
+
+    And what its classes stand for if it has learnt numbers 0, 1, ..., as positions in `classes`;
+    else None.
+    """
     rng = np.random.RandomState(seed)
     rows = np.arange(len(codes))
     bag = np.concatenate(
@@ -215,23 +253,50 @@ def _fit_member(
         if name == "random_state" or name.endswith("__random_state")
     }
     member.set_params(**seeds)
-    return member.fit(_safe_indexing(X, bag), labels[bag]), bag
+    X = _safe_indexing(X, bag)
+    if _is_net(member):  # outputs have numbers, and no other names
+        return member.fit(X, codes[bag]), bag, np.arange(len(classes))
+    try:
+        return clone(member).fit(X, labels[bag]), bag, None
+    except (TypeError, ValueError) as error:
+        # Some classifiers take no labels but 0, 1, ..., k - 1, each of which occurs.
+        present, numbers = np.unique(codes, return_inverse=True)
+        try:
+            return member.fit(X, numbers[bag]), bag, present
+        except (TypeError, ValueError):
+            raise error from None
 
 
-def _member_proba(member: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+def _member_proba(
+    member: Any, codes: NDArray[np.int64] | None, X: Any, classes: NDArray[Any]
+) -> NDArray[np.float64]:
     """Return the prediction of a member, (n, C), with zeros for the classes it has never seen."""
-    if hasattr(member, "predict_proba"):
-        known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
-        columns = np.searchsorted(classes, member.classes_)
-        proba = np.zeros((len(known), len(classes)))
-        proba[:, columns] = known
-        return proba
-    certain: NDArray[np.float64] = np.eye(len(classes))[np.searchsorted(classes, member.predict(X))]
-    return certain
+
+    def columns(labels: Any) -> Any:
+        if codes is None:
+            return np.searchsorted(classes, labels)
+        return codes[np.asarray(labels).astype(int)]
+
+    if not hasattr(member, "predict_proba"):
+        certain: NDArray[np.float64] = np.eye(len(classes))[columns(member.predict(X))]
+        return certain
+    known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
+    # The classes_ of a skorch net are the labels it was last shown, not its outputs.
+    own = range(len(classes)) if _is_net(member) else member.classes_
+    if known.shape[1] != len(own):
+        raise ValueError(
+            f"A member, {type(member).__name__}, predicts {known.shape[1]} classes, but the "
+            f"committee knows {len(own)}: {classes.tolist()}. Name all classes with classes=, and "
+            "give a network one output for each."
+        )
+    proba = np.zeros((len(known), len(classes)))
+    proba[:, columns(own)] = known
+    return proba
 
 
 def _out_of_bag_error(
     members: list[Any],
+    codes_of: list[NDArray[np.int64] | None],
     bags: list[NDArray[np.intp]],
     X: Any,
     codes: NDArray[np.int64],
@@ -239,10 +304,10 @@ def _out_of_bag_error(
 ) -> float | None:
     """Return the error of the mean of the members that were not fitted on a row."""
     total = np.zeros((len(codes), len(classes)))
-    for member, bag in zip(members, bags, strict=True):
+    for member, own, bag in zip(members, codes_of, bags, strict=True):
         out = np.setdiff1d(np.arange(len(codes)), bag)
         if len(out):
-            total[out] += _member_proba(member, _safe_indexing(X, out), classes)
+            total[out] += _member_proba(member, own, _safe_indexing(X, out), classes)
     judged = total.sum(axis=1) > 0
     if not judged.any():
         return None

@@ -61,8 +61,9 @@ class MLP(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the logits, (n, n_classes), of inputs (n, n_features)."""
-        # The functional form, which no mask can fix: it is off in the sampled networks.
-        logits: Tensor = self.layers(functional.dropout(X, self.input_dropout, self.training))
+        if self.training:  # for training alone: without a call in eval mode, no mask is drawn
+            X = functional.dropout(X, self.input_dropout)
+        logits: Tensor = self.layers(X)
         return logits
 
 

@@ -69,7 +69,7 @@ class DropoutPosterior:
 
         In float64: matrix products in float32 round differently for one row and for many.
         """
-        if has_dropout(self.net.module_):
+        if has_dropout(self.net.module_, X[:1].to(self.net.device)):
             return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=torch.float64), X)
         module = copy.deepcopy(self.net.module_).double().eval()
         with torch.no_grad():
@@ -200,7 +200,7 @@ def posterior_of(
         if posterior == "dropout":
             return DropoutPosterior(net, seed)
         if posterior == "ensemble":
-            if has_dropout(net.module_):
+            if has_dropout(net.module_, X[:1].to(net.device)):
                 return EnsemblePosterior(nets, seed)
             states = [member.module_.state_dict() for member in nets]
             weights = {

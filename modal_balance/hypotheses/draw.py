@@ -31,13 +31,13 @@ def draw_hypotheses(
         One of these, fitted; or a Pipeline that ends in one, a search such as GridSearchCV over
         one, or a FrozenEstimator around one:
 
-        * a skorch classifier whose module has ``nn.Dropout*`` layers, or an estimator with a
-          ``draw_hypotheses`` method such as :class:`~modal_balance.MCDropoutClassifier`;
+        * a skorch classifier whose module drops out, or an estimator with a ``draw_hypotheses``
+          method such as :class:`~modal_balance.MCDropoutClassifier`;
         * a RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier or VotingClassifier:
           its members are the hypotheses. How they vote does not matter, but each must have
           ``predict_proba``;
         * a modAL Committee, or a list of classifiers. Members whose hypotheses can be drawn, such
-          as networks with dropout, share the draws; any other is one hypothesis;
+          as networks with dropout layers, share the draws; any other is one hypothesis;
         * an object with a ``predict_proba_samples`` method, see :class:`Hypotheses`.
     n_samples : int
         Number of hypotheses, at least 1. Of more members a random subset is taken; of fewer, all.
@@ -57,12 +57,7 @@ def draw_hypotheses(
     TypeError
         If it is not known how to draw hypotheses from such an estimator.
     ValueError
-        If the network has no active dropout layer, or an ensemble has a single member.
-
-    Warns
-    -----
-    UnseenDropoutWarning
-        If a layer drops activations inside itself, out of reach.
+        If an ensemble has a single member. Whether a network drops anything shows when it predicts.
 
     Examples
     --------

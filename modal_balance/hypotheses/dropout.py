@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from ..acquisition.probabilities import working_precision
 from ..exceptions import UnseenDropoutWarning
 from ..torch_state import undisturbed
-from .chunks import rows_per_chunk
-from .masks import DropoutEnsemble, hidden_dropout_layers
+from .chunks import Blocks, rows_per_chunk
+from .masks import DropoutEnsemble
 from .net_inputs import (
     PROBABILITY_CAUSE,
     batches,
@@ -28,6 +28,7 @@ from .net_inputs import (
     cloned,
     first_row,
     twice,
+    uncompiled,
     with_module,
 )
 
@@ -38,7 +39,8 @@ class DropoutHypotheses:
     Parameters
     ----------
     net : skorch.NeuralNet
-        A fitted net whose module has ``nn.Dropout*`` layers.
+        A fitted net whose module drops out: with ``nn.Dropout*`` layers or torch's functions, in
+        attention, or between recurrent layers.
     n_samples : int
         Number of hypotheses S.
     seed : int
@@ -49,16 +51,6 @@ class DropoutHypotheses:
         Evaluate a copy of the module in this precision. None: the module's own.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
-
-    Raises
-    ------
-    ValueError
-        If the module has no active dropout layer.
-
-    Warns
-    -----
-    UnseenDropoutWarning
-        If a layer drops activations inside itself, out of reach.
 
     References
     ----------
@@ -87,21 +79,13 @@ class DropoutHypotheses:
         dtype: torch.dtype | None = None,
         verbose: int = 0,
     ) -> None:
+        net = uncompiled(net)
         self.net = net if dtype is None else with_module(net, copy.deepcopy(net.module_).to(dtype))
         self.n_samples = n_samples
         self.seed = seed
         self.classes_ = classes
         self.verbose = verbose
-        self._ensemble()
-        hidden = hidden_dropout_layers(self.net.module_)
-        if hidden:
-            warnings.warn(
-                f"The dropout inside {', '.join(hidden)} cannot be fixed from outside and is off "
-                "in the hypotheses, which therefore differ less than in training. Use nn.Dropout "
-                "layers around these layers.",
-                UnseenDropoutWarning,
-                stacklevel=2,
-            )
+        self._warned = False
 
     def predict_proba_samples(self, X: Any) -> Tensor:
         """Return the predictions of all hypotheses.
@@ -119,8 +103,13 @@ class DropoutHypotheses:
         Raises
         ------
         ValueError
-            If the rows do not fit the module, hold NaN or infinity, or the net's output is not a
-            distribution over at least two classes.
+            If the module drops nothing, the rows do not fit it, hold NaN or infinity, or the net's
+            output is not a distribution over at least two classes.
+
+        Warns
+        -----
+        UnseenDropoutWarning
+            If the dropout of a module cannot be sampled.
         """
         dataset = self.net.get_dataset(X)
         if len(dataset) == 0:
@@ -129,13 +118,12 @@ class DropoutHypotheses:
         with undisturbed(self.net.module_):
             return self._predict(dataset)
 
-    def _ensemble(self) -> DropoutEnsemble:
-        # Made anew for every prediction: the seed fixes the masks, and nothing has to be kept.
-        return DropoutEnsemble(self.net.module_, self.n_samples, self.seed)
-
     def _predict(self, dataset: Any) -> Tensor:
         n_rows = len(dataset)
-        ensemble = self._ensemble()
+        # Made anew for every prediction: the seed fixes the masks, and nothing has to be kept.
+        ensemble = DropoutEnsemble(
+            self.net.module_, self.n_samples, self.seed, verbose=self.verbose
+        )
         nonlinearity = self.net._get_predict_nonlinearity()
 
         def forward(batch: Any) -> Tensor:
@@ -146,12 +134,16 @@ class DropoutHypotheses:
         row = first_row(self.net, dataset)
         check_row_fits(self.net, row)
         ensemble.trace(partial(forward, row), partial(forward, twice(row)))
+        self._warn_of_unseen(ensemble.unseen)
         n_batch = rows_per_chunk(self.n_samples, ensemble.row_size)
+        blocks = Blocks(self.verbose)
         proba: Tensor | None = None  # (S, n, C)
         start = 0
         with tqdm(total=n_rows, desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar:
             for batch in batches(self.net, dataset, n_batch):
-                chunk = ensemble(partial(forward, batch))  # (S, n_batch, C)
+                chunk = blocks.predict(
+                    lambda rows: ensemble(partial(forward, rows)), batch
+                )  # (S, n_batch, C)
                 chunk = working_precision(
                     chunk, name="The net's prediction", cause=PROBABILITY_CAUSE
                 )
@@ -162,3 +154,14 @@ class DropoutHypotheses:
                 bar.update(chunk.shape[1])
         assert proba is not None
         return proba
+
+    def _warn_of_unseen(self, unseen: list[str]) -> None:
+        if unseen and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The dropout of {', '.join(unseen)} cannot be sampled and is off in the "
+                "hypotheses, which therefore differ less than in training. Use nn.Dropout layers, "
+                "nn.MultiheadAttention, or recurrent layers on sequences that are not packed.",
+                UnseenDropoutWarning,
+                stacklevel=4,
+            )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..acquisition.probabilities import check_probabilities
 from ..torch_state import undisturbed
-from .net_inputs import PROBABILITY_CAUSE, batches, check_row_fits, cloned, first_row, with_module
+from .net_inputs import PROBABILITY_CAUSE, batches, check_row_fits, cloned, first_row, uncompiled
 from .unwrapping import unwrap
 
 
@@ -112,7 +112,7 @@ def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
         return _features_of_net(classifier.net_, classifier.to_inputs(X))
     if isinstance(classifier, NeuralNet):
         classifier.check_is_fitted()
-        return _features_of_net(_uncompiled(classifier), X)
+        return _features_of_net(uncompiled(classifier), X)
     raise TypeError(
         f"A {type(classifier).__name__} has no network to take features from. Use "
         "MCDropoutClassifier, a skorch classifier, or a Pipeline that ends in one of these."
@@ -206,13 +206,6 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _uncompiled(net: NeuralNet) -> NeuralNet:
-    """Return the net, or one that shares everything with it but the compilation of its module."""
-    # What torch.compile has compiled already runs past hooks that are registered later.
-    original = getattr(net.module_, "_orig_mod", None)
-    return net if original is None else with_module(net, original)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -1,27 +1,29 @@
 """Fixed dropout masks for any torch module, and all masked networks in one vectorised pass.
 
-A module with dropout layers and one fixed set of masks is a function of its input: a draw from
-the MC-dropout posterior (Gal & Ghahramani, ICML 2016). Hooks on the dropout layers apply the masks
-while the module is in eval mode, so that the user's module is never changed, and
-``torch.func.vmap`` runs all draws at once: what comes before the first dropout layer is computed
-once.
+A module with dropout and one fixed set of masks is a function of its input: a draw from the
+MC-dropout posterior (Gal & Ghahramani, ICML 2016). :class:`DropoutCalls` applies the masks in place
+of every dropout while the module is in eval mode, so that the user's module is never changed, and
+``torch.func.vmap`` runs all draws at once: what comes before the first dropout is computed once.
 
 S: draws    n: rows
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from tqdm.auto import tqdm
 
 from ..torch_state import undisturbed
+from .chunks import is_out_of_memory
+from .dropout_calls import Dropout, DropoutCalls, Site, dropout_layers
 
 ForwardPass = Callable[[], Tensor]
 
@@ -31,18 +33,12 @@ ForwardPass = Callable[[], Tensor]
 SELU_FLOOR = -1.7580993408473766
 
 
-class Site(NamedTuple):
-    """One call of one dropout layer in a forward pass."""
-
-    layer: int  # position among the dropout layers of the module
-    call: int  # position among the calls of that layer
-
-
 class DropoutEnsemble:
     """Networks that share a module's weights, each with its own fixed dropout masks.
 
-    The masks depend on the seed, the layer, the call of that layer within a forward pass and the
-    number of the draw, and on nothing else: the first draws are the same whatever ``n_samples``.
+    The masks depend on the seed, the module that drops, the place of the dropout among those of
+    that module, and the number of the draw, and on nothing else: the first draws are the same
+    whatever ``n_samples``.
 
     Parameters
     ----------
@@ -52,17 +48,17 @@ class DropoutEnsemble:
         Number of networks S, at least 1.
     seed : int
         Seed of the masks, >= 0.
+    verbose : int, default=0
+        1 or more: say if the networks must run one after the other.
 
     Attributes
     ----------
     row_size : int
         Number of values of one row in the widest layer that runs once for each draw; known after
         :meth:`trace`.
-
-    Raises
-    ------
-    ValueError
-        If the module has no ``nn.Dropout*`` layer with p > 0.
+    unseen : list of str
+        Modules whose dropout cannot be sampled, so that it is off in the networks; known after
+        :meth:`trace`.
 
     Examples
     --------
@@ -79,16 +75,15 @@ class DropoutEnsemble:
     True
     """
 
-    def __init__(self, module: nn.Module, n_samples: int, seed: int) -> None:
+    def __init__(self, module: nn.Module, n_samples: int, seed: int, *, verbose: int = 0) -> None:
         self.module = module
-        self.layers = [m for m in module.modules() if isinstance(m, _DropoutNd) and m.p > 0]
         self.n_samples = n_samples
         self.seed = seed
+        self.verbose = verbose
         self.row_size = 0
+        self.unseen: list[str] = []
         self._masks: dict[Site, Tensor] = {}  # bool, True: kept, (S, *shape of one row's mask)
         self._vectorised = True
-        if not self.layers:
-            raise ValueError(no_dropout_message(module))
 
     def trace(self, one_row: ForwardPass, same_row_twice: ForwardPass) -> None:
         """Draw the masks that a forward pass needs, and check that the module is a function.
@@ -103,15 +98,15 @@ class DropoutEnsemble:
         Raises
         ------
         ValueError
-            If no dropout layer is called, the batch is not the first dimension, or a row's output
-            is random or depends on the other rows.
+            If nothing is dropped, the batch is not the first dimension, or a row's output is random
+            or depends on the other rows.
         """
         with undisturbed(self.module):
             twice = self._run(same_row_twice, self._trace_site)
             with self._widths_noted():
                 alone = self._run(one_row, self._trace_site)
         if not self._masks:
-            raise ValueError(no_dropout_message(self.module))
+            raise ValueError(no_dropout_message(self.module, self.unseen))
         name = type(self.module).__name__
         if alone.shape[:1] != (1,) or twice.shape[:1] != (2,):
             raise ValueError(
@@ -121,9 +116,9 @@ class DropoutEnsemble:
         if not torch.allclose(twice, alone.expand_as(twice), rtol=1e-2, atol=1e-3, equal_nan=True):
             raise ValueError(
                 f"{name} gives different outputs for the same row in eval mode, so it is not one "
-                "fixed function. Likely causes: functional dropout that is always on, or "
-                "normalisation by the statistics of the batch. Use nn.Dropout layers, and layers "
-                "that treat rows alone in eval mode."
+                "fixed function. Likely causes: noise of its own that is always on, or "
+                "normalisation by the statistics of the batch. Drop out with torch's functions or "
+                "layers, and use layers that treat rows alone in eval mode."
             )
 
     def __call__(self, forward: ForwardPass) -> Tensor:
@@ -142,10 +137,19 @@ class DropoutEnsemble:
             if self._vectorised:
                 try:
                     return self._all_draws_at_once(forward)
-                except (RuntimeError, KeyError):
-                    # vmap cannot follow control flow that depends on the data, nor a forward
-                    # pass that calls other dropout layers than the traced row did.
+                except (RuntimeError, KeyError) as error:
+                    if is_out_of_memory(error):
+                        raise
+                    # vmap cannot follow control flow that depends on the data, knows no recurrent
+                    # layers, and a forward pass may call other dropouts than the traced row did.
+                    # An error of the module itself comes again in the passes below.
                     self._vectorised = False
+                    if self.verbose >= 1:
+                        tqdm.write(
+                            f"{type(self.module).__name__} cannot run under all masks at once "
+                            f"({str(error).splitlines()[0]}): one pass for each.",
+                            file=sys.stderr,
+                        )
             return torch.stack([self._one_draw(forward, s) for s in range(self.n_samples)])
 
     def _all_draws_at_once(self, forward: ForwardPass) -> Tensor:
@@ -155,37 +159,47 @@ class DropoutEnsemble:
             mask_of = dict(zip(sites, masks, strict=True))
             return self._run(
                 forward,
-                lambda site, layer, output: _masked(
-                    layer, output, self._fitting(mask_of[site], layer, output)
+                lambda site, dropout, x: _masked(
+                    dropout, x, self._fitting(mask_of[site], dropout, x)
                 ),
             )
 
-        result: Tensor = torch.func.vmap(one_draw)([self._masks[site] for site in sites])
+        with warnings.catch_warnings():
+            # Single operations that vmap runs in a loop: slower, and nothing to do about it.
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            result: Tensor = torch.func.vmap(one_draw)([self._masks[site] for site in sites])
         return result
 
     def _one_draw(self, forward: ForwardPass, draw: int) -> Tensor:
         return self._run(
             forward,
-            lambda site, layer, output: _masked(
-                layer,
-                output,
-                self._fitting(self._masks_of(site, layer, output)[draw], layer, output),
+            lambda site, dropout, x: _masked(
+                dropout, x, self._fitting(self._masks_of(site, dropout, x)[draw], dropout, x)
             ),
         )
 
-    def _trace_site(self, site: Site, layer: _DropoutNd, output: Tensor) -> Tensor:
-        self._fitting(self._masks_of(site, layer, output)[0], layer, output)
+    def _trace_site(self, site: Site, dropout: Dropout, x: Tensor) -> Tensor:
+        self._fitting(self._masks_of(site, dropout, x)[0], dropout, x)
+        self.row_size = max(self.row_size, x.numel())
+        return x
+
+    def _run(
+        self, forward: ForwardPass, replace: Callable[[Site, Dropout, Tensor], Tensor]
+    ) -> Tensor:
+        """Run a forward pass with ``replace`` in place of every dropout."""
+        with DropoutCalls(self.module, replace) as calls:
+            output = forward()
+        self.unseen = calls.unseen()
         return output
 
     @contextmanager
     def _widths_noted(self) -> Iterator[None]:
-        """Note the widest output of any layer from the first dropout layer on."""
+        """Note the widest output of any layer from the first dropout on."""
         self.row_size = 0
 
         def note(layer: nn.Module, args: Any, output: Any) -> None:
-            # What comes before the first dropout layer is computed once, not once for each draw.
-            counts = self.row_size > 0 or layer in self.layers
-            if counts and isinstance(output, Tensor):
+            # What comes before the first dropout is computed once, not once for each draw.
+            if self.row_size > 0 and isinstance(output, Tensor):
                 self.row_size = max(self.row_size, output.numel())
 
         handles = [layer.register_forward_hook(note) for layer in self.module.modules()]
@@ -195,118 +209,85 @@ class DropoutEnsemble:
             for handle in handles:
                 handle.remove()
 
-    def _masks_of(self, site: Site, layer: _DropoutNd, output: Tensor) -> Tensor:
+    def _masks_of(self, site: Site, dropout: Dropout, x: Tensor) -> Tensor:
         """Return the masks of a site, (S, *shape of one row's mask); draw them on first sight."""
         if site not in self._masks:
-            shape = _mask_shape(layer, output)
+            shape = _mask_shape(dropout, x)
             draws = [
                 np.random.default_rng([self.seed, *site, draw]).random(shape, dtype=np.float32)
                 for draw in range(self.n_samples)
             ]
-            kept = torch.from_numpy(np.stack(draws) >= layer.p)
-            self._masks[site] = kept.to(output.device)
+            kept = torch.from_numpy(np.stack(draws) >= dropout.p)
+            self._masks[site] = kept.to(x.device)
         return self._masks[site]
 
-    def _fitting(self, mask: Tensor, layer: _DropoutNd, output: Tensor) -> Tensor:
-        shape = _mask_shape(layer, output)
+    def _fitting(self, mask: Tensor, dropout: Dropout, x: Tensor) -> Tensor:
+        shape = _mask_shape(dropout, x)
         if tuple(mask.shape) != shape:
             raise ValueError(
-                f"A {type(layer).__name__} layer saw rows of the shape {tuple(mask.shape)} and "
-                f"then of the shape {shape}: one fixed mask cannot serve both. The batch must be "
-                "the first dimension everywhere, and all rows of one shape."
+                f"A {dropout.name} saw rows of the shape {tuple(mask.shape)} and then of the shape "
+                f"{shape}: one fixed mask cannot serve both. The batch must be the first dimension "
+                "everywhere, and all rows of one shape."
             )
         return mask
 
-    def _run(
-        self, forward: ForwardPass, apply: Callable[[Site, _DropoutNd, Tensor], Tensor]
-    ) -> Tensor:
-        """Run a forward pass with ``apply`` in place of every dropout layer."""
-        calls: Counter[int] = Counter()
 
-        def hook_of(index: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-            def hook(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
-                assert isinstance(layer, _DropoutNd)
-                site = Site(index, calls[index])
-                calls[index] += 1
-                return apply(site, layer, output)
-
-            return hook
-
-        handles = [layer.register_forward_hook(hook_of(i)) for i, layer in enumerate(self.layers)]
-        try:
-            return forward()
-        finally:
-            for handle in handles:
-                handle.remove()
+def _mask_shape(dropout: Dropout, x: Tensor) -> tuple[int, ...]:
+    """Return the shape of the mask that one row of a dropout's input needs."""
+    if not dropout.by_channel:
+        return tuple(x.shape[1:])
+    if x.ndim < 2 or x.ndim == dropout.unbatched:
+        raise ValueError(
+            f"{dropout.name} is applied to a tensor of {x.ndim} dimensions, which torch reads as "
+            "one sample without a batch: it would drop whole rows. Use nn.Dropout there."
+        )
+    return (x.shape[1], *[1] * (x.ndim - 2))
 
 
-def _mask_shape(layer: _DropoutNd, output: Tensor) -> tuple[int, ...]:
-    """Return the shape of the mask that one row of a dropout layer's output needs."""
-    if isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.FeatureAlphaDropout):
-        unbatched = {nn.Dropout1d: 2, nn.Dropout3d: 4}.get(type(layer))  # as torch reads them
-        if output.ndim < 2 or output.ndim == unbatched:
-            raise ValueError(
-                f"{type(layer).__name__} is applied to a tensor of {output.ndim} dimensions, which "
-                "torch reads as one sample without a batch: it would drop whole rows. Use "
-                "nn.Dropout there."
-            )
-        return (output.shape[1], *[1] * (output.ndim - 2))
-    return tuple(output.shape[1:])
-
-
-def _masked(layer: _DropoutNd, output: Tensor, kept: Tensor) -> Tensor:
-    """Return what a dropout layer returns in training mode for the given mask."""
-    p = layer.p
-    keep = kept.to(output.dtype)
+def _masked(dropout: Dropout, x: Tensor, kept: Tensor) -> Tensor:
+    """Return what a dropout returns in training mode for the given mask."""
+    p = dropout.p
+    keep = kept.to(x.dtype)
     if p == 1:
-        return output * 0
-    if isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout):
+        return x * 0
+    if dropout.alpha:
         # The affine map keeps mean 0 and variance 1 (Klambauer et al. 2017, section 2).
         slope: float = ((1 - p) * (1 + p * SELU_FLOOR**2)) ** -0.5
-        return slope * (output * keep + SELU_FLOOR * (1 - keep) - p * SELU_FLOOR)
-    return output * (keep / (1 - p))
+        return slope * (x * keep + SELU_FLOOR * (1 - keep) - p * SELU_FLOOR)
+    return x * (keep / (1 - p))
 
 
-def hidden_dropout_layers(module: nn.Module) -> list[str]:
-    """Return the names of the layers whose own dropout hooks cannot reach.
+def no_dropout_message(module: nn.Module, unseen: list[str]) -> str:
+    """Return the error message for a module without dropout, or with none that can be seen."""
+    name = type(module).__name__
+    cause = (
+        f"the dropout of {', '.join(unseen)} cannot be sampled"
+        if unseen
+        else "its forward pass drops nothing"
+    )
+    return (
+        f"{name} has no dropout to sample: {cause}, so all its draws would be the same network. "
+        "Add nn.Dropout layers, or call torch.nn.functional.dropout(x, p, training=self.training), "
+        "in eval mode too. Without dropout, use BootstrapCommittee(net), a list of several trained "
+        'nets, or MCDropoutClassifier(module=..., posterior="ensemble").'
+    )
+
+
+def has_dropout(module: nn.Module, row: Tensor | None = None) -> bool:
+    """Tell whether a module drops something.
 
     Parameters
     ----------
     module : nn.Module
         Any module.
+    row : Tensor or None, default=None
+        An input of one row. Without it only layers count: ``nn.Dropout*``, and attention and
+        recurrent layers with dropout of their own. With it the module is run, and functional
+        dropout counts as well.
 
     Returns
     -------
-    list of str
-        Recurrent layers with dropout between their own layers, and attention with dropout of its
-        weights. Their dropout is off in the networks of a :class:`DropoutEnsemble`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from modal_balance.hypotheses.masks import hidden_dropout_layers
-    >>> hidden_dropout_layers(torch.nn.Sequential(torch.nn.GRU(4, 8, num_layers=2, dropout=0.5)))
-    ['0 (GRU)']
-    """
-    return [
-        f"{name or 'module'} ({type(layer).__name__})"
-        for name, layer in module.named_modules()
-        if (isinstance(layer, nn.RNNBase) and layer.dropout > 0 and layer.num_layers > 1)
-        or (isinstance(layer, nn.MultiheadAttention) and layer.dropout > 0)
-    ]
-
-
-def no_dropout_message(module: nn.Module) -> str:
-    """Return the error message for a module without active dropout layers."""
-    return (
-        f"{type(module).__name__} has no active dropout layer: no nn.Dropout* with p > 0 is called "
-        "in its forward pass, so all its draws would be the same network. Add nn.Dropout layers "
-        "to the module; functional dropout cannot be seen from outside."
-    )
-
-
-def has_dropout(module: nn.Module) -> bool:
-    """Tell whether a module has a dropout layer that drops something.
+    bool
 
     Examples
     --------
@@ -315,4 +296,18 @@ def has_dropout(module: nn.Module) -> bool:
     >>> has_dropout(MLP(4, 3)), has_dropout(MLP(4, 3, dropout=0.0))
     (True, False)
     """
-    return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
+    layers: list[nn.Module] = [*dropout_layers(module)]
+    layers += [m for m in module.modules() if isinstance(m, nn.MultiheadAttention) and m.dropout]
+    recurrent = [m for m in module.modules() if isinstance(m, nn.RNNBase)]
+    layers += [m for m in recurrent if m.dropout > 0 and m.num_layers > 1]
+    if layers or row is None:
+        return bool(layers)
+    sites = []
+
+    def note(site: Site, dropout: Dropout, x: Tensor) -> Tensor:
+        sites.append(site)
+        return x
+
+    with undisturbed(module), DropoutCalls(module, note):
+        module(row)
+    return bool(sites)

@@ -161,6 +161,23 @@ def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
     return twin
 
 
+def uncompiled(net: NeuralNet) -> NeuralNet:
+    """Return the net, or one that shares everything with it but the compilation of its module.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+
+    Returns
+    -------
+    skorch.NeuralNet
+    """
+    # What torch.compile has compiled already runs past hooks that are registered later.
+    original = getattr(net.module_, "_orig_mod", None)
+    return net if original is None else with_module(net, original)
+
+
 def _raw_batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
     plain = type(dataset) is Dataset and net.iterator_valid is DataLoader
     if plain and "collate_fn" not in net.get_params_for("iterator_valid") and _sliceable(dataset.X):

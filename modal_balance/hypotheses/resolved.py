@@ -94,7 +94,7 @@ class Resolved:
             f"It is not known how to draw hypotheses from a {type(classifier).__name__}. "
             + (f"{reason} " if reason else "")
             + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
-            "MCDropoutClassifier, a skorch classifier whose module has nn.Dropout layers, an "
+            "MCDropoutClassifier, a skorch classifier whose module has dropout, an "
             "object with predict_proba_samples, or a Pipeline that ends in one of these."
         )
 

@@ -8,6 +8,8 @@ S: hypotheses    n: rows    C: classes
 from __future__ import annotations
 
 import copy
+import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch.func import functional_call, vmap
 from tqdm.auto import tqdm
 
 from ..torch_state import undisturbed
-from .chunks import rows_per_chunk
+from .chunks import Blocks, is_out_of_memory, rows_per_chunk
 
 __all__ = ["SnapshotHypotheses"]
 
@@ -89,8 +91,11 @@ class SnapshotHypotheses:
             tqdm(total=len(X), desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar,
         ):
             row_size = self._row_size(X[:1].to(reference.device, dtype))
+            blocks = Blocks(self.verbose)
             for part in torch.split(X, rows_per_chunk(len(reference), row_size)):
-                logits = self._logits(part.to(reference.device, dtype))  # (S, n_part, C)
+                logits = blocks.predict(
+                    self._logits, part.to(reference.device, dtype)
+                )  # (S, n_part, C)
                 parts.append(torch.softmax(logits, dim=-1))
                 bar.update(len(part))
         return torch.cat(parts, dim=1)  # (S, n, C)
@@ -100,9 +105,22 @@ class SnapshotHypotheses:
             return functional_call(self.module, parameters, (X,))
 
         try:
-            logits: Tensor = vmap(forward)(self.snapshots)
+            with warnings.catch_warnings():
+                # Single operations that vmap runs in a loop: slower, and nothing to do about it.
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+                logits: Tensor = vmap(forward)(self.snapshots)
             return logits
-        except RuntimeError:  # vmap cannot follow control flow that depends on the data
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            # vmap cannot follow control flow that depends on the data, and knows no recurrent
+            # layers. An error of the module itself comes again in the passes below.
+            if self.verbose >= 1:
+                tqdm.write(
+                    f"{type(self.module).__name__} cannot run with all weights at once "
+                    f"({str(error).splitlines()[0]}): one pass for each.",
+                    file=sys.stderr,
+                )
             draws = range(len(next(iter(self.snapshots.values()))))
             each = ({name: values[s] for name, values in self.snapshots.items()} for s in draws)
             return torch.stack([forward(parameters) for parameters in each])

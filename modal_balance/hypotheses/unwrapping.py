@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
 
 from ..sklearn_compat import FrozenEstimator
 
@@ -32,9 +34,9 @@ def unwrap(estimator: Any) -> Unwrapped:
     Parameters
     ----------
     estimator : estimator
-        A Pipeline (its last step counts), a search such as GridSearchCV (its
-        ``best_estimator_`` counts), a FrozenEstimator, or any other estimator, which is returned
-        as it is.
+        A Pipeline, of scikit-learn or imbalanced-learn (its last step counts), a search such as
+        GridSearchCV (its ``best_estimator_`` counts), a FrozenEstimator, or any other estimator,
+        which is returned as it is.
 
     Returns
     -------
@@ -65,9 +67,10 @@ def unwrap(estimator: Any) -> Unwrapped:
             break
         elif isinstance(estimator, Pipeline):
             # Step by step: as a pipeline of their own, steps without attributes learnt in fit
-            # would not pass for fitted.
+            # would not pass for fitted. Samplers of imbalanced-learn act in fit alone.
             steps = [step for _, step in estimator.steps[:-1]]
-            transforms += [s.transform for s in steps if s not in (None, "passthrough")]
+            steps = [s for s in steps if s not in (None, "passthrough")]
+            transforms += [s.transform for s in steps if not hasattr(s, "fit_resample")]
             estimator = estimator.steps[-1][1]
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
@@ -79,3 +82,34 @@ def unwrap(estimator: Any) -> Unwrapped:
         else:
             break
     return Unwrapped(estimator, tuple(transforms))
+
+
+def check_labels_of_net(estimator: Any, y: Any) -> None:
+    """Raise where a skorch net is to learn labels that are not numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator, before it is fitted.
+    y : array-like of shape (n,)
+        Its labels.
+
+    Raises
+    ------
+    TypeError
+        If there is a skorch net in it, and the labels are words or other objects.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skorch import NeuralNetClassifier
+    >>> from modal_balance.hypotheses.unwrapping import check_labels_of_net
+    >>> check_labels_of_net(NeuralNetClassifier(torch.nn.Linear(2, 2)), [0, 1, 1])
+    """
+    labels = np.asarray(y)
+    if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).estimator, NeuralNet):
+        raise TypeError(
+            f"A skorch net learns its classes as numbers 0, 1, ..., but a label is {labels[0]!r}. "
+            "Use MCDropoutClassifier(module=...), which takes words, BootstrapCommittee(net), or "
+            "numbers from sklearn.preprocessing.LabelEncoder."
+        )

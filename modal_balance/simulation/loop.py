@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from ..arguments import check_integer, check_validation_pair, draw_seed
+from ..arguments import as_indexable, check_integer, check_validation_pair, draw_seed
+from ..hypotheses.unwrapping import check_labels_of_net
 from ..strategies.report import QueryReport
 from .metrics import evaluate
 
@@ -226,6 +227,7 @@ def rounds(
     check_validation_pair(X_val, y_val)
     y, y_test = np.asarray(y), np.asarray(y_test)
     known = np.asarray(labelled, dtype=np.intp)
+    X = as_indexable(X)
     n_rows = _num_samples(X)
     budget = min(check_integer(budget, "budget", 1), n_rows)
     classes = np.unique(np.concatenate([y, y_test]))
@@ -284,8 +286,11 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
 
 def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any) -> bool:
     """Fit an estimator, and tell whether it has taken the validation data."""
+    check_labels_of_net(estimator, y)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if X_val is None or "X_val" not in inspect.signature(last.fit).parameters:
+    steps = estimator.steps if isinstance(estimator, Pipeline) else []
+    resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # within fit alone
+    if X_val is None or resampled or "X_val" not in inspect.signature(last.fit).parameters:
         estimator.fit(X, y)
         return False
     if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:

@@ -18,7 +18,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
-from ..arguments import check_integer, check_validation_pair
+from ..arguments import as_indexable, check_integer, check_validation_pair
 from ..versions import __version__
 from .loop import Round, Strategy, first_labels, rounds
 from .records import Key, Record, append_record, finished_rounds, frame_of, mend
@@ -195,7 +195,7 @@ def _split(
     per_class: bool,
     seed: int,
 ) -> _Split:
-    y = np.asarray(y)
+    X, y = as_indexable(X), np.asarray(y)
     rows = np.arange(len(y))
     if X_test is None:
         counts = np.unique(y, return_counts=True)[1]

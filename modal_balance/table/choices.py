@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from ..arguments import RandomState, draw_seed
+from ..hypotheses.unwrapping import check_labels_of_net
 
 __all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "strategy_by_name"]
 
@@ -114,7 +115,13 @@ def fit_quietly(estimator: Any, X: NDArray[np.float32], y: NDArray[Any]) -> Any:
     -------
     estimator
         The same, fitted.
+
+    Raises
+    ------
+    TypeError
+        If it is a skorch net, which takes no words as labels.
     """
+    check_labels_of_net(estimator, y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
