@@ -140,10 +140,9 @@ def as_indexable(X: Any) -> Any:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> from modal_balance.arguments import as_indexable
-    >>> as_indexable(pd.array(["red dog", "blue cat"], dtype="string"))
-    array(['red dog', 'blue cat'], dtype=object)
+    >>> as_indexable(["red dog", "blue cat"])  # a list stays as it is
+    ['red dog', 'blue cat']
     """
     # Known by the methods of the protocol: pandas is optional.
     is_extension = hasattr(X, "_from_sequence") and hasattr(X, "to_numpy")
