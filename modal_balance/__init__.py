@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         coreset_query,
         entropy_query,
         epig_query,
+        herding_query,
         margin_query,
         mean_std_query,
         power_balance_query,
         power_bald_query,
         random_query,
+        uncertainty_herding_query,
         variation_ratio_query,
     )
     from .versions import __version__ as __version__
@@ -69,12 +71,14 @@ __all__ = [
     "edges_beyond",
     "entropy_query",
     "epig_query",
+    "herding_query",
     "margin_query",
     "mean_std_query",
     "power_balance_query",
     "power_bald_query",
     "random_query",
     "show_versions",
+    "uncertainty_herding_query",
     "variation_ratio_query",
 ]
 

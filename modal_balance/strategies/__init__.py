@@ -3,6 +3,7 @@
 from .balance import balance_query
 from .balance_margin import balance_margin_query
 from .clustered_margin import clustered_margin_query
+from .herding import herding_query, uncertainty_herding_query
 from .information import bald_query, batchbald_query, epig_query
 from .last_layer import badge_query, coreset_query
 from .power import power_balance_query, power_bald_query
@@ -21,10 +22,12 @@ __all__ = [
     "coreset_query",
     "entropy_query",
     "epig_query",
+    "herding_query",
     "margin_query",
     "mean_std_query",
     "power_bald_query",
     "power_balance_query",
     "random_query",
+    "uncertainty_herding_query",
     "variation_ratio_query",
 ]
