@@ -134,7 +134,7 @@ def next_command(
                 "rows_total": len(frame),
                 "labelled": len(known.labelled),
                 "model": model,
-                "strategy": "k-means++" if rows.attrs["reason"] else strategy,
+                "strategy": "herding" if rows.attrs["reason"] else strategy,
                 "reason": rows.attrs["reason"] or None,
                 "output": output,
                 "rows": [

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _num_samples
 
 from ..arguments import as_indexable, check_integer, check_validation_pair, draw_seed
 from ..hypotheses.unwrapping import check_labels_of_net
+from ..strategies.herding import herding_query
 from ..strategies.report import QueryReport
 from .metrics import evaluate
 
@@ -74,7 +75,7 @@ class Round:
     indices : ndarray of int
         Rows of the pool asked next; empty in the last round.
     estimator : estimator
-        Fitted.
+        Fitted, unless labels of two classes were still missing.
     metrics : dict
         See :func:`~modal_balance.simulation.metrics.evaluate`.
     report : QueryReport or None
@@ -168,6 +169,7 @@ def rounds(
     budget: int = 200,
     X_val: Any = None,
     y_val: Any = None,
+    first_batch: Strategy | None = herding_query,
     random_state: int = 0,
     first_round: int = 0,
 ) -> Iterator[Round]:
@@ -193,8 +195,7 @@ def rounds(
     X_test, y_test : array-like
         What the metrics are computed on.
     labelled : sequence of int
-        Rows of the pool labelled so far. Where there are none, the estimator begins untrained, by
-        its method ``fit_unlabelled(X)``.
+        Rows of the pool labelled so far. There may be none.
     n_instances : int, default=10
         Size of a batch; the last one is as large as the budget allows.
     budget : int, default=200
@@ -236,13 +237,19 @@ def rounds(
     while True:
         rng = np.random.RandomState([random_state, number])
         fitted = _prepared(estimator, classes, rng)
+        choose = strategy
         started = perf_counter()
-        if len(known):
-            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+        if first_batch is not None and len(np.unique(y[known])) < 2:
+            choose, used_up = first_batch, False
+            proba = np.full((len(y_test), len(classes)), 1 / len(classes))
         else:
-            used_up = _fit_unlabelled(fitted, X)
+            if len(known):
+                used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+            else:
+                used_up = _fit_unlabelled(fitted, X)
+            proba = _proba(fitted, X_test, classes)
         seconds_fit = perf_counter() - started
-        metrics = evaluate(test_codes, _proba(fitted, X_test, classes))
+        metrics = evaluate(test_codes, proba)
         indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
         n_asked = min(n_instances, budget - len(known))
         if n_asked > 0:
@@ -253,15 +260,15 @@ def rounds(
             if not used_up:
                 given |= {"X_val": X_val, "y_val": y_val}
             started = perf_counter()
-            answer = strategy(
+            answer = choose(
                 learner,
                 _safe_indexing(X, left),
                 n_instances=n_asked,
-                **_accepted(strategy, given),
+                **_accepted(choose, given),
             )
             seconds_query = perf_counter() - started
             chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
-            _check_choice(chosen, n_asked, len(left), strategy)
+            _check_choice(chosen, n_asked, len(left), choose)
             indices, report = left[chosen], reports[0] if reports else None
         yield Round(number, known, indices, fitted, metrics, report, seconds_fit, seconds_query)
         if n_asked <= 0:
@@ -306,7 +313,7 @@ def _fit_unlabelled(estimator: Any, X: Any) -> bool:
     if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
             f"{type(estimator).__name__} cannot begin without labels: it has no "
-            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more."
+            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more, or a first_batch."
         )
     estimator.fit_unlabelled(X)
     return True

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from ..arguments import as_indexable, check_integer, check_validation_pair
+from ..strategies.herding import herding_query
 from ..versions import __version__
 from .loop import Round, Strategy, first_labels, rounds
 from .records import Key, Record, append_record, finished_rounds, frame_of, mend
@@ -37,6 +38,7 @@ def simulate(
     *,
     n_initial: int = 1,
     initial_per_class: bool = True,
+    first_batch: Strategy | None = herding_query,
     n_instances: int = 10,
     budget: int = 200,
     seeds: int | Iterable[int] = 10,
@@ -67,10 +69,13 @@ def simulate(
         Query strategies by name: those of this package, modAL's, or any
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
-        Rows labelled at the start. 0: none, the first batch is chosen by an untrained estimator,
-        see :meth:`MCDropoutClassifier.fit_unlabelled`.
+        Rows labelled at the start. 0: none.
     initial_per_class : bool, default=True
         Whether `n_initial` counts for each class, or in all, at random.
+    first_batch : callable or None, default=herding_query
+        Strategy that chooses, in all runs, until labels of two classes are known; it matters with
+        ``n_initial=0``. None: each strategy chooses its own first batch by an untrained estimator,
+        see :meth:`MCDropoutClassifier.fit_unlabelled`.
     n_instances : int, default=10
         Size of a batch.
     budget : int, default=200
@@ -140,6 +145,8 @@ def simulate(
         "validation_rows": 0 if X_val is None else _num_samples(X_val),
         "parameters": " ".join(repr(estimator).split()),
     }
+    if n_initial == 0 and first_batch is not None:
+        settings["first_batch"] = getattr(first_batch, "__name__", repr(first_batch))
     about: Record = {"settings": settings, "versions": _versions(), "machine": platform.processor()}
     path = None if results is None else Path(results)
     keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
@@ -153,7 +160,13 @@ def simulate(
         seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)
         for seed in numbers
     }
-    options = {"n_instances": n_instances, "budget": budget, "X_val": X_val, "y_val": y_val}
+    options = {
+        "n_instances": n_instances,
+        "budget": budget,
+        "X_val": X_val,
+        "y_val": y_val,
+        "first_batch": first_batch,
+    }
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     records = [record for rows in done.values() for record in rows]
     with tqdm(total=len(keys), desc="runs", disable=verbose < 1) as bar:

@@ -49,8 +49,8 @@ def next_rows(
 
     Rows whose target is empty are the pool; the others are the labels. Columns of numbers, words,
     dates and free text, with or without gaps, are prepared by skrub. Where labels of two classes
-    are still missing, there is nothing to learn from: the batch is then a diverse one (k-means++ on
-    the prepared columns), and a warning says so.
+    are still missing, there is nothing to learn from: the batch then covers the pool
+    (:func:`~modal_balance.herding_query` on the prepared columns), and a warning says so.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def next_rows(
         "position", counted from 0; the id; the target, empty, to be filled in; "likeliest",
         "probability", "second" and "second_probability", the model's two likeliest classes; and
         "gain", what the strategy returns: for "balance-margin" what each row adds to the objective,
-        or one minus its margin. Its ``attrs`` say in "reason" why the batch is only a diverse one,
+        or one minus its margin. Its ``attrs`` say in "reason" why no model chose the batch,
         or "" where it is not. It
         has no rows where the pool is empty.
 
@@ -97,7 +97,7 @@ def next_rows(
     Warns
     -----
     UserWarning
-        If the batch is only a diverse one.
+        If labels of two classes are still missing, so that no model chose the batch.
 
     Examples
     --------
@@ -157,8 +157,8 @@ def _why_no_model(counts: dict[str, int]) -> str:
         ((name, count),) = counts.items()
         have = f"All labels so far ({count}) are of one class, {name!r}"
     return (
-        f"{have}, so there is nothing for a model to tell apart. The rows are a diverse batch, "
-        "chosen by k-means++ on the columns."
+        f"{have}, so there is nothing for a model to tell apart. The rows are those that "
+        "cover most of the table (herding), by its columns."
     )
 
 
