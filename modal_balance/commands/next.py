@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from pathlib import Path
@@ -211,12 +210,10 @@ def _as_text(rows: Any, target: str) -> str:
     shown = rows.drop(columns=target)
     if rows.attrs["reason"]:
         shown = shown.drop(columns=["likeliest", "probability", "second", "second_probability"])
-        shown = shown.rename(columns={"gain": "distance"})
     formats = {
         "probability": "{:.2f}".format,
         "second_probability": "{:.2f}".format,
         "gain": "{:.3g}".format,
-        "distance": lambda distance: "" if math.isinf(distance) else f"{distance:.3g}",
     }
     text: str = shown.to_string(index=False, formatters=formats)
     return text

@@ -203,6 +203,10 @@ def rounds(
     X_val, y_val : array-like, default=None
         Validation data, passed to ``fit`` where the estimator (of a pipeline, the last step) takes
         them, else to the strategy.
+    first_batch : callable or None, default=herding_query
+        Strategy that chooses until labels of two classes are known. No estimator is fitted before,
+        and all classes count as equally probable. None: `strategy` chooses, also the first batch,
+        where the estimator begins untrained by its method ``fit_unlabelled(X)``.
     random_state : int, default=0
         Seed.
     first_round : int, default=0
@@ -313,7 +317,8 @@ def _fit_unlabelled(estimator: Any, X: Any) -> bool:
     if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
             f"{type(estimator).__name__} cannot begin without labels: it has no "
-            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more, or a first_batch."
+            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more, or a "
+            "first_batch."
         )
     estimator.fit_unlabelled(X)
     return True
