@@ -15,7 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from toy import digits, fitted_classifier, indices_of, iris, quick
 
-from modal_balance import herding_query, margin_query, uncertainty_herding_query
+from modal_balance import (
+    balance_margin_query,
+    herding_query,
+    margin_query,
+    uncertainty_herding_query,
+)
 from modal_balance.acquisition import herding, herding_batch
 from modal_balance.acquisition.herding import coverage
 from modal_balance.acquisition.temperature import (
@@ -310,3 +315,30 @@ def test_the_calibration_error_is_that_of_fifteen_bins():
             total += here.mean() * abs(proba.max(1)[here].mean() - is_right[here].mean())
     found = expected_calibration_error(torch.from_numpy(proba), torch.from_numpy(is_right))
     assert found == pytest.approx(total)
+
+
+# --- within balance_margin_query ------------------------------------------------------------------
+
+
+@pytest.mark.modal
+def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_class():
+    X, y = digits()
+    options = {"n_samples": 20, "tau": 0.02, "random_state": 0}
+    for n_labels, is_covering in ((15, True), (16, False)):  # four classes
+        y_few = np.arange(n_labels) % 4
+        learner = ActiveLearner(quick(), X_training=X[:n_labels], y_training=y_few)
+        plain = indices_of(balance_margin_query(learner.estimator, X[-60:], 5, **options))
+        switch = {"min_labels_per_class": 4}
+        found = indices_of(balance_margin_query(learner, X[-60:], 5, **switch, **options))
+        herd = indices_of(herding_query(learner, X[-60:], 5, random_state=0))
+        assert found.tolist() == (herd if is_covering else plain).tolist()
+        assert herd.tolist() != plain.tolist()
+        off = balance_margin_query(learner, X[-60:], 5, **options)
+        assert indices_of(off).tolist() == plain.tolist()
+        one = balance_margin_query(learner, X[-60:], 1, **switch, **options)
+        assert (
+            indices_of(one).tolist()
+            == indices_of(margin_query(learner, X[-60:], 1, n_samples=20, random_state=0)).tolist()
+        )
+    with pytest.raises(ValueError, match="min_labels_per_class must be a finite number >= 0"):
+        balance_margin_query(learner, X[-60:], 5, min_labels_per_class=-1)

@@ -133,6 +133,26 @@ def herding_query(
         verbose=verbose,
         callback=callback,
     )
+    return query_by_herding(query, X_labelled, space, radius)
+
+
+def query_by_herding(
+    query: Query, X_labelled: Any = None, space: Space = "inputs", radius: float = RADIUS
+) -> Any:
+    """Return the batch that covers most of the pool of a query.
+
+    Parameters
+    ----------
+    query : Query
+        The query.
+    X_labelled, space, radius
+        See :func:`herding_query`.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        See :func:`herding_query`.
+    """
     labelled = _labelled(query, X_labelled)
     features, of_rows = _features(query, space)  # (N, D)
     width = radius * _median_distance(features, query.random_state)

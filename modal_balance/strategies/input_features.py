@@ -139,7 +139,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
         If the rows are no numbers, or the coordinates do not fit into the memory that they may
         take.
     """
-    transforms = query.resolved.transforms
+    transforms = query.resolved.voters[0].transforms
     if query.source is None:
         of_rows = InputFeatures.of(transforms, query.X_pool)
         return of_rows(query.X_pool), of_rows
