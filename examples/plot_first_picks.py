@@ -6,7 +6,9 @@ No labels yet, ten digits, twenty labels to buy. ``herding_query`` chooses all t
 is a model. Margin selection needs one: it starts from four random labels and adds four at a time. A
 t-SNE plane of the pool shows where the picks of herding, of margin and of chance lie.
 
-FOUND
+What was found (10 seeds): a network trained on the 20 labels classifies 81.5 % of the other digits
+with herding, 69.5 % with margin and 65.3 % at random. Herding finds all 10 classes every time,
+margin 9.7 on average, random selection 9.0.
 
 .. code-block:: text
 

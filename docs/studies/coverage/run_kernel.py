@@ -45,9 +45,9 @@ def coordinates(kind: str, X: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def batches(X: np.ndarray, n: int, seed: int) -> dict[str, list[int]]:
+def batches(X: np.ndarray, n: int, rng: np.random.RandomState) -> dict[str, list[int]]:
     """Return the first n rows by each rule, in the order of choice."""
-    chosen = {"random": np.random.RandomState(seed).permutation(len(X))[:n].tolist()}
+    chosen = {"random": rng.permutation(len(X))[:n].tolist()}
     for kind in ("rawL2", "sq", "sqL2", "range2", "pca"):
         F = torch.from_numpy(coordinates(kind, X))
         median = torch.pdist(F).median().item()
@@ -58,7 +58,7 @@ def batches(X: np.ndarray, n: int, seed: int) -> dict[str, list[int]]:
         if kind == "rawL2":
             radii = {"sk": F.shape[1] ** 0.5} | radii
         for name, radius in radii.items():
-            chosen[name] = herding_batch(F, n, radius=radius, random_state=seed)[0].tolist()
+            chosen[name] = herding_batch(F, n, radius=radius, random_state=0)[0].tolist()
     return chosen
 
 
@@ -79,12 +79,13 @@ def main() -> None:
             if (name, seed) in done:
                 continue
             data = load_any(name, args.data_dir, None)
-            rows = np.random.RandomState(seed).permutation(len(data.y_pool))[:1500]
+            rng = np.random.RandomState(seed)
+            rows = rng.permutation(len(data.y_pool))[:1500]
             X, y = data.x_pool[rows].astype(np.float64), data.y_pool[rows]
             scale = SquashedScaling(X)
             X_scaled, X_test, y_test = scale(X), scale(data.x_test[:1000]), data.y_test[:1000]
             sizes = [min(p * data.n_classes, len(y) - 1) for p in PER_CLASS]
-            for rule, order in batches(X, sizes[-1], seed).items():
+            for rule, order in batches(X, sizes[-1], rng).items():
                 accuracies = []
                 for n in sizes:
                     own = order[:n]
