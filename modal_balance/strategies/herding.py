@@ -41,7 +41,7 @@ def herding_query(
     *,
     X_labelled: Any = None,
     space: Space = "inputs",
-    radius: float = RADIUS,
+    radius: float | None = None,
     memory_limit: int | str | None = None,
     X_pending: Any = None,
     random_state: RandomState = None,
@@ -74,17 +74,19 @@ def herding_query(
         Where distances are measured. "inputs": in what the learner's classifier is given, behind
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
         what the output layer of a fitted network sees.
-    radius : float, default=1.4
+    radius : float or None, default=None
         Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
-        between points of the pool.
+        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
+        distance between two labelled points, where there are two that differ.
     memory_limit : int, str or None, default=None
-        Memory that the coordinates of a pool of more than 10,000 rows may take: bytes, or a
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They count as covered.
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the reference points and the order
-        among equal gains. None: NumPy's global state.
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
@@ -121,7 +123,7 @@ def herding_query(
     [0, 1, 2]
     """
     _check_space(space)
-    radius = check_positive(radius, "radius")
+    radius = RADIUS if radius is None else check_positive(radius, "radius")
     query = Query.of(
         learner,
         X_pool,
@@ -204,32 +206,37 @@ def uncertainty_herding_query(
         a zarr array, a Dask array or DataFrame.
     n_instances : int, default=1
         Size of the batch, 1 to N.
-    X_labelled, y_labelled : array-like, optional
-        The labelled points and their labels. Default: the learner's ``X_training`` and
-        ``y_training``; a plain estimator has none.
+    X_labelled : like X_pool, optional
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has
+        none.
+    y_labelled : array-like, optional
+        Their labels, from which the temperature is found. Default: the learner's
+        ``y_training``.
     n_samples : int, default=100
-        Number of hypotheses to draw; their mean is the prediction.
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
     space : {"inputs", "last_layer"}, default="inputs"
         Where distances are measured. "inputs": in what the learner's classifier is given, behind
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
         what the output layer of a fitted network sees.
     radius : float or None, default=None
         Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
-        between points of the pool. None: the smallest distance between two labelled points that
-        differ, and 1.4 times the median where there are no two.
+        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
+        distance between two labelled points, where there are two that differ.
     temperature : float or None, default=None
         Temperature of the predictions, above 0; 1 leaves them as they are. None: that of the
         smallest expected calibration error on a fifth of the labelled points, of a copy of the
         estimator fitted on the others; 1 where labels are not known or too few, and for
         committees.
     memory_limit : int, str or None, default=None
-        Memory that the coordinates of a pool of more than 10,000 rows may take: bytes, or a
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They count as covered.
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses, the rows held out,
-        the reference points and the order among equal gains. None: NumPy's global state.
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
