@@ -294,6 +294,61 @@ def test_a_missing_column_is_named_at_the_door(tmp_path):
         batch(folder, named)
 
 
+@pytest.mark.parametrize("first", ["empty", "integers", "float32", "extra column"])
+def test_files_whose_types_differ_are_read_like_one_table(tmp_path, first):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    X, y = rows()
+    forest = RandomForestClassifier(10, random_state=0)
+    forest.fit(pd.DataFrame(X[:80], columns=COLUMNS), y[:80])
+    here = pd.DataFrame(X[80:380], columns=COLUMNS).astype("float64")
+    last = COLUMNS[-1]
+    change = {
+        "empty": lambda: here.assign(**{last: None}),
+        "integers": lambda: here.assign(**{last: np.arange(300) % 3}),
+        "float32": lambda: here.astype("float32"),
+        "extra column": lambda: here.assign(more=1),
+    }
+    files = [change[first](), here + 0.3]
+    for number, frame in enumerate(files):
+        frame.to_parquet(tmp_path / f"{number}.parquet", index=False)
+    together = pd.concat([f[COLUMNS].astype("float64") for f in files])
+    options = {"n_instances": 9, "tau": 0.0, "random_state": 0}
+    indices = balance_query(forest, tmp_path, **options)[0]
+    assert indices.tolist() == balance_query(forest, together, **options)[0].tolist()
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_a_file_that_lacks_a_column_is_named(tmp_path, as_frame):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    X, y = rows()
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    # A forest would take the nulls that pyarrow fills in.
+    forest = RandomForestClassifier(10, random_state=0)
+    forest.fit(frame[:80] if as_frame else X[:80], y[:80])
+    frame[:200].to_parquet(tmp_path / "a.parquet", index=False)
+    frame[200:].drop(columns=COLUMNS[2]).to_parquet(tmp_path / "b.parquet", index=False)
+    with pytest.raises(ValueError, match=rf"b\.parquet has no column '{COLUMNS[2]}'"):
+        balance_query(forest, tmp_path, 3, tau=0.0)
+
+
+def test_columns_in_the_names_of_folders_are_no_missing_columns(tmp_path):
+    pd = pytest.importorskip("pandas")
+    dataset = pytest.importorskip("pyarrow.dataset")
+    X, y = rows()
+    frame = pd.DataFrame(X[:300], columns=COLUMNS)
+    frame["year"] = np.arange(300) // 150 + 2000
+    forest = RandomForestClassifier(10, random_state=0).fit(frame, y[:300])
+    for year, part in frame.groupby("year"):
+        (tmp_path / f"year={year}").mkdir()
+        part.drop(columns="year").to_parquet(tmp_path / f"year={year}" / "0.parquet", index=False)
+    options = {"n_instances": 5, "tau": 0.0, "random_state": 0}
+    pool = dataset.dataset(tmp_path, partitioning="hive")
+    indices = balance_query(forest, pool, **options)[0]
+    assert indices.tolist() == balance_query(forest, frame, **options)[0].tolist()
+
+
 # --- other strategies -----------------------------------------------------------------------------
 
 
