@@ -1,6 +1,7 @@
 """Queries of pools that are larger than what is held in memory, in all forms that they may have."""
 
 import shutil
+import sys
 from collections import namedtuple
 from functools import lru_cache
 
@@ -28,7 +29,7 @@ from modal_balance import (
 )
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
-from modal_balance.pools.memory import memory_bytes
+from modal_balance.pools.memory import left_in_container, memory_bytes
 
 N, D = 22_000, 6
 COLUMNS = [f"column {i}" for i in range(D)]
@@ -99,6 +100,69 @@ def test_memory_limits_are_read(limit, expected):
 
 def test_the_default_is_a_share_of_what_is_free():
     assert 10**6 < memory_bytes(None) < 10**13
+
+
+GROUPS = {
+    # version -> names of the files of a group, and the line of /proc/self/cgroup
+    2: ("", ("memory.max", "memory.current", "inactive_file"), "0::/jobs/mine"),
+    1: (
+        "memory",
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        "4:cpu,memory:/jobs/mine",
+    ),
+}
+
+
+@pytest.mark.parametrize("version", GROUPS)
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [
+        # (limit, usage, pages of files that could be dropped) of /jobs and of /jobs/mine
+        (None, (5_000, 1_000, 200), 4_200),
+        ((3_000, 2_500, 100), (5_000, 1_000, 200), 600),
+        (("max", 2_500, 100), (5_000, 6_000, 0), 0),
+        (None, None, sys.maxsize),
+    ],
+)
+def test_the_limit_of_a_container_counts(tmp_path, version, outer, inner, expected):
+    mount, (limit_file, usage_file, reclaimable), line = GROUPS[version]
+    for folder, numbers in [("jobs", outer), ("jobs/mine", inner)]:
+        group = tmp_path / mount / folder
+        group.mkdir(parents=True)
+        if numbers is not None:
+            (group / limit_file).write_text(f"{numbers[0]}\n")
+            (group / usage_file).write_text(f"{numbers[1]}\n")
+            (group / "memory.stat").write_text(f"anon 77\n{reclaimable} {numbers[2]}\n")
+    (tmp_path / "groups").write_text(f"9:name=systemd:/\n{line}\n")
+    assert left_in_container(str(tmp_path), str(tmp_path / "groups")) == expected
+
+
+def test_without_control_groups_there_is_no_limit_of_a_container(tmp_path):
+    assert left_in_container(str(tmp_path), str(tmp_path / "nothing")) == sys.maxsize
+
+
+class ManyClasses:
+    """Hypotheses of 100 classes that note how many rows they predict at once."""
+
+    classes_ = np.arange(100)
+
+    def __init__(self):
+        self.most_rows = 0
+
+    def predict_proba_samples(self, X):
+        self.most_rows = max(self.most_rows, len(X))
+        weights = torch.linspace(-1, 1, 20 * X.shape[1] * 100).view(20, -1, 100).sin()
+        return torch.softmax(torch.from_numpy(X) @ weights, -1)
+
+
+@pytest.mark.parametrize("n_reference", [None, 2000])
+def test_reference_rows_are_predicted_block_by_block(n_reference):
+    X = np.random.default_rng(0).normal(size=(10_001, 2)).astype("float32")
+    X_reference = None if n_reference is None else X[:n_reference]
+    learner = ManyClasses()
+    options = {"tau": 0.0, "random_state": 0, "X_reference": X_reference}
+    balance_query(learner, X[: 10_001 if n_reference is None else 50], 1, **options)
+    assert 20 * 100 * 4 * learner.most_rows < 40e6  # bytes of the predictions
 
 
 @pytest.mark.parametrize(

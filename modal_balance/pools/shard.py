@@ -21,7 +21,7 @@ __all__ = ["BLOCK_ROWS", "Shard", "block_rows_for"]
 
 # The grid of blocks: rows of the largest, and values of the predictions on one.
 BLOCK_ROWS = 10_240
-BLOCK_VALUES = 2**25
+BLOCK_VALUES = 2**23
 # Blocks are multiples of the chunks in which gains are computed.
 CHUNK_ROWS = 512
 
@@ -45,7 +45,7 @@ def block_rows_for(example: Tensor) -> int:
     --------
     >>> import torch
     >>> from modal_balance.pools.shard import block_rows_for
-    >>> block_rows_for(torch.ones(100, 1, 10)), block_rows_for(torch.ones(100, 1, 1000))
+    >>> block_rows_for(torch.ones(100, 1, 5)), block_rows_for(torch.ones(100, 1, 1000))
     (10240, 512)
     """
     n_rows = BLOCK_VALUES // (example.shape[0] * example.shape[2])
