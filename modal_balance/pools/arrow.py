@@ -62,7 +62,10 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
 
     wanted = dataset.schema.names if columns is None else list(columns)
     check_columns(wanted, dataset.schema.names)
-    parts, lengths, names, schemas = [], [], [], []
+    parts: list[Any] = []
+    lengths: list[int] = []
+    names: list[str] = []
+    schemas: list[Any] = []
     for fragment in dataset.get_fragments():
         path = getattr(fragment, "path", "a part in memory")
         is_parquet = hasattr(fragment, "split_by_row_group")
