@@ -48,8 +48,8 @@ def prediction_clusters_batch(
 
     k-means puts the points into as many clusters as there are points to be taken, those that are
     taken already included, by their predictions as vectors of length S * C, each weighted by
-    ``1 - margin``; of more than 256 clusters, by the first 32 principal components of these vectors,
-    in 3 iterations. Clusters that have a point already are left out; of each other one the point of
+    ``1 - margin``; more than 256 clusters, in 3 iterations by the first 32 principal components of
+    these vectors. Clusters that have a point already are left out; of each other one the point of
     the lowest margin in the mean prediction is returned, the lowest margins first.
 
     Parameters
