@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
-from .compat import repair_modal_when_imported as _repair_modal_when_imported
-
 if TYPE_CHECKING:
     from .acquisition import balance_batch, balance_scores
     from .equivalence import annealed_tau, disjoint_pairs, edges_beyond
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     )
     from .versions import __version__ as __version__
     from .versions import show_versions
-
-_repair_modal_when_imported()
 
 __all__ = [
     "BootstrapCommittee",

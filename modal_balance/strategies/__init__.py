@@ -1,5 +1,6 @@
 """Query strategies with modAL's signature ``(learner, X_pool, n_instances)``."""
 
+from ..compat import repair_modal as _repair_modal
 from .balance import balance_query
 from .balance_margin import balance_margin_query
 from .clustered_margin import clustered_margin_query
@@ -31,3 +32,7 @@ __all__ = [
     "uncertainty_herding_query",
     "variation_ratio_query",
 ]
+
+# Here, because a learner must be fitted and taught before it queries, and whoever does either for
+# a strategy has imported one. modAL adds nothing to the time: all that it imports is here already.
+_repair_modal()
