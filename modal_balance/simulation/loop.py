@@ -100,6 +100,17 @@ class Round:
     seconds_query: float
 
 
+@dataclass(frozen=True)
+class Fit:
+    """The part of a round before its query, as :func:`fit_round` returns it."""
+
+    estimator: Any
+    metrics: dict[str, Any]
+    query_seed: int
+    used_up: bool  # whether the estimator has taken the validation data
+    seconds: float
+
+
 def first_labels(
     y: NDArray[Any], n_initial: int, *, per_class: bool = True, random_state: int = 0
 ) -> NDArray[np.intp]:
@@ -172,6 +183,7 @@ def rounds(
     first_batch: Strategy | None = herding_query,
     random_state: int = 0,
     first_round: int = 0,
+    first_fit: Fit | None = None,
 ) -> Iterator[Round]:
     """Fit, evaluate, query, reveal the labels; again until the budget is spent.
 
@@ -211,6 +223,9 @@ def rounds(
         Seed.
     first_round : int, default=0
         Number of the first round.
+    first_fit : Fit, default=None
+        What :func:`fit_round` returns for the first round, where it is known already: it is the
+        same for all strategies.
 
     Yields
     ------
@@ -230,38 +245,27 @@ def rounds(
     """
     check_integer(n_instances, "n_instances", 1)
     check_validation_pair(X_val, y_val)
-    y, y_test = np.asarray(y), np.asarray(y_test)
+    y = np.asarray(y)
     known = np.asarray(labelled, dtype=np.intp)
     X = as_indexable(X)
     n_rows = _num_samples(X)
     budget = min(check_integer(budget, "budget", 1), n_rows)
-    classes = np.unique(np.concatenate([y, y_test]))
-    test_codes = np.searchsorted(classes, y_test)
-    number = first_round
+    number, fit = first_round, first_fit
     while True:
-        rng = np.random.RandomState([random_state, number])
-        fitted = _prepared(estimator, classes, rng)
-        choose = strategy
-        started = perf_counter()
-        if first_batch is not None and len(np.unique(y[known])) < 2:
-            choose, used_up = first_batch, False
-            proba = np.full((len(y_test), len(classes)), 1 / len(classes))
-        else:
-            if len(known):
-                used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
-            else:
-                used_up = _fit_unlabelled(fitted, X)
-            proba = _proba(fitted, X_test, classes)
-        seconds_fit = perf_counter() - started
-        metrics = evaluate(test_codes, proba)
+        if fit is None:
+            fit = fit_round(
+                estimator, X, y, X_test=X_test, y_test=y_test, labelled=known, number=number,
+                X_val=X_val, y_val=y_val, first_batch=first_batch, random_state=random_state,
+            )  # fmt: skip
+        choose = strategy if _has_two_classes(y[known]) else first_batch or strategy
         indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
         n_asked = min(n_instances, budget - len(known))
         if n_asked > 0:
             left = np.setdiff1d(np.arange(n_rows), known)
-            learner = Learner(fitted, _safe_indexing(X, known), y[known])
+            learner = Learner(fit.estimator, _safe_indexing(X, known), y[known])
             reports: list[QueryReport] = []
-            given: dict[str, Any] = {"random_state": draw_seed(rng), "callback": reports.append}
-            if not used_up:
+            given: dict[str, Any] = {"random_state": fit.query_seed, "callback": reports.append}
+            if not fit.used_up:
                 given |= {"X_val": X_val, "y_val": y_val}
             started = perf_counter()
             answer = choose(
@@ -274,11 +278,52 @@ def rounds(
             chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
             _check_choice(chosen, n_asked, len(left), choose)
             indices, report = left[chosen], reports[0] if reports else None
-        yield Round(number, known, indices, fitted, metrics, report, seconds_fit, seconds_query)
+        yield Round(
+            number, known, indices, fit.estimator, fit.metrics, report, fit.seconds, seconds_query
+        )
         if n_asked <= 0:
             return
         known = np.concatenate([known, indices])
-        number += 1
+        number, fit = number + 1, None
+
+
+def fit_round(
+    estimator: Any,
+    X: Any,
+    y: NDArray[Any],
+    *,
+    X_test: Any,
+    y_test: NDArray[Any],
+    labelled: Sequence[int] | NDArray[np.intp],
+    number: int = 0,
+    X_val: Any = None,
+    y_val: Any = None,
+    first_batch: Strategy | None = herding_query,
+    random_state: int = 0,
+) -> Fit:
+    """Fit on the labels so far, and evaluate: the arguments are those of :func:`rounds`."""
+    X, y, y_test = as_indexable(X), np.asarray(y), np.asarray(y_test)
+    known = np.asarray(labelled, dtype=np.intp)
+    classes = np.unique(np.concatenate([y, y_test]))
+    rng = np.random.RandomState([random_state, number])
+    fitted = _prepared(estimator, classes, rng)
+    used_up, seconds = False, 0.0
+    if first_batch is not None and not _has_two_classes(y[known]):
+        proba = np.full((len(y_test), len(classes)), 1 / len(classes))
+    else:
+        started = perf_counter()
+        if len(known):
+            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+        else:
+            used_up = _fit_unlabelled(fitted, X)
+        seconds = perf_counter() - started
+        proba = _proba(fitted, X_test, classes)
+    metrics = evaluate(np.searchsorted(classes, y_test), proba)
+    return Fit(fitted, metrics, draw_seed(rng), used_up, seconds)
+
+
+def _has_two_classes(labels: NDArray[Any]) -> bool:
+    return len(np.unique(labels)) >= 2
 
 
 def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState) -> Any:
