@@ -9,7 +9,7 @@ from modal_balance.datasets import (
     dataset_names,
     imbalanced,
     load_dataset,
-    read_table,
+    read_archive,
     repeated,
 )
 from modal_balance.datasets.paper import PAPER_SETTINGS
@@ -121,61 +121,30 @@ def test_repetitions_are_the_rows_with_noise():
 # --- files ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "npz"])
-def test_tables_are_read_from_files(ending, tmp_path):
-    pd = pytest.importorskip("pandas")
+def test_archives_are_read(tmp_path):
     X, y = load_wine(return_X_y=True)
-    X, words = X.astype(np.float32), np.array(["red", "rosé", "white"])[y]
-    frame = pd.DataFrame(X).rename(columns=str).assign(kind=words)[["kind", *map(str, range(13))]]
-    path = tmp_path / f"wine.{ending}"
-    if ending == "parquet":
-        pytest.importorskip("pyarrow")
-        frame.to_parquet(path)
-    elif ending == "npz":
-        np.savez(path, X=X, kind=words)
-    else:
-        frame.to_csv(path, index=False, sep="\t" if ending == "tsv" else ",")
-    found, labels = read_table(path, "kind")
+    words = np.array(["red", "rosé", "white"])[y]
+    np.savez(tmp_path / "wine.npz", X=X, kind=words)
+    found, labels = read_archive(tmp_path / "wine.npz", "kind")
     np.testing.assert_allclose(found, X, rtol=1e-6)
     assert labels.tolist() == words.tolist()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "target", "message"),
-    [
-        ("t.csv", None, "y", "is no file"),
-        ("t.xml", "<a/>", "y", r"ends in '\.xml'. Expected"),
-        ("t.csv", "", "y", "t.csv is empty"),
-        ("t.csv", "a,b\n1,2\n", "label", r"has no column 'label'. Its columns are \['a', 'b'\]"),
-        ("t.csv", "a,b\n1,x\n2,x\n", "b", "labels of 1 class"),
-        ("t.csv", "a,b\n", "b", "has no rows"),
-        ("t.csv", "b\nx\ny\n", "b", "no column beside the labels"),
-        ("t.csv", "a,b\n1,x\n2,\n", "b", "1 rows without a 'b'"),
-        ("t.csv", "a,b\n1,x\n,y\n", "b", "1 missing or infinite values"),
-        ("t.csv", "a,c,b\n1,red,x\n2,red,y\n", "b", r"are no numbers: \['c'\]"),
-        ("t.csv", 'a,b\n1,"x\n', "b", "line 2: a quotation mark"),
-    ],
-)
-def test_tables_that_cannot_be_used_get_a_sentence(name, content, target, message, tmp_path):
-    pytest.importorskip("pandas")
-    path = tmp_path / name
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ValueError, match=message) as error:
-        read_table(path, target)
-    assert "\n" not in str(error.value) and str(path) in str(error.value)
-
-
 def test_archives_that_cannot_be_used_get_a_sentence(tmp_path):
-    np.savez(tmp_path / "a.npz", X=np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"no array \['y'\]"):
-        read_table(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", X=np.zeros((3, 2)), y=np.arange(4))
-    with pytest.raises(ValueError, match="3 rows of X but 4 labels"):
-        read_table(tmp_path / "b.npz")
-    (tmp_path / "c.npz").write_bytes(b"PK no archive")
+    path = tmp_path / "a.npz"
+    with pytest.raises(ValueError, match="There is no file"):
+        read_archive(path)
+    for arrays, message in (
+        ({"X": np.zeros((3, 2))}, r"no array \['y'\]"),
+        ({"X": np.zeros((3, 2)), "y": np.arange(4)}, "3 rows of X but 4 labels"),
+        ({"X": np.full((2, 2), np.nan), "y": np.arange(2)}, "missing or infinite"),
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=message):
+            read_archive(path)
+    path.write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match="cannot be read"):
-        read_table(tmp_path / "c.npz")
+        read_archive(path)
 
 
 # --- the paper's settings -------------------------------------------------------------------------

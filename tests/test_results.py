@@ -1,5 +1,6 @@
 import gzip
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pd = pytest.importorskip("pandas")
 
 from modal_balance import margin_query, random_query  # noqa: E402
 from modal_balance.simulation import simulate  # noqa: E402
+from modal_balance.simulation.records import records_to_resume  # noqa: E402
 from modal_balance.simulation.results import (  # noqa: E402
     holm,
     labels_needed,
@@ -64,12 +66,67 @@ def test_a_simulation_is_read_as_it_was_returned(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("no json\n", "line 1"), ('{"a": 1}\n', "lacks one of"), ("[1, 2]\n", "lacks one of")],
+    [
+        ("no json\n", "line 1"),
+        ('{"a": 1}\n', "line 1 lacks 'dataset'"),
+        ("[1, 2]\n", "line 1 lacks"),
+        ("\xff\xfe\n", "line 1"),
+    ],
 )
 def test_other_files_are_no_results(content, message, tmp_path):
     (tmp_path / "x.jsonl").write_text(content)
     with pytest.raises(ValueError, match=rf"x\.jsonl is no results file: .*{message}"):
         read_results(tmp_path / "x.jsonl")
+
+
+def test_a_damaged_line_is_named_and_nothing_is_cut(tmp_path):
+    lines = [json.dumps(row) for row in made_up(1).to_dict("records")]
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join([*lines[:3], lines[3][:40], *lines[4:]]) + "\n" + lines[0][:20])
+    before = path.read_bytes()
+    for read in (read_results, records_to_resume):
+        with pytest.raises(ValueError, match=r"r\.jsonl is damaged: line 4"):
+            read(path)
+    assert path.read_bytes() == before
+
+
+def test_a_line_that_was_cut_off_is_written_again_however_little_is_left_of_it(tmp_path):
+    line = json.dumps(made_up(1).to_dict("records")[0])
+    path = tmp_path / "r.jsonl"
+    for kept in ("", line + "\n"):
+        for n in (0, 1, 5, 30, len(line)):
+            path.write_text(kept + line[:n])
+            assert len(records_to_resume(path)) == bool(kept)
+            assert path.read_text() == kept
+
+
+def test_a_write_that_stores_too_little_is_an_error_and_the_next_run_goes_on(tmp_path):
+    resource = pytest.importorskip("resource")
+    X, y = shuffled(load_iris)
+    path = tmp_path / "r.jsonl"
+
+    def run():
+        return simulate(
+            RandomForestClassifier(5, random_state=0), X, y, {"random": random_query},
+            budget=18, n_instances=5, seeds=1, results=path,
+        )  # fmt: skip
+
+    whole = run()
+    size = path.stat().st_size
+    path.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 100, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"r\.jsonl took \d+ of \d+ bytes"):
+            run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert len(read_results(path)) == len(whole) - 1
+    times = [name for name in whole if name.startswith("seconds")]
+    pd.testing.assert_frame_equal(run().drop(columns=times), whole.drop(columns=times))
+    assert len(read_results(path)) == len(whole)
 
 
 def test_areas_are_means_of_the_curve():

@@ -23,6 +23,7 @@ from modal_balance.table.first_batch import diverse_batch  # noqa: E402
 from modal_balance.table.preparation import prepare  # noqa: E402
 
 FAST = LogisticRegression(max_iter=200)
+SMALL = RandomForestClassifier(5, oob_score=True, random_state=0)
 
 
 def mixed(n=120, n_labels=30, seed=0):
@@ -72,7 +73,7 @@ def test_every_strategy_can_be_asked_for(strategy):
     rows = next_rows(frame, "kind", 4, strategy=strategy, pending=[40, 41], random_state=0)
     assert len(set(rows.position)) == 4
     assert rows.position.between(30, 59).all() and not set(rows.position) & {40, 41}
-    assert np.isfinite(rows.gain).all()
+    assert rows.doubt.between(0, 100).all() and rows.why.str.len().gt(0).all()
 
 
 def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
@@ -81,14 +82,19 @@ def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
     frame = frame.drop(columns=["note", "nothing"])
     forest = RandomForestClassifier(50, random_state=0)
     rows = next_rows(frame, "kind", 6, id_column="name", model=forest, strategy="margin")
-    fitted = RandomForestClassifier(50, random_state=0).fit(X[:30], frame.kind[:30].astype(str))
+    names, codes = np.unique(frame.kind[:30].astype(str), return_inverse=True)
+    fitted = RandomForestClassifier(50, random_state=0).fit(X[:30], codes)
     proba = np.sort(fitted.predict_proba(X), axis=1)
     margin = proba[:, -1] - proba[:, -2]
     chosen = rows.position.to_numpy()
     np.testing.assert_allclose(np.sort(margin[chosen]), np.sort(margin[30:])[:6], atol=1e-6)
     np.testing.assert_allclose(rows.probability, proba[chosen, -1])
     np.testing.assert_allclose(rows.second_probability, proba[chosen, -2])
-    assert rows.likeliest.tolist() == fitted.predict(X[chosen]).tolist()
+    assert rows.likeliest.tolist() == names[fitted.predict(X[chosen])].tolist()
+    gap = rows.probability - rows.second_probability
+    np.testing.assert_allclose(rows.doubt, 100 * (1 - gap), atol=0.5)
+    torn = rows[rows.doubt >= 80].iloc[0]
+    assert torn.why == f"torn between {torn.likeliest} and {torn.second}"
 
 
 def test_models_and_strategies_of_ones_own():
@@ -99,7 +105,7 @@ def test_models_and_strategies_of_ones_own():
         return np.arange(len(X_pool))[::-1][:n_instances]
 
     rows = next_rows(frame, "kind", 3, model=FAST, strategy=last_rows)
-    assert rows.position.tolist() == [119, 118, 117] and rows.gain.isna().all()
+    assert rows.position.tolist() == [119, 118, 117]
     assert not hasattr(FAST, "classes_")
     arguments = {"model": FAST, "random_state": 1}
     by_name = next_rows(frame, "kind", 3, strategy="random", **arguments)
@@ -110,7 +116,7 @@ def test_models_and_strategies_of_ones_own():
 def test_a_seed_gives_the_same_rows_and_leaves_the_global_state_alone():
     frame, _ = mixed()
     before = np.random.get_state()[1].copy()
-    one, same = (next_rows(frame, "kind", 5, random_state=3) for _ in range(2))
+    one, same = (next_rows(frame[:60], "kind", 5, random_state=3) for _ in range(2))
     pd.testing.assert_frame_equal(one, same)
     assert (np.random.get_state()[1] == before).all()
     batches = [next_rows(frame, "kind", 5, strategy="random", random_state=s) for s in range(3)]
@@ -163,48 +169,82 @@ def test_a_whole_pool_of_duplicates_can_be_taken():
 @pytest.mark.parametrize("form", ["frame", "list", "array"])
 def test_pending_rows_are_not_chosen_again(form):
     frame, _ = mixed(60)
-    first = next_rows(frame, "kind", 10, id_column="name", random_state=0)
+    first = next_rows(frame, "kind", 10, id_column="name", random_state=0, model=SMALL)
     out = {"frame": first, "list": first.name.tolist(), "array": first.name.to_numpy()}[form]
-    second = next_rows(frame, "kind", 50, id_column="name", pending=out, random_state=0)
+    second = next_rows(
+        frame, "kind", 50, id_column="name", pending=out, random_state=0, model=SMALL
+    )
     assert sorted([*first.position, *second.position]) == list(range(30, 60))
 
 
 def test_pending_rows_that_have_come_back_are_not_out():
     frame, truth = mixed(60)
-    first = next_rows(frame, "kind", 5, random_state=0)
+    first = next_rows(frame, "kind", 5, random_state=0, model=SMALL)
     first["kind"] = truth[first.position]
     merged = merge_answers(frame, first, "kind")
-    again = next_rows(merged, "kind", 5, pending=first, random_state=0)
-    pd.testing.assert_frame_equal(again, next_rows(merged, "kind", 5, random_state=0))
+    again = next_rows(merged, "kind", 5, pending=first, random_state=0, model=SMALL)
+    pd.testing.assert_frame_equal(again, next_rows(merged, "kind", 5, random_state=0, model=SMALL))
 
 
 def test_fewer_rows_than_asked_for_and_none():
     frame, truth = mixed(40)
-    assert len(next_rows(frame, "kind", 20, random_state=0)) == 10
-    rows = next_rows(frame.assign(kind=truth), "kind", 20)
+    assert len(next_rows(frame, "kind", 20, random_state=0, model=SMALL)) == 10
+    rows = next_rows(frame.assign(kind=truth), "kind", 20, model=SMALL)
     assert len(rows) == 0 and list(rows.columns)[:2] == ["position", "kind"]
 
 
 def test_labels_that_are_numbers_keep_their_spelling():
     frame, truth = mixed()
     numbers = pd.Series(truth).map({"up": 1.0, "down": 0.0, "flat": 2.0}).where(frame.kind.notna())
-    rows = next_rows(frame.assign(kind=numbers), "kind", 4, random_state=0)
+    rows = next_rows(frame.assign(kind=numbers), "kind", 4, random_state=0, model=SMALL)
     words = next_rows(
         frame.assign(kind=[None if np.isnan(v) else f"{v:.0f} " for v in numbers]),
         "kind",
         4,
         random_state=0,
+        model=SMALL,
     )
     assert rows.position.tolist() == words.position.tolist()
     assert rows.likeliest.tolist() == [float(v) for v in words.likeliest]
     assert {type(v) for v in rows.likeliest} == {float}
 
 
+def test_classes_reach_a_model_as_numbers_without_a_gap():
+    seen = []
+
+    class Strict(LogisticRegression):
+        def fit(self, X, y):
+            seen.append(np.unique(y).tolist())
+            return super().fit(X, y)
+
+    frame, _ = mixed()
+    frame["kind"] = frame.kind.map({"up": "7", "down": "3", "flat": "9"})
+    rows = next_rows(frame, "kind", 3, model=Strict(max_iter=200), strategy="random")
+    assert set(rows.likeliest) <= {"3", "7", "9"}
+    table_status(frame, "kind", model=Strict(max_iter=200))
+    assert all(classes == list(range(len(classes))) for classes in seen) and len(seen) == 6
+
+
+def test_text_and_values_give_the_same_rows():
+    frame, _ = mixed(60)
+    text = frame.astype(object).where(frame.notna(), "").astype(str)
+    one, other = (next_rows(f, "kind", 4, model="forest", random_state=0) for f in (frame, text))
+    assert one.position.tolist() == other.position.tolist()
+
+
+def test_unsure_and_empty_rows_are_not_asked():
+    frame, _ = mixed(40, 30)
+    frame.loc[30:33, "kind"] = "?"
+    frame.loc[34:35] = None
+    rows = next_rows(frame, "kind", 20, random_state=0, model="forest")
+    assert sorted(rows.position) == [36, 37, 38, 39]
+
+
 def test_the_index_of_the_frame_is_kept_and_does_not_matter():
     frame, _ = mixed()
-    plain = next_rows(frame, "kind", 4, random_state=0)
+    plain = next_rows(frame, "kind", 4, random_state=0, model=SMALL)
     shuffled = frame.set_axis([f"x{i % 7}" for i in range(120)])
-    rows = next_rows(shuffled, "kind", 4, random_state=0)
+    rows = next_rows(shuffled, "kind", 4, random_state=0, model=SMALL)
     assert rows.position.tolist() == plain.position.tolist()
     assert rows.index.tolist() == shuffled.index[plain.position].tolist()
 
@@ -225,11 +265,15 @@ def test_the_index_of_the_frame_is_kept_and_does_not_matter():
         (lambda f: f, {"id_column": "colour"}, "'colour' is empty at position|is there twice"),
         (lambda f: f.assign(kind=range(120)), {}, "120 different values in 120 labels"),
         (lambda f: f.set_axis([*f.columns[:-2], "size", "kind"], axis=1), {}, "more than one"),
-        (lambda f: f.rename(columns={"kind": "gain"}), {"target": "gain"}, "cannot be called"),
+        (lambda f: f.rename(columns={"kind": "why"}), {"target": "why"}, "cannot be called"),
         (lambda f: f, {"model": "tree"}, "no model 'tree'. Known are mcdropout"),
         (lambda f: f, {"strategy": "best"}, "no strategy 'best'. Known are"),
         (lambda f: f, {"n": 0}, "n must be at least 1"),
-        (lambda f: f, {"pending": [3, 400]}, "pending row is not in the table: position 400"),
+        (
+            lambda f: f,
+            {"pending": [3, 400]},
+            "the pending rows: the table has no such row: position 400",
+        ),
         (
             lambda f: f,
             {"pending": pd.DataFrame({"row": [3]})},
@@ -257,7 +301,7 @@ def test_the_circle_in_a_notebook_learns():
                 rows = next_rows(frame, "kind", 15, model="forest", random_state=seed)
         rows["kind"] = truth[rows.position]
         # Classes that a first batch has missed are new later.
-        frame = merge_answers(frame, rows, "kind", force=True)
+        frame = merge_answers(frame, rows, "kind")
     assert frame.kind.notna().sum() == 60
     assert (frame.kind == truth)[frame.kind.notna()].all()
     X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
@@ -295,21 +339,26 @@ def test_settled_compares_the_predictions_before_and_after_the_last_round():
         LogisticRegression(max_iter=200).fit(X[:n], y[:n]).predict(X[60:]) for n in (40, 55, 60)
     ]
     expected = [cohen_kappa_score(a, b) for a, b in zip(predictions, predictions[1:], strict=False)]
-    rounds = [range(40, 55), pd.DataFrame({"name": frame.name[55:60]})]
+    columns = frame[["name", "kind"]]
+    rounds = [columns[40:55], columns[55:60]]
     arguments = {"id_column": "name", "model": FAST, "random_state": 0}
-    rounds[0] = frame.name[40:55].tolist()
-    status = table_status(frame, "kind", rounds=rounds, **arguments)
-    np.testing.assert_allclose(status.kappas, expected)
-    assert status.settled is bool(expected[-1] >= 0.99)
-    assert table_status(frame, "kind", rounds=rounds, threshold=0.1, **arguments).settled is True
+    # Whether the answers are in the table or beside it makes no difference.
+    for given in (frame, frame.assign(kind=frame.kind.where(frame.index < 40, None))):
+        status = table_status(given, "kind", answers=rounds, **arguments)
+        np.testing.assert_allclose(status.kappas, expected)
+        assert status.settled is bool(expected[-1] >= 0.99)
+    again = table_status(frame, "kind", answers=rounds, threshold=0.1, **arguments)
+    assert again.settled is True
     without = table_status(frame, "kind", **arguments)
     assert without.settled is None and "name the answers" in without.notes[0]
 
 
-def test_a_round_that_is_not_merged_says_nothing_about_stopping():
-    frame, _ = mixed(60, 20)
-    with pytest.raises(ValueError, match="No row of round 2 has a label in the table"):
-        table_status(frame, "kind", model=FAST, rounds=[[3, 4], [40, 41]])
+def test_only_the_last_three_rounds_are_looked_at_and_empty_ones_are_none():
+    frame, _ = mixed(100, 60)
+    rounds = [frame[["name", "kind"]][at : at + 5] for at in (30, 35, 40, 45)]
+    rounds.append(frame[["name", "kind"]][70:75])  # not filled in
+    status = table_status(frame, "kind", answers=rounds, id_column="name", model=FAST)
+    assert len(status.kappas) == 3
 
 
 @pytest.mark.parametrize(

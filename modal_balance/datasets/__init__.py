@@ -1,7 +1,6 @@
-"""Data sets of the experiments, and tables of one's own."""
+"""Data sets of the experiments."""
 
-from .load import DATASETS, Dataset, dataset_names, load_dataset
-from .tables import read_table
+from .load import DATASETS, Dataset, dataset_names, load_dataset, read_archive
 from .variants import imbalanced, repeated
 
 __all__ = [
@@ -10,6 +9,6 @@ __all__ = [
     "dataset_names",
     "imbalanced",
     "load_dataset",
-    "read_table",
+    "read_archive",
     "repeated",
 ]

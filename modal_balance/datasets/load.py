@@ -13,7 +13,7 @@ import sklearn
 import sklearn.datasets
 from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "Dataset", "dataset_names", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "dataset_names", "load_dataset", "read_archive"]
 
 
 @dataclass(frozen=True)
@@ -206,3 +206,54 @@ def _as_rows(X: NDArray[Any], pixels: bool) -> NDArray[np.float32]:
 def _codes(y: NDArray[Any]) -> NDArray[np.int64]:
     codes: NDArray[np.int64] = np.unique(y, return_inverse=True)[1].astype(np.int64)
     return codes
+
+
+def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDArray[Any]]:
+    """Read labelled rows from an archive of arrays.
+
+    Parameters
+    ----------
+    path : path
+        A ``.npz`` file with the arrays X and y.
+    target : str, default=None
+        Name of the array of labels. None: "y".
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n, n_features)
+        The rows.
+    y : ndarray of shape (n,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If the file is not there, or is no such archive.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from modal_balance.datasets import read_archive
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.npz")
+    >>> np.savez(path, X=[[1, 2], [3, 4]], y=["a", "b"])
+    >>> read_archive(path)[0].tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    target = target or "y"
+    try:
+        with np.load(path) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as an archive: {error}") from None
+    missing = {"X", target} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} has no array {sorted(missing)}, but {sorted(arrays)}.")
+    X, y = arrays["X"].astype(np.float32), arrays[target]
+    if len(X) != len(y):
+        raise ValueError(f"{path} has {len(X)} rows of X but {len(y)} labels.")
+    if not np.isfinite(X).all():
+        raise ValueError(f"{path} has missing or infinite values. Impute them.")
+    return X, y

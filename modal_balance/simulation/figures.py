@@ -20,6 +20,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 
 
+def _plain(text: object) -> str:
+    """Return a text in which matplotlib sees no formulas."""
+    return str(text).replace("$", r"\$")
+
+
 def _new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
@@ -73,11 +78,12 @@ def learning_curves(
             mean, error = curves.mean(), curves.sem().fillna(0.0)
             colour = COLOURS[i % len(COLOURS)]
             style = STYLES[i // len(COLOURS) % len(STYLES)]
-            axis.plot(mean.index, mean, style, color=colour, label=name, linewidth=1.6)
+            axis.plot(mean.index, mean, style, color=colour, label=_plain(name), linewidth=1.6)
             axis.fill_between(
                 mean.index, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0
             )
-        axis.set_title(f"{dataset}, {estimator}" if several else dataset, fontsize=10)
+        title = f"{dataset}, {estimator}" if several else dataset
+        axis.set_title(_plain(title), fontsize=10)
         axis.grid(alpha=0.3)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -131,12 +137,14 @@ def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") 
             continue
         colour = "white" if abs(value) > 0.65 * largest else "black"
         axis.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=colour)
-    axis.set_xticks(range(n_columns), cells.columns, rotation=40, ha="right", fontsize=9)
+    axis.set_xticks(
+        range(n_columns), map(_plain, cells.columns), rotation=40, ha="right", fontsize=9
+    )
     several = cells.index.get_level_values("estimator").nunique() > 1
     labels = [f"{name}, {estimator}" if several else name for name, estimator in cells.index]
-    axis.set_yticks(range(n_rows), labels, fontsize=9)
+    axis.set_yticks(range(n_rows), map(_plain, labels), fontsize=9)
     title = f"Mean {metric.replace('_', ' ')} over the curve, minus that of {baseline}, x 100"
-    axis.set_title(title, fontsize=10, wrap=True)
+    axis.set_title(_plain(title), fontsize=10, wrap=True)
     return figure
 
 
@@ -181,7 +189,7 @@ def rank_figure(frame: pd.DataFrame, metric: str = "accuracy") -> Figure:
             va="center",
             fontsize=8,
         )
-    axis.set_yticks(places, ranks.index, fontsize=9)
+    axis.set_yticks(places, map(_plain, ranks.index), fontsize=9)
     axis.set_xlim(1, max(len(ranks), 2) + 0.3)
     axis.set_xlabel("mean rank over data sets and seeds (1 is the best)", fontsize=9)
     axis.spines[["top", "right", "left"]].set_visible(False)

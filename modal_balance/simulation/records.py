@@ -1,4 +1,4 @@
-"""The results file of a simulation: one JSON line a round, which a killed run goes on from."""
+"""The results file of a simulation: one JSON line a round, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["append_record", "finished_rounds", "frame_of", "mend"]
+__all__ = ["append_record", "finished_rounds", "frame_of", "parsed", "records_to_resume"]
 
 Record = dict[str, Any]
 Key = tuple[str, str, str, int]
@@ -59,6 +59,11 @@ def append_record(path: Path, record: Record) -> None:
     record : dict
         What JSON can hold.
 
+    Raises
+    ------
+    OSError
+        If fewer bytes than the line has were stored, which are then taken back.
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -68,39 +73,94 @@ def append_record(path: Path, record: Record) -> None:
     >>> path.read_text()
     '{"seed": 0}\n'
     """
-    line = json.dumps(record, allow_nan=False) + "\n"
+    line = (json.dumps(record, allow_nan=False) + "\n").encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(descriptor, line.encode())
+        written = os.write(descriptor, line)
+        if written < len(line):  # a disk that is full: the next line must not continue this one
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(
+                f"{path} took {written} of {len(line)} bytes. Make room, and run it again: it "
+                "resumes from there."
+            )
     finally:
         os.close(descriptor)
 
 
-def mend(path: Path) -> None:
-    r"""Cut off a last line that was not written to its end.
+def records_to_resume(path: Path) -> list[Record]:
+    r"""Return the records of a results file, and cut off a last line that was not finished.
 
     Parameters
     ----------
     path : Path
         A results file, or where one is to be.
 
+    Returns
+    -------
+    list of dict
+
+    Raises
+    ------
+    ValueError
+        If it is no results file, which is left untouched, or cannot be written.
+
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from modal_balance.simulation.records import mend
+    >>> from modal_balance.simulation.records import records_to_resume
     >>> path = pathlib.Path(tempfile.mkdtemp(), "r.jsonl")
-    >>> _ = path.write_text('{"seed": 0}\n{"se')
-    >>> mend(path)
-    >>> path.read_text()
-    '{"seed": 0}\n'
+    >>> keys = '"dataset": "iris", "estimator": "forest", "strategy": "margin", "seed": 0'
+    >>> _ = path.write_text('{%s, "round": 0}\n{%s, "rou' % (keys, keys))
+    >>> len(records_to_resume(path)), path.read_text()[-14:]
+    (1, ', "round": 0}\n')
     """
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no folder {path.parent} to write {path.name} to.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
+        raise ValueError(f"{path} is no file that can be written to. Name another for the results.")
     if not path.exists():
-        return
+        return []
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file. Name another for the results.")
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
+    begin = b'{"dataset": '
+    if not whole and content[: len(begin)] != begin[: len(content)]:
+        raise ValueError(f"{path} is no results file: its first line is no record.")
+    records = parsed(content[:whole].splitlines(), path)
     if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
+        os.truncate(path, whole)
+    return records
+
+
+def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
+    """Return the records of lines, or raise a ValueError that names the damaged one.
+
+    Parameters
+    ----------
+    lines : iterable of bytes
+        Whole lines of a results file.
+    path : Path
+        What the message calls it.
+
+    Returns
+    -------
+    list of dict
+    """
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:  # of JSON, or of its encoding
+            kind = "no results file" if number == 1 else "damaged"
+            raise ValueError(f"{path} is {kind}: line {number}: {error}") from None
+        lacks = [
+            name for name in (*KEY, "round") if not isinstance(record, dict) or name not in record
+        ]
+        if lacks:
+            raise ValueError(f"{path} is no results file: line {number} lacks {lacks[0]!r}.")
+        records.append(record)
+    return records
 
 
 def finished_rounds(
@@ -141,11 +201,12 @@ def finished_rounds(
         key = (record["dataset"], record["estimator"], record["strategy"], record["seed"])
         if key not in keys:
             continue
-        if record["settings"] != settings:
+        there = record.get("settings", {})
+        if there != settings:
             differing = {
-                name: (record["settings"].get(name), settings.get(name))
-                for name in sorted({*record["settings"], *settings})
-                if record["settings"].get(name) != settings.get(name)
+                name: (there.get(name), settings.get(name))
+                for name in sorted({*there, *settings})
+                if there.get(name) != settings.get(name)
             }
             raise ValueError(
                 f"The results file has the run {key} with other settings (there, here): "

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..atomic import replacing
 from .figures import area_heat_map, learning_curves, rank_figure
 from .results import labels_needed, mean_ranks, normalised_areas, pairwise
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["write_report"]
+__all__ = ["default_baseline", "verdicts", "write_report"]
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 SIGNIFICANT = 0.05
+# What the words of the tables mean, in a sentence each.
+GLOSSARY = {
+    "accuracy": "Share of the test rows whose class is predicted rightly.",
+    "balanced_accuracy": "Mean over the classes of the share of their rows predicted rightly.",
+    "macro_f1": "Mean over the classes of F1, the harmonic mean of precision and recall.",
+    "nll": "Negative log-likelihood in nats: the smaller, the more probability the model gave to "
+    "the true classes.",
+    "ece": "Expected calibration error: how far the model's confidence is from its accuracy; 0 is "
+    "best.",
+    "difference": "Mean over the paired runs of the accuracy minus that of the baseline; error is "
+    "its standard error.",
+    "p": "How often chance alone would give differences like these (Wilcoxon's signed-rank test).",
+    "p_holm": "The same, corrected for the number of strategies compared (Holm); below 0.05 counts "
+    "as statistically significant.",
+    "mean rank": "Place of the strategy among all, averaged over data sets and runs; 1 is best.",
+    "target": "Accuracy to be reached.",
+    "reached": "Share of the runs that reach the target.",
+    "labels": "Labels needed: median over the runs of the number of labels with which the target "
+    "is first reached; inf where half of the runs never reach it.",
+}
 CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 .wide { overflow-x: auto; }
@@ -67,27 +89,48 @@ def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | Non
     if not len(frame):
         raise ValueError("The results have no rounds: there is nothing to report.")
     known = sorted(frame["strategy"].unique())
-    if baseline is None:
-        baseline = next((name for name in ("margin", "random") if name in known), known[0])
+    baseline = default_baseline(frame) if baseline is None else baseline
     if baseline not in known:
         raise ValueError(f"baseline={baseline!r} is not in the results. They have {known}.")
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     tables = _tables(frame, baseline)
-    pictures = {
-        "learning_curves": learning_curves(frame),
-        "ranks": rank_figure(frame),
-    }
+    figures = {"learning_curves": learning_curves(frame), "ranks": rank_figure(frame)}
     if len(known) > 1:
-        pictures["areas"] = area_heat_map(frame, baseline)
+        figures["areas"] = area_heat_map(frame, baseline)
     for name, table in tables.items():
-        heading = name.replace("_", " ").capitalize()
-        (folder / f"{name}.md").write_text(f"# {heading}\n\n{_markdown(table)}\n")
-    for name, figure in pictures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
-    page = folder / "index.html"
-    page.write_text(_page(frame, baseline, tables, folder, list(pictures)), encoding="utf-8")
-    return page
+        text = f"# {_heading(name, baseline)}\n\n{_markdown(table)}\n\n"
+        text += "".join(f"* {word}: {meaning}\n" for word, meaning in _explained(table))
+        _write(folder / f"{name}.md", text.encode())
+    pictures = {}
+    for name, figure in figures.items():
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=110, format="png")
+        pictures[name] = picture.getvalue()
+        _write(folder / f"{name}.png", pictures[name])
+    _write(folder / "index.html", _page(frame, baseline, tables, pictures).encode())
+    return folder / "index.html"
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as new:
+        new.write_bytes(data)
+
+
+def default_baseline(frame: pd.DataFrame) -> str:
+    """Return the strategy that the others are compared with: margin, random, or the first.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`~modal_balance.simulation.results.read_results` returns it.
+
+    Returns
+    -------
+    str
+    """
+    known = sorted(frame["strategy"].unique())
+    return str(next((name for name in ("margin", "random") if name in known), known[0]))
 
 
 def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
@@ -120,20 +163,23 @@ def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
     compared = pairwise(areas, baseline)
     sentences = []
     for (dataset, estimator), part in areas.groupby(["dataset", "estimator"]):
-        means = part.groupby("strategy").mean().sort_values(ascending=False)
-        best = means.index[0]
-        text = f"{dataset}, {estimator}: {best} leads with {means.iloc[0]:.3f}"
+        means = part.groupby("strategy").mean()
         here = compared[(compared["dataset"] == dataset) & (compared["estimator"] == estimator)]
-        if best != baseline:
-            row = here[here["strategy"] == best].iloc[0]
-            chance = "" if row["p_holm"] < SIGNIFICANT else ": chance would explain it"
+        ahead = here[here["difference"] > 0].sort_values("difference", ascending=False)
+        # The numbers of the tables: means over the curve, differences over paired runs.
+        best = ahead["strategy"].iloc[0] if len(ahead) else baseline
+        if best not in means:  # no run of the baseline here
+            best = means.idxmax()
+        text = f"{dataset}, {estimator}: {best} leads with {means[best]:.3f}"
+        for row in ahead.head(1).to_dict("records"):
+            chance = "" if row["p_holm"] < SIGNIFICANT else ", not statistically significant"
             text += (
                 f", {row['difference']:+.3f} against {baseline} (ahead in {row['wins']} of "
-                f"{row['runs']} runs, corrected p = {row['p_holm']:.2g}{chance})"
+                f"{row['runs']} runs, p_holm = {_cell(row['p_holm'])}{chance})"
             )
         worse = here[(here["difference"] < 0) & (here["p_holm"] < SIGNIFICANT)]["strategy"]
         if len(worse):
-            text += f". Below {baseline} by more than chance: {', '.join(worse)}"
+            text += f". Significantly below {baseline}: {', '.join(worse)}"
         sentences.append(text + ".")
     return sentences
 
@@ -153,12 +199,21 @@ def _tables(frame: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
     tables = {
         "mean_over_the_curve": pd.DataFrame(means).reset_index(),
         "accuracy_at_the_end": at_end.reset_index(),
-        f"against_{baseline}": pairwise(accuracy, baseline),
+        "against_the_baseline": pairwise(accuracy, baseline),
         "mean_ranks": mean_ranks(accuracy).rename("mean rank").reset_index(),
         "labels_needed": labels_needed(frame, targets),
         "seconds_a_round": seconds.reset_index(),
     }
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def _heading(name: str, baseline: str) -> str:
+    heading = name.replace("_", " ").capitalize()
+    return heading.replace("the baseline", f"the baseline {baseline}")
+
+
+def _explained(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(str(name), GLOSSARY[name]) for name in table.columns if name in GLOSSARY]
 
 
 def _cell(value: object) -> str:
@@ -168,8 +223,12 @@ def _cell(value: object) -> str:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows += [list(map(_cell, row)) for row in table.itertuples(index=False)]
+    def cell(value: object) -> str:
+        text = " ".join(html.escape(_cell(value), quote=False).split())
+        return text.replace("\\", "\\\\").replace("|", "\\|").replace("$", "\\$")
+
+    rows = [list(map(cell, table.columns)), ["---"] * len(table.columns)]
+    rows += [list(map(cell, row)) for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -180,15 +239,15 @@ def _html_table(table: pd.DataFrame) -> str:
         for row in table.itertuples(index=False)
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    words = "".join(f"<dt>{word}</dt><dd>{meaning}</dd>" for word, meaning in _explained(table))
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div><dl>{words}</dl>'
 
 
 def _page(
     frame: pd.DataFrame,
     baseline: str,
     tables: dict[str, pd.DataFrame],
-    folder: Path,
-    pictures: list[str],
+    pictures: dict[str, bytes],
 ) -> str:
     parts = ["<h1>Active learning, simulated</h1>"]
     n_runs = len(frame.groupby(["dataset", "estimator", "strategy", "seed"]))
@@ -196,12 +255,12 @@ def _page(
     if frame["strategy"].nunique() > 1:
         parts += [f"<li>{html.escape(line)}</li>" for line in verdicts(frame, baseline)]
     parts.append("</ul>")
-    for name in pictures:
-        data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    for name, picture in pictures.items():
+        data = base64.b64encode(picture).decode()
         alt = name.replace("_", " ")
         parts.append(f'<p><img alt="{alt}" src="data:image/png;base64,{data}"></p>')
     for name, table in tables.items():
-        parts.append(f"<h2>{html.escape(name.replace('_', ' ').capitalize())}</h2>")
+        parts.append(f"<h2>{html.escape(_heading(name, baseline))}</h2>")
         parts.append(_html_table(table))
     machines = ", ".join(sorted({str(machine) for machine in frame.get("machine", [])}))
     parts.append(f"<p>Machine: {html.escape(machines or 'unknown')}.</p>")

@@ -6,8 +6,7 @@ A run is one strategy with one estimator on one data set under one seed.
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from .records import frame_of
+from .records import frame_of, parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,24 +64,17 @@ def read_results(*paths: str | Path) -> pd.DataFrame:
     rounds: dict[tuple[Any, ...], dict[str, Any]] = {}
     for path in paths:
         for record in _records(Path(path)):
-            try:
-                rounds[(*(record[name] for name in RUN), record["round"])] = record
-            except (KeyError, TypeError):
-                raise ValueError(
-                    f"{path} is no results file: a line of it lacks one of {[*RUN, 'round']}."
-                ) from None
+            rounds[(*(record[name] for name in RUN), record["round"])] = record
     return frame_of(rounds.values())
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+def _records(path: Path) -> list[dict[str, Any]]:
+    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     with opened as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                if line.endswith("\n"):
-                    raise ValueError(f"{path} is no results file: line {number}: {error}") from None
+        lines = list(file)
+    if lines and not lines[-1].endswith(b"\n"):
+        del lines[-1]
+    return parsed(lines, path)
 
 
 def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series[float]:

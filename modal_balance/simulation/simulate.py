@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from ..arguments import as_indexable, check_integer, check_validation_pair
 from ..strategies.herding import herding_query
 from ..versions import __version__
 from .loop import Fit, Round, Strategy, first_labels, fit_round, rounds
-from .records import Key, Record, append_record, finished_rounds, frame_of, mend
+from .records import Key, Record, append_record, finished_rounds, frame_of, records_to_resume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,9 +153,7 @@ def simulate(
     keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
     done: dict[Key, list[Record]] = {}
     if path is not None:
-        mend(path)
-        lines = path.read_text().splitlines() if path.exists() else []
-        done = finished_rounds(map(json.loads, lines), set(keys), settings)
+        done = finished_rounds(records_to_resume(path), set(keys), settings)
 
     splits = {
         seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)

@@ -1,4 +1,4 @@
-"""The next rows of a table to label, and the way of the answers back into it.
+"""The next rows of a partly labelled table, the answers to them, and the command line.
 
 In a notebook::
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
-from .merging import AnswersRefused, merge_answers
+from .answers import AnswersRefused, merge_answers
 
 if TYPE_CHECKING:
     from .choosing import next_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +14,18 @@ from ..arguments import RandomState, as_random_state, check_integer
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
+from ..strategies.report import QueryReport
+from .answers import join_answers
 from .choices import fit_quietly, model_by_name, strategy_by_name
 from .first_batch import diverse_batch
-from .labelled import POSITION, LabelledTable, positions_in
+from .labelled import LabelledTable
 from .preparation import prepare
 
-__all__ = ["GUESSES", "next_rows"]
+__all__ = ["GUESSES", "choose_rows", "next_rows"]
 
+MEMORY_LIMIT = "500MB"  # of what a strategy keeps of its predictions
 # Columns about a row besides its position, its id and its empty target.
-GUESSES = ("likeliest", "probability", "second", "second_probability", "gain")
-
-
-class Batch(NamedTuple):
-    """The rows chosen, and what a model says of them."""
-
-    positions: NDArray[np.intp]
-    gains: NDArray[np.float64]
-    guesses: list[tuple[Any, float, Any, float]]  # empty: there is no model
+GUESSES = ("likeliest", "probability", "second", "second_probability", "doubt", "why")
 
 
 def next_rows(
@@ -38,7 +33,9 @@ def next_rows(
     target: str,
     n: int = 20,
     *,
+    answers: Sequence[Any] = (),
     id_column: str | None = None,
+    unsure: str | None = "?",
     model: Any = "mcdropout",
     strategy: Any = "balance-margin",
     pending: Any = None,
@@ -47,7 +44,7 @@ def next_rows(
 ) -> Any:
     """Choose the rows of a table whose labels would teach a model most.
 
-    Rows whose target is empty are the pool; the others are the labels. Columns of numbers, words,
+    Rows without a label, in the table or in the answers, are the pool. Columns of numbers, words,
     dates and free text, with or without gaps, are prepared by skrub. Where labels of two classes
     are still missing, there is nothing to learn from: the batch then covers the pool
     (:func:`~modal_balance.herding_query` on the prepared columns), and a warning says so.
@@ -55,16 +52,21 @@ def next_rows(
     Parameters
     ----------
     frame : DataFrame with N rows
-        The table. It is not changed.
+        The table, of text or of values. It is not changed.
     target : str
         Column of the labels, numbers or words. 1 and 1.0 are one class.
     n : int, default=20
         Rows to choose, at least 1; fewer where the pool has fewer.
+    answers : sequence of DataFrame, default=()
+        Labels that are not in the table, as :func:`~modal_balance.table.merge_answers` takes them.
     id_column : str or None, default=None
         Column that names the rows. It is not learned from.
+    unsure : str or None, default="?"
+        Answer that is no label. Its row is not chosen again.
     model : str or estimator, default="mcdropout"
         "mcdropout", "ensemble", "forest", "logistic-bootstrap" or "boosting-bootstrap", or any
-        classifier that the strategy takes; it gets the prepared columns.
+        classifier that the strategy takes; it gets the prepared columns, and the classes as
+        numbers, counted from 0 in the order of their names.
     strategy : str or callable, default="balance-margin"
         Name of a strategy of this package without "_query", such as "margin" or "power-bald", or
         a function with modAL's signature.
@@ -82,11 +84,11 @@ def next_rows(
     DataFrame
         A row for each row chosen, in the order of choice, with the index labels of ``frame``:
         "position", counted from 0; the id; the target, empty, to be filled in; "likeliest",
-        "probability", "second" and "second_probability", the model's two likeliest classes; and
-        "gain", what the strategy returns: for "balance-margin" what each row adds to the objective,
-        or one minus its margin. Its ``attrs`` say in "reason" why no model chose the batch,
-        or "" where it is not. It
-        has no rows where the pool is empty.
+        "probability", "second" and "second_probability", the model's two likeliest classes;
+        "doubt", 0 where the model is certain and 100 where these two are equally likely; and
+        "why", in words. (The first column is called "position (2)" where the table has one called
+        "position".) Its ``attrs`` say in "reason" why no model chose the batch, or "" where one
+        did. It has no rows where the pool is empty.
 
     Raises
     ------
@@ -97,7 +99,8 @@ def next_rows(
     Warns
     -----
     UserWarning
-        If labels of two classes are still missing, so that no model chose the batch.
+        If labels of two classes are still missing, so that no model chose the batch, or about
+        columns that are not what they seem.
 
     Examples
     --------
@@ -113,72 +116,88 @@ def next_rows(
     >>> list(rows.columns)[:3], len(rows)
     (['position', 'kind', 'likeliest'], 3)
     """
+    table = join_answers(LabelledTable.of(frame, target, id_column, unsure=unsure), answers)
+    places = [] if pending is None else table.places_of(pending, "the pending rows", True)
+    return choose_rows(
+        table,
+        n,
+        model=model,
+        strategy=strategy,
+        out=[place.position for place in places],
+        random_state=random_state,
+        verbose=verbose,
+    )
+
+
+def choose_rows(
+    table: LabelledTable,
+    n: int,
+    *,
+    model: Any,
+    strategy: Any,
+    out: Sequence[Any] = (),
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Any:
+    """Choose rows of a table with its answers, but for those at the positions that are out."""
     n = check_integer(n, "n")
     rng = as_random_state(random_state)
     choose = strategy_by_name(strategy)
     estimator = model_by_name(model, rng)
-    table = LabelledTable.of(frame, target, id_column)
-    _check_names(table)
+    for role, name in (("target", table.target), ("id", table.id_column)):
+        if name in GUESSES:
+            raise ValueError(
+                f"The {role} column cannot be called {name!r}, which is a column of the result. "
+                "Rename it."
+            )
     columns = table.columns
-    out = _pending_positions(table, pending)
-    pool = np.setdiff1d(table.unlabelled, out)
+    # What has come back is no longer out.
+    pending = np.intersect1d(np.array(out, dtype=np.intp), table.unlabelled)
+    pool = np.setdiff1d(table.unlabelled, pending)
     n = min(n, len(pool))
     if n == 0:
-        return _as_frame(table, Batch(pool, np.zeros(0), []), "")
-    reason = _why_no_model(table.counts)
-    features = prepare(columns, rng)
-    if reason:
-        warnings.warn(reason, UserWarning, stacklevel=2)
-        known = features[np.union1d(table.labelled, out)]
-        picks, gains = diverse_batch(features[pool], n, known=known, random_state=rng)
-        return _as_frame(table, Batch(pool[picks], gains, []), reason)
-    fit_quietly(estimator, features[table.labelled], table.labels_of(table.labelled))
-    picks, gains = _query(
+        return _as_frame(table, pool, [], "")
+    features = prepare(columns, rng, table.row)
+    if len(table.counts) < 2:
+        have = "There are no labels yet"
+        for name, count in table.counts.items():
+            have = f"All labels so far ({count}) are of one class, {table.spelling[name]!r}"
+        reason = (
+            f"{have}, so there is nothing for a model to tell apart. The rows are those that "
+            "cover most of the table (herding), by its columns."
+        )
+        warnings.warn(reason, UserWarning, stacklevel=3)
+        known = features[np.union1d(table.labelled, pending)]
+        picks, _ = diverse_batch(features[pool], n, known=known, random_state=rng)
+        return _as_frame(table, pool[picks], [], reason)
+    X_labelled, X_pending, X_pool = (features[at] for at in (table.labelled, pending, pool))
+    del features  # of a million rows there should not be two copies
+    fit_quietly(estimator, X_labelled, table.codes_of(table.labelled))
+    reports: list[QueryReport] = []
+    picks = _query(
         choose,
         estimator,
-        features[pool],
+        X_pool,
         n,
-        X_pending=features[out] if len(out) else None,
-        X_labelled=features[table.labelled],
+        X_pending=X_pending if len(pending) else None,
+        X_labelled=X_labelled,
+        memory_limit=MEMORY_LIMIT,
         random_state=rng,
         verbose=verbose,
+        callback=reports.append,
     )
-    guesses = _two_likeliest(estimator, features[pool[picks]], table.spelling)
-    return _as_frame(table, Batch(pool[picks], gains, guesses), "")
-
-
-def _why_no_model(counts: dict[str, int]) -> str:
-    """Return why there is nothing to learn from, or nothing."""
-    if len(counts) >= 2:
-        return ""
-    if not counts:
-        have = "There are no labels yet"
-    else:
-        ((name, count),) = counts.items()
-        have = f"All labels so far ({count}) are of one class, {name!r}"
-    return (
-        f"{have}, so there is nothing for a model to tell apart. The rows are those that "
-        "cover most of the table (herding), by its columns."
-    )
-
-
-def _pending_positions(table: LabelledTable, pending: Any) -> NDArray[np.intp]:
-    """Return the sorted positions of the unlabelled rows that are out with annotators."""
-    if pending is None:
-        return np.zeros(0, dtype=np.intp)
-    positions, names = positions_in(table, pending, "the pending rows")
-    lost = [name for name, at in zip(names, positions, strict=True) if at is None]
-    if lost:
-        more = f", and {len(lost) - 1} more pending rows are not" if len(lost) > 1 else ""
-        raise ValueError(f"A pending row is not in the table: {lost[0]}{more}.")
-    found = np.array([at for at in positions if at is not None], dtype=np.intp)
-    return np.intersect1d(found, table.unlabelled)  # what has come back is no longer out
+    proba = np.asarray(estimator.predict_proba(X_pool[picks]), dtype=np.float64)  # (n, C)
+    names = [table.spelling[name] for name in table.counts]
+    at_random = getattr(choose, "__name__", "") == "random_query"
+    chosen_by = reports[0].from_objective if reports else None
+    splits = np.zeros(n, dtype=bool) if chosen_by is None else chosen_by
+    return _as_frame(table, pool[picks], _guesses(proba, names, splits, at_random), "")
 
 
 def _query(
     choose: Any, estimator: Any, X_pool: NDArray[np.float32], n: int, **options: Any
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return what the strategy chooses: positions in the pool, and gains."""
+) -> NDArray[np.intp]:
+    """Return the positions in the pool that the strategy chooses."""
     parameters = inspect.signature(choose).parameters
     if "tau" in parameters:
         try:
@@ -192,44 +211,43 @@ def _query(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RandomSelectionWarning)
         result = choose(estimator, X_pool, n, **taken)
-    indices, gains = result if isinstance(result, tuple) else (result, np.full(n, np.nan))
-    return np.asarray(indices, dtype=np.intp), np.asarray(gains, dtype=np.float64)
+    return np.asarray(result[0] if isinstance(result, tuple) else result, dtype=np.intp)
 
 
-def _two_likeliest(
-    estimator: Any, X: NDArray[np.float32], spelling: dict[str, Any]
-) -> list[tuple[Any, float, Any, float]]:
-    proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)  # (n, C)
+def _guesses(
+    proba: NDArray[np.float64], names: list[Any], splits: NDArray[np.bool_], at_random: bool
+) -> list[tuple[Any, ...]]:
+    """Return what a model thinks of rows, (n, C): the columns GUESSES of each."""
     order = np.argsort(-proba, axis=1, kind="stable")[:, :2]  # (n, 2)
-    names = [spelling[str(name)] for name in estimator.classes_]
-    return [
-        (names[i], float(row[i]), names[j], float(row[j]))
-        for row, (i, j) in zip(proba, order, strict=True)
-    ]
+    guesses = []
+    for row, (i, j), split in zip(proba, order, splits, strict=True):
+        doubt = round(100 * (1 - float(row[i] - row[j])))
+        if at_random:
+            why = "drawn at random"
+        elif split:
+            why = f"its label rules out most models: {names[i]} or {names[j]}"
+        elif doubt >= 80:
+            why = f"torn between {names[i]} and {names[j]}"
+        elif doubt >= 40:
+            why = f"rather {names[i]}, but maybe {names[j]}"
+        else:
+            why = f"looks like {names[i]}, and unlike the rows above"
+        guesses.append((names[i], float(row[i]), names[j], float(row[j]), doubt, why))
+    return guesses
 
 
-def _check_names(table: LabelledTable) -> None:
-    ours = (POSITION, *GUESSES)
-    for role, name in (("target", table.target), ("id", table.id_column)):
-        if name in ours:
-            raise ValueError(
-                f"The {role} column cannot be called {name!r}, which is a column of the result. "
-                "Rename it."
-            )
-
-
-def _as_frame(table: LabelledTable, batch: Batch, reason: str) -> Any:
+def _as_frame(
+    table: LabelledTable, positions: NDArray[np.intp], guesses: list[tuple[Any, ...]], reason: str
+) -> Any:
     import pandas as pd
 
-    columns: dict[str, Sequence[Any] | NDArray[Any]] = {POSITION: batch.positions}
+    columns: dict[str, Any] = {table.rows.column: positions + table.rows.first}
     if table.id_column is not None:
-        columns[table.id_column] = table.frame[table.id_column].iloc[batch.positions].tolist()
-    n = len(batch.positions)
+        columns[table.id_column] = table.frame[table.id_column].iloc[positions].tolist()
+    n = len(positions)
     columns[table.target] = pd.array([None] * n, dtype=object)
-    guesses = batch.guesses or [(None, np.nan, None, np.nan)] * n
-    for name, values in zip(GUESSES[:-1], zip(*guesses, strict=True), strict=False):
-        columns[name] = list(values)
-    columns[GUESSES[-1]] = batch.gains
-    rows = pd.DataFrame(columns, index=table.frame.index[batch.positions])
+    guesses = guesses or [(None, np.nan, None, np.nan, np.nan, None)] * n
+    columns |= {name: [guess[i] for guess in guesses] for i, name in enumerate(GUESSES)}
+    rows = pd.DataFrame(columns, index=table.frame.index[positions])
     rows.attrs["reason"] = reason
     return rows

@@ -5,20 +5,57 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import class_of, classes_of, spellings
+from .values import Names, class_of, spellings
 
-__all__ = ["POSITION", "LabelledTable", "check_columns", "positions_in", "quoted"]
+__all__ = ["LabelledTable", "Place", "Rows", "check_columns", "quoted", "some"]
 
-# Column of the position in the table, counted from 0.
-POSITION = "position"
 # More classes than this, with hardly two labels of each, are numbers or names.
 MANY_CLASSES = 50
+Positions = NDArray[np.intp]
+
+
+class Place(NamedTuple):
+    """Where a row is, or None; what messages call it; its id, where a spreadsheet changed it."""
+
+    position: int | None
+    name: str
+    truth: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How rows are called where no column names them.
+
+    Parameters
+    ----------
+    column : str
+        Column of their numbers.
+    first : int
+        Number of the first row below the header.
+
+    Examples
+    --------
+    >>> from modal_balance.table.labelled import Rows
+    >>> Rows.of(["size", "position"], "position", 0).column
+    'position (2)'
+    """
+
+    column: str
+    first: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], column: str, first: int) -> Rows:
+        """Return rows whose column has a name that none of the given columns has."""
+        free, number = column, 2
+        while free in names:
+            free, number = f"{column} ({number})", number + 1
+        return cls(free, first)
 
 
 @dataclass(frozen=True)
@@ -33,76 +70,106 @@ class LabelledTable:
         Column of the labels.
     id_column : str or None
         Column that names the rows.
-    classes : tuple of str or None
-        Class of each row; None where the target is empty.
+    rows : Rows
+        How they are called without.
+    unsure : str or None
+        Answer that is no label.
+    classes : list of str or None
+        Class of each row; None where there is no label.
     spelling : dict
         Class -> label as the table writes it.
-    ids : tuple of str or None
-        Name of each row, where there is a column of them.
+    ids : dict
+        Id -> position, where there is a column of them.
+    blank : ndarray of bool
+        Rows without a label in which no column to learn from is filled in.
+    given : dict
+        Position -> label that the answers add, None for an unsure one.
+    rounds : tuple of ndarray
+        Positions that each file of answers asks for.
+    notes : tuple of str
+        What the user should know.
     """
 
     frame: Any
     target: str
     id_column: str | None
-    classes: tuple[str | None, ...]
+    rows: Rows
+    unsure: str | None
+    classes: list[str | None]
     spelling: dict[str, Any]
-    ids: tuple[str, ...] | None
+    ids: dict[str, int]
+    blank: NDArray[np.bool_]
+    given: dict[int, Any]
+    rounds: tuple[Positions, ...]
+    notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, frame: Any, target: str, id_column: str | None = None) -> LabelledTable:
-        """Return the table, or raise a ValueError that says what is wrong with it.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            The table.
-        target : str
-            Column of the labels.
-        id_column : str or None, default=None
-            Column that names the rows.
-
-        Returns
-        -------
-        LabelledTable
-        """
+    def of(
+        cls,
+        frame: Any,
+        target: str,
+        id_column: str | None = None,
+        *,
+        unsure: str | None = "?",
+        rows: Rows | None = None,
+    ) -> LabelledTable:
+        """Return the table, or raise a ValueError that says what is wrong with it."""
         frame = check_columns(frame, "the table", target, id_column)
         if len(frame) == 0:
             raise ValueError("The table has no rows below its header.")
-        classes = tuple(classes_of(frame[target].tolist()))
-        ids = None if id_column is None else _unique_ids(frame[id_column].tolist(), id_column)
-        table = cls(frame, target, id_column, classes, spellings(frame[target].tolist()), ids)
-        table._check_classes()
-        return table
+        rows = rows or Rows.of(list(frame.columns), "position", 0)
+        labels = frame[target].tolist()
+        classes = [class_of(label) for label in labels]
+        unsure = class_of(unsure)
+        given = {i: None for i, name in enumerate(classes) if name is not None and name == unsure}
+        known = [None if i in given else label for i, label in enumerate(labels)]
+        blank = np.ones(len(frame), dtype=bool)
+        for name in dict.fromkeys(name for name in frame.columns if name.strip()):
+            if name in (target, id_column):
+                continue
+            column = frame[name]
+            blank &= np.asarray(column.isna() | column.astype(str).str.strip().eq(""), dtype=bool)
+        # Where all rows are, there is nothing to learn from, which is said elsewhere.
+        blank &= np.array([name is None for name in classes]) & (not blank.all())
+        table = cls(
+            frame=frame,
+            target=target,
+            id_column=id_column,
+            rows=rows,
+            unsure=unsure,
+            classes=[None if i in given else name for i, name in enumerate(classes)],
+            spelling=spellings(known),
+            ids={},
+            blank=blank,
+            given=given,
+            rounds=(),
+            notes=(),
+        )
+        table.check_classes()
+        unnamed = sum(not name.strip() for name in frame.columns)
+        notes = [f"{unnamed} column(s) without a name are left out."] if unnamed else []
+        if blank.any():
+            first = table.row(blank.argmax())
+            notes.append(f"{blank.sum()} empty row(s) are left out, the first is {first}.")
+        return replace(table, ids=table._unique_ids(), notes=tuple(notes))
 
     @property
-    def labelled(self) -> NDArray[np.intp]:
+    def labelled(self) -> Positions:
         """Positions of the rows that have labels."""
         return np.flatnonzero([name is not None for name in self.classes])
 
     @property
-    def unlabelled(self) -> NDArray[np.intp]:
-        """Positions of the rows that have none."""
-        return np.flatnonzero([name is None for name in self.classes])
+    def unlabelled(self) -> Positions:
+        """Positions of the rows to label: without a label, not unsure, not blank."""
+        free = np.array([name is None for name in self.classes]) & ~self.blank
+        free[[at for at, label in self.given.items() if label is None]] = False
+        return np.flatnonzero(free)
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of labels of each class."""
         counts = Counter(name for name in self.classes if name is not None)
-        return {name: counts[name] for name in self.spelling}
-
-    def labels_of(self, positions: NDArray[np.intp]) -> NDArray[Any]:
-        """Return the classes of labelled rows.
-
-        Parameters
-        ----------
-        positions : ndarray of int
-            The rows.
-
-        Returns
-        -------
-        ndarray of str
-        """
-        return np.array([self.classes[position] for position in positions], dtype=str)
+        return {name: counts[name] for name in self.spelling if name in counts}
 
     @property
     def columns(self) -> Any:
@@ -119,33 +186,93 @@ class LabelledTable:
             )
         return self.frame[kept].reset_index(drop=True)
 
-    def _check_classes(self) -> None:
+    def codes_of(self, positions: Positions) -> NDArray[np.intp]:
+        """Return the classes of labelled rows as numbers, in the order of ``counts``."""
+        code = {name: number for number, name in enumerate(self.counts)}
+        return np.array([code[self.classes[at] or ""] for at in positions], dtype=np.intp)
+
+    def row(self, position: Any) -> str:
+        """Return what messages call a row: "row 7" or "position 5"."""
+        return f"{self.rows.column.split()[0]} {int(position) + self.rows.first}"
+
+    def places_of(self, rows: Any, what: str, all_there: bool = False) -> list[Place]:
+        """Find rows that are given by their id or their number, as a frame or as such values.
+
+        Parameters
+        ----------
+        rows : DataFrame or array-like
+            A frame with the table's id column, or else the column of row numbers; or these values.
+        what : str
+            What error messages call them, such as "the answers".
+        all_there : bool, default=False
+            Whether to raise if the table lacks one of them.
+
+        Returns
+        -------
+        list of Place
+        """
+        wanted = self.id_column or self.rows.column
+        if hasattr(rows, "columns"):
+            names = [str(name) for name in rows.columns]
+            if wanted not in names:
+                raise ValueError(
+                    f"There is no column {wanted!r} in {what}, to say which rows these are. Keep "
+                    f"that column of the file that was to be filled in. It has {quoted(names)}."
+                )
+            values = rows.iloc[:, names.index(wanted)].tolist()
+        else:
+            values = np.asarray(rows).ravel().tolist() if not isinstance(rows, list) else rows
+        known, places = Names(self.ids), []
+        for text in map(class_of, values):
+            name = f"{wanted} {text!r}"
+            if self.id_column is None:
+                name = f"{wanted} {text or 'missing'}"
+                number = int(text) - self.rows.first if text and text.isdecimal() else -1
+                places.append(Place(number if 0 <= number < len(self.frame) else None, name, None))
+                continue
+            like = [] if text is None or text in self.ids else known.like(text)
+            if len(like) > 1:
+                name += f" (either of {quoted(like, 3)})"
+            truth = like[0] if len(like) == 1 else None
+            places.append(Place(self.ids.get(truth or text or ""), name, truth))
+        lost = [place.name for place in places if place.position is None]
+        if lost and all_there:
+            raise ValueError(f"{what}: the table has no such row: {some(lost)}.")
+        return places
+
+    def check_classes(self) -> None:
+        """Raise if the labels look like numbers or names."""
         n_labels, n_classes = sum(self.counts.values()), len(self.counts)
         if n_classes > MANY_CLASSES and 2 * n_classes > n_labels:
-            some = ", ".join(repr(name) for name in list(self.counts)[:3])
             raise ValueError(
                 f"The target {self.target!r} has {n_classes} different values in {n_labels} "
-                f"labels, such as {some}. That looks like numbers or names and not like classes. "
-                "Choose another column, or group its values into classes."
+                f"labels, such as {quoted(list(self.counts)[:3])}. That looks like numbers or "
+                "names and not like classes. Choose another column, or group its values."
             )
+
+    def _unique_ids(self) -> dict[str, int]:
+        seen: dict[str, int] = {}
+        column = self.id_column
+        for at, value in enumerate([] if column is None else self.frame[column].tolist()):
+            name = class_of(value)
+            if self.blank[at]:
+                continue
+            if name is None:
+                raise ValueError(
+                    f"The id column {column!r} is empty at {self.row(at)}. Each row needs an id, "
+                    "or leave the id out to go by row numbers."
+                )
+            if name in seen:
+                raise ValueError(
+                    f"The id {name!r} is there twice in column {column!r}: at "
+                    f"{self.row(seen[name])} and {self.row(at)}. Ids must differ."
+                )
+            seen[name] = at
+        return seen
 
 
 def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> Any:
-    """Return the frame with its column names as text, or raise unless it has the columns.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        A table, or answers.
-    what : str
-        What the error message calls it, such as "the table".
-    target, id_column : str or None
-        Columns that must be there.
-
-    Returns
-    -------
-    DataFrame
-    """
+    """Return the frame with its column names as text, or raise unless it has the columns."""
     if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
         raise TypeError(f"Expected a pandas DataFrame for {what}, got {type(frame).__name__}.")
     if target == id_column:
@@ -167,102 +294,12 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
     return frame.set_axis(names, axis=1)
 
 
-def positions_in(table: LabelledTable, rows: Any, what: str) -> tuple[list[int | None], list[str]]:
-    """Return the positions of rows that are given by their id or their position.
-
-    Parameters
-    ----------
-    table : LabelledTable
-        The table.
-    rows : DataFrame or array-like
-        A frame with the table's id column, or else a column "position"; or the ids or positions
-        themselves.
-    what : str
-        What error messages call them, such as "the answers".
-
-    Returns
-    -------
-    positions : list of int or None
-        None where the table has no such row.
-    names : list of str
-        What messages call the rows, such as "position 3".
-
-    Raises
-    ------
-    ValueError
-        If a frame has no column of ids or positions.
-    """
-    if hasattr(rows, "columns"):
-        wanted = POSITION if table.id_column is None else table.id_column
-        names = [str(name) for name in rows.columns]
-        if wanted not in names:
-            hint = (
-                "Keep that column of the file that was to be filled in"
-                if wanted == POSITION
-                else "Keep it, or leave out the id to go by position"
-            )
-            raise ValueError(
-                f"There is no column {wanted!r} in {what}, to say where they belong. {hint}. "
-                f"The columns are {quoted(names)}."
-            )
-        values = rows.iloc[:, names.index(wanted)].tolist()
-    else:
-        values = np.asarray(rows).ravel().tolist() if not isinstance(rows, list) else rows
-    texts = classes_of(values)
-    if table.ids is not None:
-        at = {name: position for position, name in enumerate(table.ids)}
-        return (
-            [None if text is None else at.get(text) for text in texts],
-            [f"{table.id_column} {text!r}" for text in texts],
-        )
-    return [_position(text, len(table.frame)) for text in texts], [
-        f"position {'missing' if text is None else text}" for text in texts
-    ]
-
-
 def quoted(names: Sequence[str], most: int = 20) -> str:
-    """Return names for a message, the first of them where they are many.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The names.
-    most : int, default=20
-        How many to show.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from modal_balance.table.labelled import quoted
-    >>> quoted(["a", "b", "c"], most=2)
-    "'a', 'b' and 1 more"
-    """
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+    """Return names for a message, the first of them where they are many."""
+    return some([repr(name) for name in names], most)
 
 
-def _position(text: str | None, n_rows: int) -> int | None:
-    if text is None or not text.isdecimal():
-        return None
-    return int(text) if int(text) < n_rows else None
-
-
-def _unique_ids(values: list[Any], column: str) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    for position, value in enumerate(values):
-        name = class_of(value)
-        if name is None:
-            raise ValueError(
-                f"The id column {column!r} is empty at position {position}. Each row needs an id, "
-                "or leave the id out to go by position."
-            )
-        if name in seen:
-            raise ValueError(
-                f"The id {name!r} is there twice in column {column!r}, at the positions "
-                f"{seen[name]} and {position}. Ids must differ."
-            )
-        seen[name] = position
-    return tuple(seen)
+def some(texts: Sequence[str], most: int = 5) -> str:
+    """Return the first of some texts, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from datetime import date
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -9,12 +13,25 @@ from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from ..arguments import RandomState, draw_seed
+from ..arguments import RandomState, as_random_state, draw_seed
+from .values import ERRORS, MISSING, cell_text, is_missing
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "typed"]
+
+N_FITTED = 20_000  # rows, at most, that decide on the words and components
+N_AT_ONCE = 20_000  # rows
+MOSTLY = 0.9  # share of numbers from which on the other cells of a column are gaps
+# Codes such as 007 are no numbers.
+PLAIN = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+THOUSANDS = r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?"
+DECIMAL_COMMA = r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|0|[1-9]\d*)(?:,\d+)?"
+ERRORS_SAID = "are errors of a spreadsheet, and count as gaps"
+CODE = r"[+-]?0\d.*"
 
 
-def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float32]:
+def prepare(
+    columns: Any, random_state: RandomState = None, row: Callable[[int], str] = "position {}".format
+) -> NDArray[np.float32]:
     """Return the columns of a table as features.
 
     skrub's ``TableVectorizer`` looks at each column: numbers are scaled, so that extreme values
@@ -27,9 +44,11 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
     Parameters
     ----------
     columns : DataFrame with N rows
-        Columns to learn from.
+        Columns to learn from, text or values.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the components of free text.
+    row : callable
+        What messages call the row at a position.
 
     Returns
     -------
@@ -40,13 +59,18 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
     ImportError
         If skrub is not installed.
     ValueError
-        If nothing is left to learn from.
+        If nothing is left to learn from, or a column holds lists.
+
+    Warns
+    -----
+    UserWarning
+        If cells of a column of numbers are no numbers, or thousands are separated.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from modal_balance.table.preparation import prepare
-    >>> columns = pd.DataFrame({"size": [1.0, None, 3.0], "colour": ["red", "blue", "red"]})
+    >>> columns = pd.DataFrame({"size": ["1.0", "", "3.0"], "colour": ["red", "blue", "red"]})
     >>> prepare(columns, random_state=0).shape
     (3, 2)
     """
@@ -56,17 +80,110 @@ def prepare(columns: Any, random_state: RandomState = None) -> NDArray[np.float3
         raise ImportError(
             "Tables need skrub: python -m pip install 'modal-balance[table]'"
         ) from error
-    vectorizer = TableVectorizer(
-        numeric=SquashingScaler(),
-        datetime=make_pipeline(DatetimeEncoder(), SquashingScaler()),
-        high_cardinality=StringEncoder(random_state=draw_seed(random_state)),
-        drop_if_constant=True,
+    rng = as_random_state(random_state)
+    vectorizer = make_pipeline(
+        TableVectorizer(
+            numeric=SquashingScaler(),
+            datetime=make_pipeline(DatetimeEncoder(), SquashingScaler()),
+            high_cardinality=StringEncoder(random_state=draw_seed(rng)),
+            drop_if_constant=True,
+        ),
+        SimpleImputer(keep_empty_features=True),
     )
-    prepared = vectorizer.fit_transform(columns)
-    if prepared.shape[1] == 0:
+    frame = typed(columns, row)
+    n = len(frame)
+    fitted = np.sort(rng.permutation(n)[:N_FITTED]) if n > N_FITTED else np.arange(n)
+    vectorizer[0].fit(frame.iloc[fitted])
+    if not vectorizer[0].all_outputs_:
         raise ValueError(
             "There is nothing to learn from: every column beside the target is empty, or has one "
             "value throughout."
         )
-    filled = SimpleImputer(keep_empty_features=True).fit_transform(prepared)
-    return np.ascontiguousarray(filled, dtype=np.float32)
+    vectorizer[1].fit(vectorizer[0].transform(frame.iloc[fitted]))
+    blocks = [frame.iloc[start : start + N_AT_ONCE] for start in range(0, n, N_AT_ONCE)]
+    return np.concatenate([np.asarray(vectorizer.transform(b), dtype=np.float32) for b in blocks])
+
+
+def typed(columns: Any, row: Callable[[int], str] = "position {}".format) -> Any:
+    """Return columns of text and of mixed values as numbers, dates or text, gaps as missing."""
+    import pandas as pd
+
+    done = {}
+    for name in columns.columns:
+        column = columns[name]
+        if column.dtype == object:
+            column = _of_one_kind(column, row)
+        if isinstance(column.dtype, pd.StringDtype):
+            column = _from_text(column, row)
+        done[name] = column
+    return pd.DataFrame(done)
+
+
+def _of_one_kind(column: Any, row: Callable[[int], str]) -> Any:
+    """Return a column of objects as numbers or times, where all are, or else as text."""
+    import pandas as pd
+
+    values = column.tolist()
+    for at, value in enumerate(values):
+        if isinstance(value, list | tuple | dict | set | np.ndarray):
+            kind = type(value).__name__.replace("ndarray", "list")
+            raise ValueError(
+                f"Column {column.name!r} holds a {kind} at {row(at)}, which cannot "
+                "be learned from. Spread it over columns of single values, or leave it out."
+            )
+    errors = pd.Series([isinstance(v, str) and v.strip() in ERRORS for v in values])
+    _say_cells(column, errors, ERRORS_SAID, row)
+    kinds = {type(value) for value in values if not is_missing(value)}
+    if kinds and all(issubclass(kind, Number) and not issubclass(kind, bool) for kind in kinds):
+        return pd.Series([np.nan if is_missing(v) else float(v) for v in values], column.index,
+                         dtype=np.float64, name=column.name)  # fmt: skip
+    if kinds and all(issubclass(kind, date) for kind in kinds):  # times, too
+        return pd.to_datetime(column, errors="coerce", utc=True)
+    texts = [value if isinstance(value, str) else cell_text(value) for value in values]
+    return pd.Series(texts, column.index, dtype="string", name=column.name)
+
+
+def _from_text(column: Any, row: Callable[[int], str]) -> Any:
+    """Return a column of text as numbers where it holds some, and its gaps as missing."""
+    import pandas as pd
+
+    text = column.str.strip()
+    _say_cells(column, text.isin(ERRORS), ERRORS_SAID, row)
+    text = text.mask(text.isin(MISSING))
+    filled = text.dropna()
+    if not len(filled) or filled.str.fullmatch(CODE).any():
+        return text
+    styles = (PLAIN, THOUSANDS, DECIMAL_COMMA)
+    fits = [filled.str.fullmatch(style).fillna(False).astype(bool) for style in styles]
+    counts = [int(fit.sum()) for fit in fits]
+    best = int(np.argmax(counts))  # the first where two fit equally well
+    if counts[best] < MOSTLY * len(filled):
+        return text
+    words = text.notna() & ~fits[best].reindex(text.index, fill_value=False)
+    _say_cells(column, words, "are no numbers, and count as gaps", row)
+    numbers = text.mask(words)
+    if best == 1:
+        marked = filled[fits[1] & filled.str.contains(",", regex=False)]
+        example = marked.iloc[0]
+        warnings.warn(
+            f"Column {column.name!r}: commas separate thousands: {example} is read as "
+            f"{example.replace(',', '')}.",
+            UserWarning,
+            stacklevel=2,
+        )
+        numbers = numbers.str.replace(",", "", regex=False)
+    elif best == 2:
+        numbers = numbers.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    return pd.to_numeric(numbers, errors="coerce").astype("Float64").astype(np.float64)
+
+
+def _say_cells(column: Any, which: Any, what: str, row: Callable[[int], str]) -> None:
+    at = np.flatnonzero(which.fillna(False).to_numpy(dtype=bool))
+    if len(at):
+        some = ", ".join(f"{column.iloc[i]!r} ({row(i)})" for i in at[:3])
+        more = f" and {len(at) - 3} more" if len(at) > 3 else ""
+        warnings.warn(
+            f"Column {column.name!r}: {len(at)} cell(s) {what}: {some}{more}.",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from sklearn.metrics import cohen_kappa_score
 
 from ..arguments import RandomState, as_random_state
 from ..estimators.labels import stratified_folds
-from ..stopping import PredictionsStable
+from .answers import join_answers
 from .choices import fit_quietly, model_by_name
-from .labelled import LabelledTable, positions_in
+from .labelled import LabelledTable
 from .preparation import prepare
 
-__all__ = ["Accuracy", "TableStatus", "table_status"]
+__all__ = ["Accuracy", "TableStatus", "status_of", "table_status"]
 
 N_FOLDS = 5
 # Rows, at most, on which predictions are compared between rounds.
 N_STOP = 2000
+# Rounds, at most, whose effect on predictions is looked at.
+N_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,15 @@ class TableStatus:
 
     Parameters
     ----------
-    n_rows, n_labelled, n_unlabelled : int
-        Rows of the table.
+    n_rows, n_labelled, n_unlabelled, n_unsure : int
+        Rows of the table, those that have a label, those to label, and those left as unsure.
     counts : dict
         Class -> number of its labels.
     accuracy : Accuracy or None
         None: too few labels to say.
     kappas : tuple of float
-        For each round named, the agreement (Cohen's kappa) of the predictions before it and after
-        it; NaN where that is undefined.
+        For each of the last three rounds, the agreement (Cohen's kappa) of the predictions before
+        it and after it; NaN where that is undefined.
     settled : bool or None
         Whether the last of these is at least the threshold. None: no round was named.
     threshold : float
@@ -81,13 +85,14 @@ class TableStatus:
     Examples
     --------
     >>> from modal_balance.table.status import TableStatus
-    >>> TableStatus(10, 3, 7, {"a": 3}, None).settled is None
+    >>> TableStatus(10, 3, 7, 0, {"a": 3}, None).settled is None
     True
     """
 
     n_rows: int
     n_labelled: int
     n_unlabelled: int
+    n_unsure: int
     counts: dict[str, int]
     accuracy: Accuracy | None
     kappas: tuple[float, ...] = ()
@@ -100,9 +105,10 @@ def table_status(
     frame: Any,
     target: str,
     *,
+    answers: Sequence[Any] = (),
     id_column: str | None = None,
+    unsure: str | None = "?",
     model: Any = "mcdropout",
-    rounds: Sequence[Any] = (),
     threshold: float = 0.99,
     random_state: RandomState = None,
 ) -> TableStatus:
@@ -114,15 +120,17 @@ def table_status(
         The table.
     target : str
         Column of the labels.
+    answers : sequence of DataFrame, default=()
+        Answers as :func:`~modal_balance.table.merge_answers` takes them, round by round, the
+        oldest first, also those that the table has already. Models are fitted without the labels
+        of the last three rounds and with them, and compared on rows that have no label. Nothing is
+        kept from one call to the next.
     id_column : str or None, default=None
         Column that names the rows.
+    unsure : str or None, default="?"
+        Answer that is no label.
     model : str or estimator, default="mcdropout"
         As in :func:`~modal_balance.table.next_rows`.
-    rounds : sequence of DataFrame or array-like, default=()
-        The answers of the last rounds, the oldest first: frames as
-        :func:`~modal_balance.table.merge_answers` takes them, or positions (with ``id_column``,
-        ids). Models are fitted without the labels of the last rounds and with them, and compared
-        on rows that have no label. Nothing is kept from one call to the next.
     threshold : float in [0, 1], default=0.99
         Smallest agreement of two rounds that counts as settled.
     random_state : int, RandomState, Generator or None, default=None
@@ -156,32 +164,45 @@ def table_status(
     >>> status.counts, status.n_unlabelled
     ({'a': 2, 'b': 3}, 3)
     """
+    table = join_answers(LabelledTable.of(frame, target, id_column, unsure=unsure), answers)
+    return status_of(table, model=model, threshold=threshold, random_state=random_state)
+
+
+def status_of(
+    table: LabelledTable,
+    *,
+    model: Any,
+    threshold: float = 0.99,
+    random_state: RandomState = None,
+) -> TableStatus:
+    """Return how far the labelling of a checked table has come; see :func:`table_status`."""
     rng = as_random_state(random_state)
     estimator = model_by_name(model, rng)
-    table = LabelledTable.of(frame, target, id_column)
-    taught = [_taught(table, answers, number) for number, answers in enumerate(rounds, 1)]
+    taught = [np.intersect1d(rows, table.labelled) for rows in table.rounds]
+    taught = [rows for rows in taught if len(rows)][-N_ROUNDS:]
     notes: list[str] = []
     accuracy = None
     kappas: tuple[float, ...] = ()
     if len(table.counts) < 2:
         notes.append("Accuracy is not known before there are labels of two classes.")
     else:
-        features = prepare(table.columns, rng)
+        features = prepare(table.columns, rng, table.row)
         accuracy = _accuracy(estimator, features, table, rng)
         if accuracy is None:
             notes.append("Accuracy is not known before two classes have two labels.")
         if taught:
-            kappas, note = _kappas(estimator, features, table, taught, threshold, rng)
+            kappas, note = _kappas(estimator, features, table, taught, rng)
             notes.extend(note)
     if not taught:
         notes.append(
-            "Whether predictions have settled is not known: name the answers of the last round."
+            "Whether predictions have settled is not known: name the answers of the last rounds."
         )
     settled = bool(kappas[-1] >= threshold) if kappas else None
     return TableStatus(
         n_rows=len(table.frame),
         n_labelled=len(table.labelled),
         n_unlabelled=len(table.unlabelled),
+        n_unsure=sum(label is None for label in table.given.values()),
         counts={str(table.spelling[name]): count for name, count in table.counts.items()},
         accuracy=accuracy,
         kappas=kappas,
@@ -194,16 +215,15 @@ def table_status(
 def _accuracy(
     estimator: Any, features: NDArray[np.float32], table: LabelledTable, rng: np.random.RandomState
 ) -> Accuracy | None:
-    X, y = features[table.labelled], table.labels_of(table.labelled)
-    _, codes = np.unique(y, return_inverse=True)
+    X, codes = features[table.labelled], table.codes_of(table.labelled)
     tested = np.flatnonzero(np.bincount(codes)[codes] >= 2)
     if len(np.unique(codes[tested])) < 2:
         return None
     n_right = 0
     for fold in stratified_folds(codes, N_FOLDS, rng):
-        others = np.setdiff1d(np.arange(len(y)), fold)
-        fitted = fit_quietly(estimator, X[others], y[others])
-        n_right += int(np.sum(fitted.predict(X[fold]) == y[fold]))
+        others = np.setdiff1d(np.arange(len(codes)), fold)
+        predicted = _predictions(estimator, X[others], codes[others], X[fold])
+        n_right += int(np.sum(predicted == codes[fold]))
     low, high = binomtest(n_right, len(tested)).proportion_ci(method="wilson")
     return Accuracy(
         n_right=n_right,
@@ -215,43 +235,41 @@ def _accuracy(
     )
 
 
-def _taught(table: LabelledTable, answers: Any, number: int) -> NDArray[np.intp]:
-    """Return the labelled rows among those that a round has asked for."""
-    positions, _ = positions_in(table, answers, "the answers of a round")
-    found = np.array([at for at in positions if at is not None], dtype=np.intp)
-    taught = np.intersect1d(found, table.labelled)
-    if not len(taught):
-        raise ValueError(
-            f"No row of round {number} has a label in the table. Merge its answers first."
-        )
-    return taught
-
-
 def _kappas(
     estimator: Any,
     features: NDArray[np.float32],
     table: LabelledTable,
     taught: list[NDArray[np.intp]],
-    threshold: float,
     rng: np.random.RandomState,
 ) -> tuple[tuple[float, ...], list[str]]:
     """Return the agreement of predictions before and after each round."""
     stop = table.unlabelled if len(table.unlabelled) else np.arange(len(features))
     if len(stop) > N_STOP:
         stop = np.sort(rng.choice(stop, N_STOP, replace=False))
-    until = PredictionsStable(features[stop], threshold=threshold)
-    kappas = []
+    predictions = []
     for number in range(len(taught) + 1):
         later = np.concatenate([np.zeros(0, dtype=np.intp), *taught[number:]])
         rows = np.setdiff1d(table.labelled, later)
-        y = table.labels_of(rows)
-        if len(np.unique(y)) < 2:
-            return (), [
-                "Whether predictions have settled is not known: before the rounds named there "
-                "were no labels of two classes."
-            ]
-        until(fit_quietly(estimator, features[rows], y))
-        kappas.append(until.kappa_)
-    return tuple(kappas[1:]), [] if not any(map(math.isnan, kappas[1:])) else [
-        "A round has no agreement, since all rows are predicted alike."
-    ]
+        codes = table.codes_of(rows)
+        if len(np.unique(codes)) < 2:  # nothing to learn from, before this round
+            continue
+        predictions.append(_predictions(estimator, features[rows], codes, features[stop]))
+    kappas = tuple(
+        # Where all rows are predicted alike, agreement by chance is full agreement.
+        float(cohen_kappa_score(a, b)) if len(np.union1d(a, b)) > 1 else math.nan
+        for a, b in pairwise(predictions)
+    )
+    if not kappas:
+        return (), ["Whether predictions have settled is not known before a round with a model."]
+    if any(map(math.isnan, kappas)):
+        return kappas, ["A round has no agreement, since all rows are predicted alike."]
+    return kappas, []
+
+
+def _predictions(
+    estimator: Any, X: NDArray[np.float32], codes: NDArray[np.intp], X_new: NDArray[np.float32]
+) -> NDArray[np.intp]:
+    """Return predicted classes. Some models want to learn classes counted from 0 without a gap."""
+    classes, y = np.unique(codes, return_inverse=True)
+    predicted = fit_quietly(estimator, X, y).predict(X_new)
+    return np.asarray(classes[np.asarray(predicted, dtype=np.intp)])

@@ -46,7 +46,7 @@ from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import SquashedScaling
 from modal_balance.estimators.training import train_steps
-from modal_balance.simulation.records import append_record, mend
+from modal_balance.simulation.records import append_record
 from modal_balance.torch_state import seeded
 
 DEVELOPMENT = ("digits", "digits_imbalanced", "dry_bean", "synthetic", "breast_cancer")
@@ -634,8 +634,10 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     torch.set_num_threads(1)
-    mend(args.out)
-    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    text = args.out.read_text() if args.out.exists() else ""
+    if text and not text.endswith("\n"):
+        raise SystemExit(f"The last line of {args.out} is not finished. Cut it off.")
+    lines = text.splitlines()
     keys = ("dataset", "batch", "seed", "first", "estimator", "rule")
     done = {tuple(({"estimator": "dropout"} | json.loads(line))[k] for k in keys) for line in lines}
     for seed in range(args.first_seed, args.first_seed + args.seeds):

@@ -1,0 +1,81 @@
+"""Files replaced as a whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replacing"]
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file so that at any moment it is either the old one or the new one.
+
+    Yields the path of a temporary file in the same folder, which takes the old one's place once it
+    is on the disk. A symbolic link stays one, and its file is replaced; permissions stay. After an
+    error the old file is untouched. A process that is killed leaves the old file, and perhaps a
+    file ".NAME.*.part" beside it.
+
+    Parameters
+    ----------
+    path : path
+        The file, which need not exist.
+
+    Yields
+    ------
+    Path
+        What to write to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from modal_balance.atomic import replacing
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
+    >>> with replacing(path) as new:
+    ...     _ = new.write_text("new")
+    >>> path.read_text()
+    'new'
+    """
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {real.parent} to write {real.name} to.")
+    if real.exists() and not real.is_file():
+        raise OSError(f"{path} is no regular file, so it is not replaced.")
+    if real.exists() and not os.access(real, os.W_OK):
+        raise PermissionError(f"{path} is write-protected.")  # which replacing it would ignore
+    descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if real.exists():
+            with contextlib.suppress(OSError, AttributeError):  # only root may, and not everywhere
+                os.chown(temporary, real.stat().st_uid, real.stat().st_gid)
+            shutil.copymode(real, temporary)
+        else:
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)  # a temporary file is its owner's alone
+        os.replace(temporary, real)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    with contextlib.suppress(OSError):  # the new name, too, must survive a loss of power
+        folder = os.open(real.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,272 @@
+"""Answers of annotators, joined with the table that they are about."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .labelled import LabelledTable, Place, check_columns, some
+from .values import Names, class_of, is_missing, spellings
+
+__all__ = ["AnswersRefused", "cells_to_fill", "join_answers", "merge_answers"]
+
+
+class AnswersRefused(ValueError):
+    """Answers that do not fit the table.
+
+    Parameters
+    ----------
+    problems : list of str
+        A sentence for each cause, with the rows that it concerns.
+
+    Examples
+    --------
+    >>> from modal_balance.table import AnswersRefused
+    >>> AnswersRefused(["The table has no row for 1 answer: position 9."]).problems
+    ['The table has no row for 1 answer: position 9.']
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(" ".join(problems))
+
+
+class Answer(NamedTuple):
+    """A row of an answers file; its class is None where it is not filled in."""
+
+    source: str
+    label: Any
+    name: str | None
+    place: Place
+
+
+def join_answers(
+    table: LabelledTable, answers: Sequence[Any], sources: Sequence[str] = ()
+) -> LabelledTable:
+    """Return a table with the labels of answers added.
+
+    Parameters
+    ----------
+    table : LabelledTable
+        The table.
+    answers : sequence of DataFrame
+        Each has the target, and the id or else the column of row numbers.
+    sources : sequence of str, default=()
+        What messages call them.
+
+    Returns
+    -------
+    LabelledTable
+
+    Raises
+    ------
+    AnswersRefused
+        If answers contradict the table or each other, or belong to no row of it.
+    ValueError
+        If a column is missing.
+    """
+    sources = sources or [f"answers {n}" if n else "the answers" for n in range(len(answers))]
+    found: list[Answer] = []
+    notes: list[str] = []
+    for source, frame in zip(sources, answers, strict=True):
+        labels = check_columns(frame, source, table.target, None)[table.target].tolist()
+        places = table.places_of(frame, source)
+        rows = zip(labels, map(class_of, labels), places, strict=True)
+        new = [Answer(source, *row) for row in rows]
+        found += new
+        changed = [f"{a.place.name} as {a.place.truth!r}" for a in new if a.place.truth and a.name]
+        if changed:
+            notes.append(f"{source}: a spreadsheet has changed ids. Read are {some(changed)}.")
+    spelling, respelled = _spellings_with(table, found)
+    classes, given, sources_of = list(table.classes), dict(table.given), dict[int, str]()
+    lost: list[str] = []
+    conflicts: list[str] = []
+    for source, label, name, place in found:
+        at = place.position
+        if name is None:
+            continue
+        if at is None:
+            lost.append(f"{place.name} in {source}")
+        elif name == table.unsure:
+            if classes[at] is None:
+                given.setdefault(at, None)
+        elif classes[at] is None:
+            name = respelled.get(name, name)
+            classes[at], given[at] = name, spelling.get(name, label)
+            sources_of[at] = source
+        elif classes[at] != respelled.get(name, name):
+            where = sources_of.get(at, "the table")
+            conflicts.append(f"{table.row(at)} is {classes[at]!r} in {where}, {name!r} in {source}")
+    new_classes, problems = _new_classes(table, spelling, classes)
+    if lost:
+        changed_ids = "A spreadsheet may have changed ids: it writes 123 for 00123."
+        problems.append(
+            f"The table has no row for {len(lost)} answer(s): {some(lost)}."
+            + (f" {changed_ids}" if table.id_column else "")
+        )
+    if conflicts:
+        problems.append(
+            f"{len(conflicts)} answer(s) contradict another label: {some(conflicts)}. Keep the "
+            "right one, and empty the other."
+        )
+    if problems:
+        raise AnswersRefused(problems)
+    notes += [
+        f"Label {b!r} is read as {a!r}, which a spreadsheet changed." for b, a in respelled.items()
+    ]
+    empty = sum(answer.name is None for answer in found)
+    if empty:
+        notes.append(f"{empty} row(s) of the answers are not filled in.")
+    asked = [(a.source, a.place.position) for a in found if a.name and a.place.position is not None]
+    rounds = [[at for source, at in asked if source == name] for name in sources]
+    joined = replace(
+        table,
+        classes=classes,
+        spelling=dict(sorted(spelling.items())),
+        given=given,
+        rounds=tuple(np.array(rows, dtype=np.intp) for rows in rounds),
+        notes=(*table.notes, *notes, *new_classes),
+    )
+    joined.check_classes()
+    return joined
+
+
+def _spellings_with(
+    table: LabelledTable, found: list[Answer]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the spelling of all classes, and which of the answers are others, changed."""
+    spelling, respelled = dict(table.spelling), dict[str, str]()
+    new = spellings(a.label for a in found if a.name != table.unsure)
+    # What a spreadsheet writes comes last: it may stand for any other.
+    for name in sorted(set(new) - set(spelling), key=lambda name: (_is_plain(name), name)):
+        like = Names(spelling).like(name)
+        if len(like) == 1:
+            respelled[name] = like[0]
+        else:
+            spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]
+    return spelling, respelled
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a spreadsheet writes numbers or truth values like this."""
+    try:
+        return "E+" in name or str(float(name)).removesuffix(".0") == name
+    except ValueError:
+        return name in ("TRUE", "FALSE")
+
+
+def _new_classes(
+    table: LabelledTable, spelling: dict[str, Any], classes: list[str | None]
+) -> tuple[list[str], list[str]]:
+    """Return what to say of classes that the table did not have, and which cannot be right."""
+    notes, problems = [], []
+    old = {name.casefold(): name for name in table.spelling}
+    counts = Counter(classes)
+    for name in [name for name in spelling if name not in table.spelling and old]:
+        if name.casefold() in old:
+            problems.append(
+                f"The label {name!r} differs from {old[name.casefold()]!r} only in capitals. Write "
+                "both alike; or, if they are two classes, enter one such label in the table."
+            )
+            continue
+        close = difflib.get_close_matches(name.casefold(), list(old), 1)
+        meant = f" Did you mean {old[close[0]]!r}?" if close else ""
+        notes.append(f"The class {name!r} is new ({counts[name]} label(s)).{meant}")
+    return notes, problems
+
+
+def merge_answers(
+    frame: Any,
+    answers: Any,
+    target: str,
+    *,
+    id_column: str | None = None,
+    unsure: str | None = "?",
+) -> Any:
+    """Return a table with the answers of annotators filled in.
+
+    Parameters
+    ----------
+    frame : DataFrame with N rows
+        The table. It is not changed.
+    answers : DataFrame or sequence of DataFrame
+        The labels in a column called like the target, and beside them the id, or without
+        ``id_column`` the position, counted from 0, as :func:`~modal_balance.table.next_rows`
+        returns it. Rows that are not filled in are passed over, and so are answers that the table
+        has already.
+    target : str
+        Column of the labels.
+    id_column : str or None, default=None
+        Column that names the rows, in all frames.
+    unsure : str or None, default="?"
+        Answer that is no label. It is filled in like one, so that the row is not asked again.
+
+    Returns
+    -------
+    DataFrame
+        A copy of the table with the labels. Labels of known classes are spelled as they are in
+        the table.
+
+    Raises
+    ------
+    AnswersRefused
+        A ValueError that says, cause by cause, which answers do not fit: those for a row that has
+        another label, or is not there, and labels that differ from a known class only in capitals.
+    TypeError, ValueError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.table import merge_answers
+    >>> frame = pd.DataFrame({"size": [1, 2, 3], "kind": ["a", "b", None]})
+    >>> answers = pd.DataFrame({"position": [2], "kind": ["b"]})
+    >>> merge_answers(frame, answers, "kind")["kind"].tolist()
+    ['a', 'b', 'b']
+    """
+    import pandas as pd
+
+    several: Sequence[Any] = [answers] if hasattr(answers, "columns") else answers
+    table = LabelledTable.of(frame, target, id_column, unsure=unsure)
+    cells = cells_to_fill(join_answers(table, several))
+    at = [str(name) for name in frame.columns].index(target)
+    old = frame.iloc[:, at]
+    merged = frame.copy()
+    if cells:
+        values = old.astype(object).tolist()
+        for position, label in cells.items():
+            values[position] = label
+        column = pd.Series(values, index=frame.index, dtype=object)
+        merged.isetitem(at, _as_before(column, old))
+    return merged
+
+
+def cells_to_fill(table: LabelledTable) -> dict[int, Any]:
+    """Return the labels that answers add to a table."""
+    labels = table.frame[table.target].tolist()
+    return {
+        at: table.unsure if label is None else label
+        for at, label in table.given.items()
+        if class_of(labels[at]) != (table.unsure if label is None else class_of(label))
+    }
+
+
+def _as_before(column: Any, old: Any) -> Any:
+    """Return the column with the dtype it had, where its labels allow that."""
+    import pandas as pd
+
+    if isinstance(old.dtype, pd.CategoricalDtype):
+        known = list(old.cat.categories)
+        new = dict.fromkeys(v for v in column if not is_missing(v) and v not in known)
+        return column.astype(pd.CategoricalDtype([*known, *new], old.cat.ordered))
+    try:
+        same = column.astype(old.dtype)
+    except (TypeError, ValueError):
+        return column
+    # 1.5 would become 1 among integers, and every word True among booleans.
+    return same if [*map(class_of, same)] == [*map(class_of, column)] else column

@@ -1,0 +1,438 @@
+"""The command line: ``modal-balance next``, ``merge``, ``status``, and two for simulations."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .files import TableFile
+    from .labelled import LabelledTable
+    from .status import TableStatus
+
+__all__ = ["main"]
+
+# modal_balance.table.choices.MODELS; that module takes seconds to import.
+MODEL_NAMES = ("mcdropout", "ensemble", "forest", "logistic-bootstrap", "boosting-bootstrap")
+ROW_NUMBER = "row number"
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="modal-balance")
+def main() -> None:
+    """Ask for the labels that matter: active learning by equivalence classes.
+
+    \b
+    Your own table:  next, merge, status
+    Simulations:     simulate, report
+
+    TABLE and the answers are only read. Exit code 0: done. 1: no row is left to label, answers do
+    not fit, or a fault of this program. 2: a mistake in the command or in a file.
+    """  # noqa: D301
+
+
+# --- what the commands share ----------------------------------------------------------------------
+
+
+class UserError(click.ClickException):
+    """What the user can mend."""
+
+    exit_code = 2
+
+
+def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Make errors that a user can mend one sentence, unless the option ``--debug`` is given."""
+
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, debug: bool, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            sentence = " ".join(str(error).split())
+            if isinstance(error, ValueError | TypeError | ImportError | OSError) and sentence:
+                raise UserError(sentence) from None
+            raise click.ClickException(
+                f"A fault of modal-balance, {type(error).__name__}: {sentence} Please report what "
+                "the same command shows with --debug."
+            ) from None
+
+    return wrapped
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table and its answers, as the options name them."""
+
+    table: str
+    answers: tuple[str, ...]
+    target: str | None
+    id_column: str | None
+    unsure: str
+    encoding: str | None
+
+    def read(self) -> tuple[TableFile, LabelledTable]:
+        """Read both, and say what the user should know."""
+        from .answers import join_answers
+        from .files import read_table
+        from .labelled import LabelledTable, Rows
+
+        file = read_table(self.table, self.encoding)
+        files = [read_table(path, or_else=self.encoding) for path in self.answers]
+        names = [str(name) for name in file.frame.columns]
+        known = LabelledTable.of(
+            file.frame,
+            self.target or names[-1],
+            self.id_column,
+            unsure=self.unsure or None,
+            rows=Rows.of(names, ROW_NUMBER, file.first),
+        )
+        known = join_answers(known, [other.frame for other in files], self.answers)
+        for note in dict.fromkeys([n for f in (file, *files) for n in f.notes] + [*known.notes]):
+            say(note)
+        return file, known
+
+
+def options(*added: Decorator) -> Decorator:
+    """Return a decorator that adds options, in the order in which the help shows them."""
+    return lambda command: functools.reduce(lambda c, option: option(c), reversed(added), command)
+
+
+def from_source(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Pass a command its options about the table as one Source."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *, table: str, answers: tuple[str, ...], more_answers: tuple[str, ...], target: str | None,
+        id_column: str | None, unsure: str, encoding: str | None, **others: Any,
+    ) -> Any:  # fmt: skip
+        source = Source(table, answers + more_answers, target, id_column, unsure, encoding)
+        return command(source, **others)
+
+    return wrapped
+
+
+_READING = options(
+    # A shell makes several words of "--answers round*.csv": all but the first arrive here.
+    click.argument("more_answers", metavar="[ANSWERS]...", nargs=-1, type=click.Path()),
+    click.option("--answers", multiple=True, type=click.Path(), metavar="FILE ...",
+                 help="Files of `next` that annotators have filled in, the oldest first."),
+    click.option("--id", "id_column", metavar="COLUMN",
+                 help="Column that names the rows. [default: they go by their number]"),
+    click.option("--unsure", default="?", show_default=True, metavar="TEXT",
+                 help="Answer that is no label: the row is not asked again, and is no class."),
+    click.option("--encoding", metavar="NAME",
+                 help="Encoding of a CSV file. [default: UTF-8, or else a guess, which is said]"),
+    one_sentence,
+    from_source,
+)  # fmt: skip
+_TABLE = options(
+    click.argument("table", type=click.Path()),
+    click.option("--target", required=True, metavar="COLUMN", help="Column of the labels."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    _READING,
+)
+_MODEL = options(
+    click.option("--model", type=click.Choice(MODEL_NAMES), default="mcdropout", show_default=True,
+                 help="What learns from the labels."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+                 help="The same seed and the same table give the same result."),
+)  # fmt: skip
+_CHOOSING = options(
+    click.option("-n", "n", type=click.IntRange(1), default=20, show_default=True,
+                 help="Rows to choose."),
+    click.option("--strategy", default="balance-margin", show_default=True, metavar="NAME",
+                 help="How rows are chosen: any strategy of the package, such as balance, margin, "
+                 "entropy, bald, batchbald, badge or random."),
+    click.option("--pending", type=click.Path(), multiple=True, metavar="FILE",
+                 help="A file of this command that is out with annotators: its rows are not "
+                 "chosen again. May be given several times."),
+    click.option("--output", type=click.Path(), metavar="FILE",
+                 help="Write the rows to a new .csv, .xlsx or .parquet file, to be filled in."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)  # fmt: skip
+_FORCE = click.option("--force", is_flag=True, help="Replace an output file that is there.")
+_SIMULATION = options(
+    click.option("--data", "table", required=True, metavar="NAME",
+                 help="A data set by name, a table as for `next`, or an .npz archive."),
+    click.option("--target", help="Column of the labels. [default: the last one]"),
+    click.option("--data-dir", type=click.Path(file_okay=False),
+                 help="Folder of .npz archives to look for named data sets in."),
+    click.option("--strategy", "chosen", multiple=True, show_default=True,
+                 default=("balance-margin", "balance", "margin", "random"),
+                 help="Name of a strategy; may be given several times."),
+    click.option("--estimator", type=click.Choice(MODEL_NAMES), default="mcdropout",
+                 show_default=True),
+    click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
+                 help="Number of paired runs."),
+    click.option("--initial", "n_initial", type=click.IntRange(0), default=1, show_default=True,
+                 help="Labels of each class at the start; 0, for mcdropout, begins without any."),
+    click.option("--batch", "n_instances", type=click.IntRange(1), default=10, show_default=True,
+                 help="Labels asked at a time."),
+    click.option("--budget", type=click.IntRange(2), default=200, show_default=True,
+                 help="Labels at the end."),
+    click.option("--pool", "pool_size", type=click.IntRange(2),
+                 help="Rows of the pool that each run takes. [default: all]"),
+    click.option("--results", type=click.Path(), required=True,
+                 help="File to append the rounds to; an interrupted run resumes from it."),
+    click.option("--n-jobs", type=int, default=1, show_default=True, help="Runs at a time."),
+    click.option("--quiet", is_flag=True, help="No progress bar."),
+)  # fmt: skip
+
+
+def say(text: str) -> None:
+    """Write progress or a remark to stderr."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Say warnings as remarks, without where in the program they come from."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say(message)
+
+
+def echo_json(value: Any) -> None:
+    """Write a value to stdout as JSON, NaN as null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(inner) for inner in value]
+        value = value.item() if hasattr(value, "item") else value
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2, default=str))
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@main.command("next")
+@_MODEL
+@_CHOOSING
+@_FORCE
+@_TABLE
+def next_command(
+    source: Source, as_json: bool, n: int, model: str, seed: int, strategy: str,
+    pending: tuple[str, ...], output: str | None, force: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Choose the rows of TABLE to label next.
+
+    Rows that have no label, in TABLE or in the answers, are the pool. Each row chosen is printed
+    with the model's two likeliest classes, and its doubt: 100 where both are equally likely, 0
+    where it is certain.
+
+    \b
+    modal-balance next table.csv --target label --output round1.csv
+    modal-balance next table.csv --target label --answers round1.csv --output round2.csv
+
+    Exit code 1: no row is left to label.
+    """  # noqa: D301
+    from .files import check_output, read_table, table_format, write_rows
+
+    if output is not None:
+        table_format(output)
+        check_output(output, [source.table, *source.answers, *pending], force)
+    file, known = source.read()
+    out: list[Any] = []
+    for path in pending:
+        frame = read_table(path, or_else=source.encoding).frame
+        out += [place.position for place in known.places_of(frame, path, all_there=True)]
+    if not quiet:
+        say(f"{source.table}: {len(known.frame)} rows, {len(known.labelled)} labelled")
+    from .choosing import GUESSES, choose_rows  # takes seconds, which a broken table need not
+
+    with warnings_said():
+        rows = choose_rows(
+            known, n, model=model, strategy=strategy, out=out, random_state=seed,
+            verbose=0 if quiet else 1,
+        )  # fmt: skip
+    if len(rows) < n:
+        say(f"Only {len(rows)} row(s) are left to label." if len(rows) else "No row is left.")
+    reason = rows.attrs["reason"]
+    if not (quiet or reason):
+        say(f"Chosen by the strategy {strategy!r} with the model {model!r}.")
+    number, target = known.rows.column, known.target
+    if output is not None and len(rows):
+        first = [number, *filter(None, [source.id_column]), target]
+        others = [name for name in known.frame.columns if name not in first and name.strip()]
+        # What there is to look at, but not what the model thinks: that would sway who answers.
+        chosen = known.frame[others].iloc[rows[number].to_numpy() - known.rows.first]
+        asked = rows[first].reset_index(drop=True).join(chosen.reset_index(drop=True))
+        write_rows(asked, output, file.delimiter)
+        say(f"Wrote {len(rows)} rows to {output}. Fill in the column {target!r}.")
+    if as_json:
+        records = rows.drop(columns=target).to_dict("records")
+        about = {"table": source.table, "target": target, "strategy": strategy, "model": model,
+                 "seed": seed, "labelled": len(known.labelled), "reason": reason or None,
+                 "output": output if len(rows) else None}  # fmt: skip
+        echo_json(about | {"rows": records})
+    elif len(rows):
+        shown = rows.drop(columns=[target, *GUESSES] if reason else target)
+        formats = dict.fromkeys(("probability", "second_probability"), "{:.2f}".format)
+        click.echo(shown.to_string(index=False, formatters=formats))
+    if not len(rows):
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.option("--output", type=click.Path(), metavar="FILE", required=True,
+              help="The new file: TABLE with the answers filled in.")  # fmt: skip
+@_FORCE
+@_TABLE
+def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
+    """Write a new file: TABLE with the labels of ANSWERS filled in.
+
+    ANSWERS are files of `modal-balance next` whose target is filled in, or any tables with the
+    target and the id. An answer for a row that has another label, or that is not there, is
+    reported, and nothing is written.
+
+    \b
+    modal-balance merge table.csv round1.csv round2.csv --target label --output labelled.csv
+
+    Exit code 1: there are such answers.
+    """  # noqa: D301
+    from .answers import AnswersRefused, cells_to_fill
+    from .files import check_output, write_filled
+
+    if not source.answers:
+        raise click.UsageError("Name at least one file of answers.")
+    check_output(output, [source.table, *source.answers], force)
+    result: dict[str, Any] = {"table": source.table, "answers": source.answers, "output": None,
+                              "written": 0, "classes": {}, "problems": []}  # fmt: skip
+    try:
+        file, known = source.read()
+    except AnswersRefused as refused:
+        if as_json:
+            echo_json(result | {"problems": refused.problems})
+        say("\n".join([*refused.problems, "Nothing was written."]))
+        raise click.exceptions.Exit(1) from None
+    cells = cells_to_fill(known)
+    notes = write_filled(file, known.target, cells, output)
+    counts = dict(sorted(Counter(str(label) for label in cells.values()).items()))
+    if as_json:
+        echo_json(result | {"output": output, "written": len(cells), "classes": counts})
+    else:
+        classes = ", ".join(f"{name} {count}" for name, count in counts.items())
+        click.echo(f"Wrote {output} with {len(cells)} new label(s){': ' * bool(cells)}{classes}")
+    for note in notes:
+        say(note)
+
+
+@main.command()
+@_MODEL
+@_TABLE
+def status(source: Source, as_json: bool, model: str, seed: int) -> None:
+    """Say how many rows of TABLE are labelled, and how well a model does with them.
+
+    Accuracy is cross-validated on the labelled rows. Whether predictions have settled is found by
+    fitting the model without the answers of the last three files and with them.
+
+    \b
+    modal-balance status table.csv --target label --answers round1.csv round2.csv
+    """  # noqa: D301
+    _, known = source.read()
+    from .status import status_of
+
+    with warnings_said():
+        found = status_of(known, model=model, random_state=seed)
+    if as_json:
+        about = {"table": source.table, "target": known.target, "model": model}
+        echo_json(about | asdict(found))
+    else:
+        click.echo("\n".join(_lines(found)))
+
+
+def _lines(found: TableStatus) -> list[str]:
+    unsure = f", {found.n_unsure} unsure" if found.n_unsure else ""
+    done = f"{found.n_labelled} labelled{unsure}"
+    lines = [f"{found.n_rows} rows: {done}, {found.n_unlabelled} to label"]
+    width = max(map(len, found.counts), default=0)
+    lines += [f"  {name:<{width}}  {count}" for name, count in found.counts.items()]
+    if found.accuracy is not None:
+        a = found.accuracy
+        lines.append(
+            f"Cross-validated accuracy: {a.value:.2f}, 95 % interval {a.low:.2f} to {a.high:.2f} "
+            f"({a.n_right} of {a.n_tested} labelled rows)"
+        )
+        lines.append(f"The most frequent class always: {a.most_frequent:.2f}")
+    for kappa in found.kappas:
+        value = "undefined" if math.isnan(kappa) else f"{kappa:.2f}"
+        lines.append(f"Agreement (kappa) of the predictions before and after a round: {value}")
+    if found.settled is not None:
+        lines.append(
+            f"Predictions {'have' if found.settled else 'have not'} settled: "
+            f"{found.threshold:g} or more in three rounds in a row is a good reason to stop."
+        )
+    return [*lines, *found.notes]
+
+
+@main.command()
+@_SIMULATION
+@_READING
+def simulate(
+    source: Source, data_dir: str | None, chosen: tuple[str, ...], estimator: str, results: str,
+    quiet: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Compare query strategies on data whose labels are known.
+
+    Rows of a table that have no label are left out.
+
+    \b
+    modal-balance simulate --data digits --strategy margin --strategy random --results r.jsonl
+    modal-balance simulate --data mine.csv --target label --results r.jsonl
+    modal-balance report r.jsonl --output report
+    """  # noqa: D301
+    from .files import FORMATS, is_same_file
+
+    name = source.table
+    if any(is_same_file(path, results) for path in (name, *source.answers)):
+        raise ValueError(f"{results} is the data. Name another file for the results.")
+    table = source.read()[1] if os.path.splitext(name)[1].lower() in FORMATS else None
+    from .simulating import labelled_data, run_strategies
+
+    with warnings_said():
+        data = labelled_data(name, table, source.target, data_dir)
+    say(f"{data.source}: {len(data.y)} rows, {len(set(data.y.tolist()))} classes")
+    means = run_strategies(data, chosen, estimator, results, verbose=not quiet, **settings)
+    click.echo("Mean accuracy over the learning curve:")
+    for strategy, value in means.items():
+        click.echo(f"  {strategy:<24}{value:.3f}")
+
+
+@main.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.option("--output", required=True, type=click.Path(file_okay=False),
+              help="Folder to write to.")  # fmt: skip
+@click.option("--baseline", help='Strategy to compare with. [default: "margin" or "random"]')
+@one_sentence
+def report(results: tuple[str, ...], output: str, baseline: str | None) -> None:
+    """Write tables, pictures and one HTML page about RESULTS, files of `simulate`."""
+    from ..simulation.report import default_baseline, verdicts, write_report
+    from ..simulation.results import read_results
+
+    frame = read_results(*results)
+    page = write_report(frame, output, baseline=baseline)
+    if frame["strategy"].nunique() > 1:
+        click.echo("\n".join(verdicts(frame, baseline or default_baseline(frame))))
+    click.echo(str(page))

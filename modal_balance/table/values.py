@@ -1,0 +1,138 @@
+"""Cells: what is empty, which class a label means, and what a spreadsheet makes of both."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ERRORS", "MISSING", "Names", "cell_text", "class_of", "is_missing", "spellings"]
+
+ERRORS = frozenset(["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"])
+# How an empty cell is written where it is not left empty: pandas' list, but for "None", which may
+# well be a label.
+MISSING = ERRORS | {
+    "", "NA", "N/A", "n/a", "<NA>", "#NA", "NaN", "nan", "-NaN", "-nan", "NULL", "null",
+}  # fmt: skip
+# "1.0" is how pandas writes the 1 of a column with gaps.
+WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
+EXACT_DIGITS = 15  # what a spreadsheet keeps of a number
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell is empty: None, NaN, NaT, NA, an error value, or only blanks."""
+    if isinstance(value, str):
+        return value.strip() in MISSING
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def cell_text(value: Any) -> str:
+    """Return a cell as a reader is shown it; an empty one is ""."""
+    if isinstance(value, str):
+        return value
+    if is_missing(value):
+        return ""
+    text = str(value)
+    return text.removesuffix(" 00:00:00") if isinstance(value, datetime) else text
+
+
+def class_of(value: Any) -> str | None:
+    """Return the class that a label means, as text, or None for an empty cell.
+
+    Blanks around it do not count, nor does the way in which Unicode composes its letters; 1, 1.0,
+    "1" and "1.0" are one class. "Cat" and "cat" are two classes, and so are "007" and "7".
+
+    Parameters
+    ----------
+    value : object
+        A label as the table has it.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> from modal_balance.table.values import class_of
+    >>> class_of(" cat "), class_of(1.0), class_of("1.0"), class_of("007"), class_of("")
+    ('cat', '1', '1', '007', None)
+    """
+    if is_missing(value):
+        return None
+    text = str(value).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    whole = WHOLE_NUMBER.fullmatch(text)
+    return whole.group(1) if whole else text
+
+
+def spellings(values: Iterable[Any]) -> dict[str, Any]:
+    """Return, for each class, how the table writes it most often."""
+    counts: Counter[tuple[str, str]] = Counter()
+    written: dict[tuple[str, str], Any] = {}
+    for value in values:
+        name = class_of(value)
+        if name is not None:
+            counts[name, str(value)] += 1
+            written.setdefault((name, str(value)), value)
+    best: dict[str, Any] = {}
+    for (name, spelling), _ in counts.most_common():
+        best.setdefault(name, written[name, spelling])
+    return dict(sorted(best.items()))
+
+
+class Names:
+    """Ids or classes, found again after a spreadsheet has changed them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As :func:`class_of` returns them.
+
+    Examples
+    --------
+    >>> from modal_balance.table.values import Names
+    >>> names = Names(["00123", "12E4", "true", "1", "1.00"])
+    >>> names.like("123"), names.like("1.20E+05"), names.like("TRUE"), names.like("x")
+    (['00123'], ['12E4'], ['true'], [])
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        self._by_key = cache(self._keys)
+
+    def like(self, text: str) -> list[str]:
+        """Return the names that a spreadsheet may have changed into a text."""
+        number = NUMBER.fullmatch(text)
+        digits = EXACT_DIGITS
+        if number and number["exponent"]:  # shown rounded, with two decimals or more
+            digits = min(digits, max(3, sum(map(str.isdecimal, number["mantissa"]))))
+        return self._by_key(digits).get(_key(text, digits) or "", [])
+
+    def _keys(self, digits: int) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self._names:
+            key = _key(name, digits)
+            if key:
+                found.setdefault(key, []).append(name)
+        return found
+
+
+def _key(text: str, digits: int) -> str | None:
+    if text.casefold() in ("true", "false"):
+        return text.casefold()
+    if not NUMBER.fullmatch(text):
+        return None
+    rounding = ROUND_DOWN if digits == EXACT_DIGITS else ROUND_HALF_UP
+    number = Context(prec=digits, rounding=rounding, traps=[]).create_decimal(text)
+    return str(number.normalize() + 0)

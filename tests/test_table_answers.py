@@ -1,0 +1,214 @@
+"""Answers joined with a table: what fits, what a spreadsheet changed, what is refused."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+
+from modal_balance.table import AnswersRefused, merge_answers  # noqa: E402
+from modal_balance.table.answers import join_answers  # noqa: E402
+from modal_balance.table.labelled import LabelledTable  # noqa: E402
+from modal_balance.table.values import Names, class_of  # noqa: E402
+
+
+def table(labels=("a", "b", None, None, None), **columns):
+    return pd.DataFrame({"name": list("vwxyz"), "size": range(5), "kind": list(labels), **columns})
+
+
+def answers(labels, **rows):
+    return pd.DataFrame({"kind": labels, **rows})
+
+
+def joined(frame, *several, id_column=None):
+    return join_answers(LabelledTable.of(frame, "kind", id_column), several)
+
+
+def test_answers_by_position_and_by_id():
+    frame = table()
+    before = frame.copy()
+    merged = merge_answers(frame, answers(["b", None, "a"], position=[4, 3, 2]), "kind")
+    assert merged.kind[[0, 1, 2, 4]].tolist() == ["a", "b", "a", "b"] and pd.isna(merged.kind[3])
+    by_id = answers(["b", "  ", "a"], name=["z", "y", "x"], size=9)
+    pd.testing.assert_frame_equal(merge_answers(frame, by_id, "kind", id_column="name"), merged)
+    pd.testing.assert_frame_equal(frame, before)
+    pd.testing.assert_frame_equal(merged.drop(columns="kind"), before.drop(columns="kind"))
+
+
+def test_the_index_is_kept():
+    frame = table().set_axis([3, 3, "x", None, 2.5])
+    merged = merge_answers(frame, answers(["a"], position=[2]), "kind")
+    assert merged.index.equals(frame.index) and merged.kind.iloc[2] == "a"
+
+
+@pytest.mark.parametrize(
+    ("labels", "positions", "message"),
+    [
+        (["B"], [2], "The label 'B' differs from 'b' only in capitals"),
+        (["b"], [0], "position 0 is 'a' in the table, 'b' in the answers"),
+        (["b"], [5], "no row for 1 answer(s): position 5 in the answers"),
+        (["b"], [-1], "position -1"),
+        (["b"], [1.5], "position 1.5"),
+        (["b"], [None], "position missing"),
+        (["a", "b"], [2, 2], "position 2 is 'a' in the answers, 'b' in the answers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(labels, positions, message):
+    with pytest.raises(AnswersRefused) as refused:
+        merge_answers(table(), answers([*labels, "a"], position=[*positions, 4]), "kind")
+    assert len(refused.value.problems) == 1 and message in refused.value.problems[0]
+
+
+def test_each_cause_is_named_once_with_the_rows_it_concerns():
+    many = answers(["a"] * 40 + ["b"], position=[*range(100, 140), 0])
+    with pytest.raises(AnswersRefused) as refused:
+        merge_answers(table(), many, "kind")
+    lost, conflict = refused.value.problems
+    assert "40 answer(s)" in lost and "position 104 in the answers and 35 more" in lost
+    assert "1 answer(s)" in conflict
+
+
+def test_several_files_mix_with_labels_in_the_table_and_say_the_same_twice():
+    one, two = answers(["b"], position=[2]), answers(["b", "a", "a"], position=[2, 3, 0])
+    merged = merge_answers(table(), [one, two], "kind")
+    assert merged.kind[:4].tolist() == ["a", "b", "b", "a"]
+    again = merge_answers(merged, [two, one], "kind")
+    pd.testing.assert_frame_equal(again, merged)
+    assert [rows.tolist() for rows in joined(table(), one, two).rounds] == [[2], [2, 3, 0]]
+
+
+def test_a_new_class_is_said_and_a_misspelt_one_too():
+    known = joined(table(), answers(["merlot", "bb"], position=[2, 3]))
+    assert known.counts == {"a": 1, "b": 1, "bb": 1, "merlot": 1}
+    assert "The class 'bb' is new (1 label(s)). Did you mean 'b'?" in known.notes
+    assert "The class 'merlot' is new (1 label(s))." in known.notes
+    assert joined(table([None] * 5), answers(["c", "d"], position=[0, 3])).notes == ()
+
+
+def test_unsure_is_no_class_and_is_not_asked_again():
+    given = answers(["?", "b", "?"], position=[2, 3, 0])  # row 0 has a label
+    known = joined(table(), given)
+    assert known.unlabelled.tolist() == [4] and known.counts == {"a": 1, "b": 2}
+    merged = merge_answers(table(), given, "kind")
+    assert merged.kind[:4].tolist() == ["a", "b", "?", "b"]
+    assert LabelledTable.of(merged, "kind").unlabelled.tolist() == [4]
+    assert set(LabelledTable.of(merged, "kind", unsure=None).counts) == {"?", "a", "b"}
+    surer = joined(table(), given, answers(["a"], position=[2]))  # another annotator knows
+    assert surer.counts == {"a": 2, "b": 2}
+    assert joined(table(), answers(["a"], position=[2]), given).counts == surer.counts
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "expected"),
+    [
+        ([1.0, 0.0, None, None, None], "1", 1.0),  # pandas writes integers with holes like this
+        ([1.0, 0.0, None, None, None], 0, 0.0),
+        (["1.0", "0.0", "1.0", "", ""], 1, "1.0"),
+        (["1", "1.0", "1", "0", None], "1.00", "1"),
+        ([" up", "down", None, None, None], "up ", " up"),
+        ([True, False, None, None, None], "True", True),
+        ([True, False, None, None, None], "TRUE", True),
+        (["true", "false", None, None, None], "TRUE", "true"),
+        (["007", "12E4", None, None, None], "7", "007"),
+        (["007", "12E4", None, None, None], "1.20E+05", "12E4"),
+        (["café", "b", None, None, None], unicodedata.normalize("NFD", "café"), "café"),
+    ],
+)
+def test_known_classes_are_spelled_as_in_the_table(labels, answer, expected):
+    merged = merge_answers(table(labels), answers([answer], position=[4]), "kind")
+    assert merged.kind[4] == expected and isinstance(merged.kind[4], type(expected))
+    assert merged.kind[:2].tolist() == labels[:2]
+
+
+def test_what_a_spreadsheet_may_have_changed_is_left_alone_where_it_is_a_class_itself():
+    merged = merge_answers(
+        table(["007", "7", None, None, None]), answers(["7"], position=[4]), "kind"
+    )
+    assert merged.kind[4] == "7"
+    two_likely = table(["007", "07", None, None, None])
+    assert merge_answers(two_likely, answers(["7"], position=[4]), "kind").kind[4] == "7"
+
+
+def test_annotators_with_and_without_a_spreadsheet_agree():
+    empty = table([None] * 5)
+    plain, excel = answers(["true", "01"], position=[0, 1]), answers(["TRUE", 1], position=[2, 3])
+    for pair in ([plain, excel], [excel, plain]):
+        known = joined(empty, *pair)
+        assert known.counts == {"01": 2, "true": 2}
+        assert any("'TRUE' is read as 'true'" in note for note in known.notes)
+
+
+def test_ids_that_a_spreadsheet_changed_are_found_and_said():
+    frame = table().assign(name=["00123", "12E4", "0.10", "1582218195625938945", "x"])
+    changed = answers(["a", "b", "a", "b"], name=["123", "1.20E+05", "0.1", "1.58222E+18"])
+    known = joined(frame.assign(kind=None), changed, id_column="name")
+    assert known.classes == ["a", "b", "a", "b", None]
+    assert "name '123' as '00123'" in known.notes[0]
+
+
+def test_ids_that_may_be_one_of_two_are_refused_with_the_cause():
+    frame = table().assign(
+        name=["00123", "0123", "1582218195625938945", "1582218195625938947", "x"]
+    )
+    for lost, like in (("123", "'00123', '0123'"), ("1582218195625930000", "5938945', '158221")):
+        with pytest.raises(AnswersRefused) as refused:
+            joined(frame, answers(["a"], name=[lost]), id_column="name")
+        assert like in str(refused.value) and "A spreadsheet may have changed" in str(refused.value)
+
+
+def test_ids_are_text_except_for_whole_numbers():
+    frame = table().assign(name=["007", "7", "A1", "1.0", "x"])
+    by_id = answers(["a", "b"], name=["A1 ", 1])
+    merged = merge_answers(frame, by_id, "kind", id_column="name")
+    assert merged.kind[2] == "a" and merged.kind[3] == "b"
+
+
+def test_names_like_a_number():
+    names = Names(["1e999999999", "5", "+5.0", "abc", "TRUE"])
+    assert names.like("5.00") == ["5", "+5.0"]
+    assert names.like("true") == ["TRUE"] and names.like("abd") == []
+
+
+def test_a_table_with_a_column_called_position_is_not_mistaken_for_answers():
+    frame = table(position=[4, 3, 2, 1, 0])
+    with pytest.raises(ValueError, match=r"no column 'position \(2\)' in the answers"):
+        merge_answers(frame, frame.assign(kind=["a", "b", "b", None, None]), "kind")
+    by_number = answers(["b"], **{"position (2)": [2]})
+    assert merge_answers(frame, by_number, "kind").kind[2] == "b"
+
+
+def test_dtypes_stay_where_the_labels_allow_it():
+    def kind(values, dtype):
+        return table().assign(kind=pd.array(values, dtype=dtype))
+
+    some = [1, 0, None, None, None]
+    one = answers(["1"], position=[2])
+    assert merge_answers(kind(some, "Int64"), one, "kind").kind.dtype == "Int64"
+    assert merge_answers(kind(some, "float64"), one, "kind").kind.dtype == "float64"
+    words = kind(["a", "b", None, None, None], "category")
+    merged = merge_answers(words, answers(["a"], position=[2]), "kind")
+    pd.testing.assert_index_equal(merged.kind.cat.categories, words.kind.cat.categories)
+    new = merge_answers(words, answers(["c"], position=[2]), "kind")
+    assert new.kind.cat.categories.tolist() == ["a", "b", "c"] and new.kind[2] == "c"
+    half = merge_answers(kind(some, "Int64"), answers([1.5], position=[2]), "kind")
+    assert half.kind[2] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "id_column", "message"),
+    [
+        (pd.DataFrame({"position": [1]}), None, "no column 'kind', to be the target, in"),
+        (pd.DataFrame({"kind": ["a"]}), None, "no column 'position' in the answers"),
+        (pd.DataFrame({"kind": ["a"], "position": [1]}), "name", "no column 'name' in the"),
+    ],
+)
+def test_missing_columns_get_a_sentence(wrong, id_column, message):
+    with pytest.raises(ValueError, match=message):
+        merge_answers(table(), wrong, "kind", id_column=id_column)
+
+
+def test_classes_of_many_kinds_of_values():
+    values = [np.float32(2), np.int8(2), "2", "2.", "02", -0.5, pd.NA, pd.NaT, np.nan, True, [1]]
+    expected = ["2", "2", "2", "2", "02", "-0.5", None, None, None, "True", "[1]"]
+    assert [class_of(value) for value in values] == expected
