@@ -72,7 +72,7 @@ def selection(n_points, n_pairs, n_classes, rate):
 def convolutional_hypotheses(n_images, n_samples, chunk_values):
     """The hypotheses of a CNN on images of MNIST's size: scikit-learn's digits, enlarged.
 
-    The package computes as many values at once as stay in a CPU's cache, 2**22. A GPU may want more.
+    The package computes as many values at once as stay in a CPU's cache. A GPU may want more.
     """
     torch.manual_seed(0)
     module = nn.Sequential(
