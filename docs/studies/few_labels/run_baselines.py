@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from data_sets import LABELS, append, done, labelled_rows, load, metrics
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -20,6 +25,9 @@ MODELS = {
     "RF": lambda seed: RandomForestClassifier(random_state=seed),
     "SVC": lambda seed: SVC(),
     "HGB": lambda seed: HistGradientBoostingClassifier(random_state=seed),
+    "RF200": lambda seed: RandomForestClassifier(200, random_state=seed),
+    "ET200": lambda seed: ExtraTreesClassifier(200, random_state=seed),
+    "5NN": lambda seed: KNeighborsClassifier(),
 }
 
 
@@ -31,6 +39,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["LR", "RF", "SVC"])
     parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--pool", type=int, default=None, help="most rows of the pool")
     parser.add_argument(
         "--max-iter", type=int, default=None, help="HGB iterations, default scikit-learn's"
     )
@@ -38,7 +47,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     finished = done(args.out)
     for name in args.datasets:
-        data = load(name, args.data_dir)
+        data = load(name, args.data_dir, args.pool)
         for n in args.labels:
             for seed in range(args.seeds):
                 rows = labelled_rows(data, n, seed)

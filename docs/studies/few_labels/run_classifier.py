@@ -18,6 +18,11 @@ from modal_balance import MCDropoutClassifier
 
 # Name -> whether the columns are standardised before, and the parameters.
 CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
+    # The second part. Training has nothing to do with the validation error, which takes time.
+    "no bins": (False, {"n_bins": 0, "validation": None}),
+    "bins": (False, {"validation": None}),
+    "bins of the pool": (False, {"validation": None}),
+    # The first part.
     "default": (True, {}),
     "raw": (False, {}),
     "ensemble": (True, {"posterior": "ensemble"}),
@@ -34,12 +39,13 @@ def main() -> None:
     parser.add_argument("--configurations", nargs="+", default=["default"])
     parser.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--pool", type=int, default=None, help="most rows of the pool")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     finished = done(args.out)
     for name in args.datasets:
-        data = load(name, args.data_dir)
+        data = load(name, args.data_dir, args.pool)
         for n in args.labels:
             for seed in range(args.seeds):
                 rows = labelled_rows(data, n, seed)
@@ -54,8 +60,11 @@ def main() -> None:
                         classes=range(data.n_classes), random_state=seed, **parameters
                     )
                     pipe = make_pipeline(StandardScaler() if scaled else "passthrough", clf)
+                    given = {}
+                    if label == "bins of the pool":
+                        given["mcdropoutclassifier__X_unlabelled"] = data.x_pool
                     start = time.perf_counter()
-                    pipe.fit(x, y)
+                    pipe.fit(x, y, **given)
                     seconds = time.perf_counter() - start
                     result = {
                         "config": label,
