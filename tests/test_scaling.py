@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
-from modal_balance.estimators.scaling import SquashedScaling
+from modal_balance.estimators.scaling import PiecewiseLinearEncoding, SquashedScaling
 
 X = load_wine().data
 
@@ -56,3 +56,64 @@ def test_a_row_is_scaled_alike_in_any_batch_and_stays_itself():
     np.testing.assert_array_equal(scaling(many)[-len(X) :], scaling(X))
     np.testing.assert_array_equal(scaling(X[3:4]), scaling(X)[3:4])
     np.testing.assert_array_equal(X, before)
+
+
+def encoding(fitted, n_bins, rows):
+    """Return what is put beside the scaled columns."""
+    return PiecewiseLinearEncoding(fitted, n_bins)(rows)[:, rows.shape[1] :]
+
+
+def test_scaled_columns_come_first_and_are_those_of_squashed_scaling():
+    inputs = PiecewiseLinearEncoding(X, 4)(X)
+    assert inputs.dtype == np.float32
+    np.testing.assert_array_equal(inputs[:, : X.shape[1]], SquashedScaling(X)(X))
+
+
+def test_each_bin_is_half_of_a_ramp_between_two_quantiles():
+    fitted, expected = X[:50], []
+    for column in range(X.shape[1]):
+        edges = np.unique(np.quantile(fitted[:, column], np.arange(5) / 4, method="nearest"))
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
+            expected.append(np.interp(X[:, column], [low, high], [0.0, 0.5]))
+    np.testing.assert_allclose(encoding(fitted, 4, X), np.transpose(expected), atol=1e-6)
+
+
+def test_words_constants_and_rounding_errors_have_no_bins():
+    rows = np.zeros((30, 4))
+    rows[:, 0] = np.arange(30) % 2
+    rows[:, 1] = 7
+    rows[::3, 2] = np.nextafter(0.1, 1)
+    rows[1::3, 2] = np.nextafter(0.1, 0)
+    rows[2::3, 2] = 0.1
+    rows[:, 3] = np.r_[np.zeros(28), 5, 9]  # all quantiles but the last are 0
+    assert encoding(rows, 8, rows).shape == (30, 0)
+
+
+def test_a_column_of_few_values_has_a_bin_between_each_two():
+    rows = np.repeat([[0.0], [1.0], [5.0]], 40, axis=0)
+    assert encoding(rows, 100, np.array([[-1.0], [1.0], [3.0], [6.0]])).tolist() == [
+        [0.0, 0.0],
+        [0.5, 0.0],
+        [0.5, 0.25],
+        [0.5, 0.5],
+    ]
+
+
+@pytest.mark.parametrize(("n_features", "n_bins"), [(20, 8), (60, 4), (128, 2), (129, 0)])
+def test_many_columns_share_256_bins(n_features, n_bins):
+    rows = np.random.default_rng(0).normal(size=(50, n_features))
+    assert encoding(rows, 8, rows).shape[1] == n_features * n_bins
+
+
+@pytest.mark.parametrize("n_bins", [0, 1])
+def test_less_than_two_bins_are_none(n_bins):
+    assert encoding(X, n_bins, X).shape[1] == 0
+
+
+def test_units_make_no_difference_to_bins_and_a_row_is_encoded_alike_in_any_batch():
+    moved = PiecewiseLinearEncoding(X * 1e9 + 7, 4)
+    np.testing.assert_allclose(moved(X * 1e9 + 7), PiecewiseLinearEncoding(X, 4)(X), atol=1e-5)
+    many = np.tile(X, (100, 1))  # more rows than are encoded at once
+    encode = PiecewiseLinearEncoding(X, 4)
+    np.testing.assert_array_equal(encode(many)[-len(X) :], encode(X))
+    np.testing.assert_array_equal(encode(X[3:4]), encode(X)[3:4])

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor, nn
 
 from ..arguments import RandomState, as_random_state, check_validation_pair
@@ -31,7 +32,7 @@ from .base import (
 )
 from .labels import encode, find_classes, stratified_holdout
 from .posteriors import DropoutPosterior, Posterior, SnapshotPosterior, posterior_of
-from .scaling import SquashedScaling
+from .scaling import PiecewiseLinearEncoding, SquashedScaling, evenly
 from .sgmcmc import CyclicalSGLD
 from .training import fit_nets, smoothed_error, untrained_net, validate
 
@@ -53,6 +54,10 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
         "such as a torch.nn.Module class",
     ),
     "normalise": Constraint(lambda value: isinstance(value, (bool, np.bool_)), "True or False"),
+    "n_bins": Constraint(
+        lambda value: COUNT.holds(value) or (value == 0 and not isinstance(value, bool)),
+        "an integer of at least 0",
+    ),
     "learning_rate": POSITIVE,
     "batch_size": COUNT,
     "label_smoothing": _SHARE,
@@ -110,6 +115,11 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Standardise the columns (of images: the channels) by the rows in ``fit``, and squash what
         is far from their means, see :class:`~modal_balance.estimators.scaling.SquashedScaling`.
         With False, the network is given `X` as it is.
+    n_bins : int, default=8
+        Bins of a numeric column, at most, for the piecewise-linear encoding that the default
+        network is given beside the standardised columns, see
+        :class:`~modal_balance.estimators.scaling.PiecewiseLinearEncoding`. Columns of two values
+        have none, and where columns are many, all have fewer. 0: no encoding.
     learning_rate : float, default=1e-3
         Learning rate of Adam.
     batch_size : int, default=256
@@ -195,7 +205,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     _constraints = _CONSTRAINTS
     validation_error_: float | None
     _posterior: Posterior
-    _scaling: SquashedScaling | None
+    _scaling: SquashedScaling | PiecewiseLinearEncoding | None
+    _n_inputs: int
 
     def __init__(
         self,
@@ -205,6 +216,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         input_dropout: float = 0.2,
         module: Callable[[int, int], nn.Module] | None = None,
         normalise: bool = True,
+        n_bins: int = 8,
         learning_rate: float = 1e-3,
         batch_size: int = 256,
         label_smoothing: float = 0.05,
@@ -227,6 +239,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.input_dropout = input_dropout
         self.module = module
         self.normalise = normalise
+        self.n_bins = n_bins
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.label_smoothing = label_smoothing
@@ -293,6 +306,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         *,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
+        X_unlabelled: ArrayLike | None = None,
     ) -> MCDropoutClassifier:
         """Train a new network.
 
@@ -305,6 +319,10 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         X_val, y_val : array-like, default=None
             Data for early stopping and for `validation_error_`, shaped as `X` and `y`. By default
             all of `X` is trained on, see `validation`.
+        X_unlabelled : array-like, default=None
+            Rows without labels, such as the pool or the whole table: with `X` they decide how
+            columns are standardised and where bins lie. Rows that a strategy chose are not spread
+            as the data are. Of more than 10,000, as many are used, evenly spaced.
 
         Returns
         -------
@@ -338,7 +356,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         split_rng = np.random.RandomState(split_seed)
 
         codes = encode(targets, self.classes_, "y")
-        self._scaling = SquashedScaling(rows) if self.normalise else None
+        self._fit_scaling(rows, X_unlabelled)
         inputs, labels = self._to_tensor(rows), torch.from_numpy(codes)
         inputs_val, labels_val = inputs[:0], labels[:0]
         if X_val is not None:
@@ -416,7 +434,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.classes_ = find_classes(np.empty(0), self.classes)
         rng = as_random_state(self.random_state)
         torch_seed, mask_seed = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
-        self._scaling = SquashedScaling(rows) if self.normalise else None
+        self._fit_scaling(rows)
         with seeded(torch_seed, self.device):
             net = untrained_net(self, torch.ones(len(self.classes_)), torch_seed)
         self._posterior = DropoutPosterior(net, mask_seed)
@@ -508,7 +526,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        Tensor of float32, shape (n, n_features)
+        Tensor of float32, shape (n, n_inputs)
 
         Raises
         ------
@@ -516,6 +534,21 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             If the columns are not those of ``fit``, or X holds NaN or infinity.
         """
         return self._to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
+
+    def _fit_scaling(self, X: NDArray[Any], X_unlabelled: ArrayLike | None = None) -> None:
+        if X_unlabelled is not None:
+            some = _safe_indexing(X_unlabelled, evenly(_num_samples(X_unlabelled), 10_000))
+            try:
+                more = validate_data(self, some, reset=False, **self._input_rules())
+            except ValueError as error:
+                raise ValueError(f"X_unlabelled is not like X: {error}") from error
+            X = np.concatenate([X, more.astype(X.dtype, copy=False)])
+        self._scaling = None
+        if self.normalise and self.n_bins and self.module is None:
+            self._scaling = PiecewiseLinearEncoding(X, self.n_bins)
+        elif self.normalise:
+            self._scaling = SquashedScaling(X)
+        self._n_inputs = self._to_tensor(X[:1]).shape[1]
 
     def _input_rules(self) -> dict[str, Any]:
         # Scaling needs all digits of a column far from 0; the network takes float32.

@@ -7,13 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PiecewiseLinearEncoding", "SquashedScaling"]
+__all__ = ["PiecewiseLinearEncoding", "SquashedScaling", "evenly"]
 
 BOUND = 3.0  # standard deviations
 ROWS_AT_ONCE = 65_536
 MOST_ENCODED_COLUMNS = 256
 ENOUGH_ROWS = 1000  # to find quantiles
 WEIGHT = 0.5  # of the encoding beside the scaled columns
+
+
+def evenly(n_rows: int, most: int) -> NDArray[np.intp]:
+    """Return all rows, or, of more than `most`, as many, evenly spaced.
+
+    Examples
+    --------
+    >>> from modal_balance.estimators.scaling import evenly
+    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist()
+    ([0, 3, 6], [0, 1])
+    """
+    return np.linspace(0, n_rows - 1, min(n_rows, most)).round().astype(np.intp)
 
 
 class SquashedScaling:
@@ -114,16 +126,16 @@ class PiecewiseLinearEncoding:
 
     def __init__(self, X: NDArray[np.floating[Any]], n_bins: int) -> None:
         self.scaling = SquashedScaling(X)
-        spread = np.linspace(0, len(X) - 1, min(len(X), ENOUGH_ROWS)).round().astype(int)
-        ordered = np.sort(X[spread].astype(np.float64), axis=0)
+        ordered = np.sort(X[evenly(len(X), ENOUGH_ROWS)].astype(np.float64), axis=0)
         # Rounding of equal numbers is no variation.
         tolerance = 8 * np.finfo(X.dtype).eps * np.abs(ordered).max(axis=0)
         n_values = 1 + (np.diff(ordered, axis=0) > tolerance).sum(axis=0)
         numeric = np.flatnonzero(n_values > 2)
         n_bins = min(n_bins, MOST_ENCODED_COLUMNS // max(1, len(numeric)))
+        shares = np.linspace(0, 1, n_bins + 1)
         columns, left, width = [], [], []
         for column in numeric if n_bins > 1 else ():
-            edges = np.quantile(ordered[:, column], np.linspace(0, 1, n_bins + 1))
+            edges = np.quantile(ordered[:, column], shares, method="nearest")
             edges = edges[np.append(True, np.diff(edges) > tolerance[column])]
             if len(edges) > 2:  # one bin says nothing that the scaled column does not
                 columns += [column] * (len(edges) - 1)

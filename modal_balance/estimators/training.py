@@ -68,7 +68,7 @@ def fit_nets(
     Parameters
     ----------
     classifier : MCDropoutClassifier
-        Its parameters, ``classes_`` and ``n_features_in_`` are read.
+        Its parameters, ``classes_`` and its number of inputs are read.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
         Inputs, and labels counted from 0. Where `validation` has no rows, training takes a fixed
         number of steps.
@@ -129,7 +129,7 @@ def validate(
     Parameters
     ----------
     classifier : MCDropoutClassifier
-        Its parameters, ``classes_`` and ``n_features_in_`` are read.
+        Its parameters, ``classes_`` and its number of inputs are read.
     posterior : Posterior
         Of the trained nets; it predicts `validation`.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
@@ -189,7 +189,7 @@ def _builder(classifier: Any) -> Callable[[], nn.Module]:
         dropout=classifier.dropout,
         input_dropout=classifier.input_dropout,
     )
-    return partial(build, classifier.n_features_in_, len(classifier.classes_))
+    return partial(build, classifier._n_inputs, len(classifier.classes_))
 
 
 def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
@@ -198,7 +198,7 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
     Parameters
     ----------
     classifier : MCDropoutClassifier
-        Its parameters, ``classes_`` and ``n_features_in_`` are read.
+        Its parameters, ``classes_`` and its number of inputs are read.
     weights : Tensor of shape (C,)
         Weights of the classes in the loss.
     seed : int

@@ -313,7 +313,7 @@ def fit_round(
     else:
         started = perf_counter()
         if len(known):
-            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
+            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val, X)
         else:
             used_up = _fit_unlabelled(fitted, X)
         seconds = perf_counter() - started
@@ -340,21 +340,28 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
     return fresh.set_params(**settings)
 
 
-def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any) -> bool:
-    """Fit an estimator, and tell whether it has taken the validation data."""
+def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any, X_pool: Any) -> bool:
+    """Fit an estimator, and tell whether it has taken the validation data.
+
+    It is also given the pool, where it takes unlabelled rows.
+    """
     check_labels_of_net(estimator, y)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     steps = estimator.steps if isinstance(estimator, Pipeline) else []
     resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # within fit alone
-    if X_val is None or resampled or "X_val" not in inspect.signature(last.fit).parameters:
+    given = {"X_val": X_val, "X_unlabelled": X_pool}
+    takes = inspect.signature(last.fit).parameters
+    given = {name: rows for name, rows in given.items() if rows is not None and name in takes}
+    if resampled or not given:
         estimator.fit(X, y)
         return False
     if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
         before = estimator[:-1]
-        last.fit(before.fit_transform(X, y), y, X_val=before.transform(X_val), y_val=y_val)
-    else:
-        last.fit(X, y, X_val=X_val, y_val=y_val)
-    return True
+        X = before.fit_transform(X, y)
+        given = {name: before.transform(rows) for name, rows in given.items()}
+    used_up = "X_val" in given
+    last.fit(X, y, **given, **({"y_val": y_val} if used_up else {}))
+    return used_up
 
 
 def _fit_unlabelled(estimator: Any, X: Any) -> bool:
