@@ -6,11 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from modAL.models import ActiveLearner
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNetClassifier
@@ -19,6 +22,7 @@ from toy import DIGITS, IRIS, Linear, quick, same_weights, shuffled, weights_of
 
 from modal_balance import MCDropoutClassifier
 from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.scaling import PiecewiseLinearEncoding, SquashedScaling
 
 # --- protocol -------------------------------------------------------------------------------------
 
@@ -43,7 +47,7 @@ def test_the_papers_settings():
 
 def test_the_net_is_what_the_parameters_say():
     X, y = IRIS
-    parameters = {"hidden_layer_sizes": (12, 7), "dropout": 0.2, "learning_rate": 0.01}
+    parameters = {"hidden_layer_sizes": (12, 7), "dropout": 0.2, "learning_rate": 0.01, "n_bins": 0}
     classifier = quick(batch_size=50, validation=0.2, **parameters).fit(X, y)
     net = classifier.net_
     assert isinstance(net, NeuralNetClassifier)
@@ -465,3 +469,70 @@ def test_weights_that_are_not_finite_after_the_last_step_are_an_error():
 def test_a_loss_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match=r"loss became nan in step 2\. .*lower learning_rate"):
         quick(learning_rate=3e37, normalise=False).fit(*IRIS)
+
+
+# --- unlabelled rows and bins ---------------------------------------------------------------------
+
+
+def test_unlabelled_rows_decide_scale_and_bins():
+    """As if the network had been given the columns encoded by all rows."""
+    X, y = IRIS
+    classifier = quick(classes=[0, 1, 2]).fit(X[:12], y[:12], X_unlabelled=X[12:])
+    encode = PiecewiseLinearEncoding(X, 8)
+    np.testing.assert_array_equal(classifier.to_inputs(X).numpy(), encode(X))
+    # The pool makes no difference where nothing is scaled or encoded.
+    plain = quick(classes=[0, 1, 2], normalise=False)
+    alone = plain.fit(X[:12], y[:12]).predict_proba(X)
+    np.testing.assert_array_equal(
+        plain.fit(X[:12], y[:12], X_unlabelled=X[12:]).predict_proba(X), alone
+    )
+
+
+def test_a_network_of_ones_own_has_no_bins():
+    X, y = IRIS
+    classifier = quick(module=Linear).fit(X[::2], y[::2], X_unlabelled=X)
+    scaled = SquashedScaling(np.concatenate([X[::2], X]))(X)
+    np.testing.assert_array_equal(classifier.to_inputs(X).numpy(), scaled)
+
+
+def test_unlabelled_rows_go_through_modal_a_search_and_frozen_columns():
+    X, y = IRIS
+    rows = np.random.default_rng(0).permutation(len(X))[:40]
+    direct = quick(classes=[0, 1, 2]).fit(X[rows], y[rows], X_unlabelled=X)
+    learner = ActiveLearner(
+        quick(classes=[0, 1, 2]), X_training=X[rows[:20]], y_training=y[rows[:20]], X_unlabelled=X
+    )
+    learner.teach(X[rows[20:]], y[rows[20:]], X_unlabelled=X)
+    assert same_weights(learner.estimator, direct)
+    search = GridSearchCV(quick(classes=[0, 1, 2]), {"n_bins": [8]}, cv=2)
+    search.fit(X[rows], y[rows], X_unlabelled=X)
+    assert same_weights(search.best_estimator_, direct)
+    pipe = make_pipeline(FunctionTransformer(), quick(classes=[0, 1, 2]))
+    pipe.fit(X[rows], y[rows], mcdropoutclassifier__X_unlabelled=X)
+    assert same_weights(pipe[-1], direct)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((3, 2)), "^X_unlabelled is not like X: X has 2 features"),
+        (np.full((3, 4), np.nan), "^X_unlabelled is not like X: Input X contains NaN"),
+    ],
+)
+def test_bad_unlabelled_rows_are_named(rows, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(*IRIS, X_unlabelled=rows)
+
+
+def test_bins_learn_what_two_columns_hide_from_a_straight_line():
+    """A ring around a disk: 40 labels are enough with bins, and not without."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(600, 2))
+    y = (np.abs(X).max(axis=1) < 0.6).astype(int)
+    scores = [
+        MCDropoutClassifier(n_bins=n_bins, n_steps=150, validation=None, random_state=0)
+        .fit(X[:40], y[:40])
+        .score(X[40:], y[40:])
+        for n_bins in (0, 8)
+    ]
+    assert scores[1] > scores[0] + 0.02

@@ -18,6 +18,8 @@ BAD_PARAMETERS = [
     ("dropout", "0.5", "a number in [0, 1)"),
     ("module", nn.Linear(4, 3), "a callable module(n_features, n_classes)"),
     ("module", "MLP", "a callable module(n_features, n_classes)"),
+    ("n_bins", -1, "an integer of at least 0"),
+    ("n_bins", False, "an integer of at least 0"),
     ("learning_rate", 0, "a number above 0"),
     ("learning_rate", np.nan, "a number above 0"),
     ("learning_rate", np.inf, "a number above 0"),

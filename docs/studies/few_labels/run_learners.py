@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from sklearn.metrics import f1_score
 
 from modal_balance import MCDropoutClassifier, balance_margin_query, margin_query
 
-STRATEGIES: dict[str, Any] = {"margin": margin_query, "balance_margin": balance_margin_query}
+# Without tau, which makes no difference here, training does without cross-validation.
+STRATEGIES: dict[str, Any] = {
+    "margin": margin_query,
+    "balance_margin": partial(balance_margin_query, tau=0.0),
+}
 LEARNERS = ("no bins", "bins", "bins of the pool", "ET100")
 
 
@@ -29,6 +34,7 @@ def fitted(learner: str, x: np.ndarray, y: np.ndarray, pool: np.ndarray, n_class
         classes=range(n_classes),
         n_bins=0 if learner == "no bins" else 8,
         n_samples=50,
+        validation=None,
         random_state=seed,
     )
     return clf.fit(x, y, X_unlabelled=pool if learner == "bins of the pool" else None)
@@ -42,7 +48,7 @@ def main() -> None:
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--pool", type=int, default=1000)
+    parser.add_argument("--pool", type=int, default=800)
     parser.add_argument("--test", type=int, default=1000)
     args = parser.parse_args()
     torch.set_num_threads(1)
