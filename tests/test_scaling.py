@@ -101,8 +101,14 @@ def test_a_column_of_few_values_has_a_bin_between_each_two():
 
 @pytest.mark.parametrize(("n_features", "n_bins"), [(20, 8), (60, 4), (128, 2), (129, 0)])
 def test_many_columns_share_256_bins(n_features, n_bins):
-    rows = np.random.default_rng(0).normal(size=(50, n_features))
+    rows = np.random.default_rng(0).normal(size=(100, n_features))
     assert encoding(rows, 8, rows).shape[1] == n_features * n_bins
+
+
+@pytest.mark.parametrize(("n_rows", "n_bins"), [(19, 0), (20, 2), (59, 5), (500, 8)])
+def test_a_bin_takes_ten_rows(n_rows, n_bins):
+    rows = np.random.default_rng(0).normal(size=(n_rows, 1))
+    assert encoding(rows, 8, rows).shape[1] == n_bins
 
 
 @pytest.mark.parametrize("n_bins", [0, 1])

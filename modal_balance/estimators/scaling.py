@@ -13,6 +13,7 @@ BOUND = 3.0  # standard deviations
 ROWS_AT_ONCE = 65_536
 MOST_ENCODED_COLUMNS = 256
 ENOUGH_ROWS = 1000  # to find quantiles
+ROWS_A_BIN = 10
 WEIGHT = 0.5  # of the encoding beside the scaled columns
 
 
@@ -95,8 +96,8 @@ class PiecewiseLinearEncoding:
     columns, which are what counts where many of them say the same.
 
     The edges of the bins are quantiles. A column that has few values has fewer bins, and one of two
-    values, such as a word that is one-hot, none. Where columns are many, all have fewer bins: a
-    table is given 256 columns at most.
+    values, such as a word that is one-hot, none. Where columns are many or rows are few, all have
+    fewer bins: 256 in all, and one for every ten rows.
 
     Written here because what there is does not fit: the quantiles of ``rtdl_num_embeddings`` cannot
     be had of columns that are constant, and those of scikit-learn's ``KBinsDiscretizer`` come with
@@ -118,7 +119,7 @@ class PiecewiseLinearEncoding:
     --------
     >>> import numpy as np
     >>> from modal_balance.estimators.scaling import PiecewiseLinearEncoding
-    >>> X = np.array([[0.0, 0], [1, 1], [2, 1], [6, 0], [8, 1]])
+    >>> X = np.array([[0.0, 0], [1, 1], [2, 1], [6, 0], [8, 1]] * 4)
     >>> PiecewiseLinearEncoding(X, n_bins=2)(np.array([[1.0, 1], [5, 0]]))[:, 2:]
     array([[0.25, 0.  ],
            [0.5 , 0.25]], dtype=float32)
@@ -131,7 +132,8 @@ class PiecewiseLinearEncoding:
         tolerance = 8 * np.finfo(X.dtype).eps * np.abs(ordered).max(axis=0)
         n_values = 1 + (np.diff(ordered, axis=0) > tolerance).sum(axis=0)
         numeric = np.flatnonzero(n_values > 2)
-        n_bins = min(n_bins, MOST_ENCODED_COLUMNS // max(1, len(numeric)))
+        most = MOST_ENCODED_COLUMNS // max(1, len(numeric))
+        n_bins = min(n_bins, most, len(X) // ROWS_A_BIN)
         shares = np.linspace(0, 1, n_bins + 1)
         columns, left, width = [], [], []
         for column in numeric if n_bins > 1 else ():
