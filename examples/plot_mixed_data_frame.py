@@ -5,8 +5,8 @@ A pipeline on numbers, words and missing values
 The breast cancer data that come with scikit-learn are made untidy: five of the ten "mean" columns
 are cut into words (small, medium, large), one value in ten is missing, and the index is shuffled.
 The pipeline imputes and makes the words one-hot; ``MCDropoutClassifier`` scales all columns, and
-cuts the numbers, not the one-hot words, into bins. ``balance_margin_query`` gets the DataFrame as it
-is, and returns positions. Prints accuracy for ``balance_margin_query``, margin and random
+cuts the numbers, not the one-hot words, into bins. ``balance_margin_query`` gets the DataFrame as
+it is, and returns positions. Prints accuracy for ``balance_margin_query``, margin and random
 selection.
 
 What was found (8 seeds): nothing tells the strategies apart. All are near 0.90 from 30 labels on,

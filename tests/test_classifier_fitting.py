@@ -546,4 +546,4 @@ def test_words_in_a_column_transformer_have_no_bins():
     words = OneHotEncoder(sparse_output=False)
     columns = make_column_transformer((words, ["colour"]), remainder="passthrough")
     pipe = make_pipeline(columns, quick()).fit(frame, frame["size"] > 0)
-    assert weights_of(pipe[-1])[0].shape[1] == 3 + 1 + 6
+    assert weights_of(pipe[-1])[0].shape[1] == 3 + 1 + 8

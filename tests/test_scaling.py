@@ -105,8 +105,8 @@ def test_many_columns_share_256_bins(n_features, n_bins):
     assert encoding(rows, 8, rows).shape[1] == n_features * n_bins
 
 
-@pytest.mark.parametrize(("n_rows", "n_bins"), [(19, 0), (20, 2), (59, 5), (500, 8)])
-def test_a_bin_takes_ten_rows(n_rows, n_bins):
+@pytest.mark.parametrize(("n_rows", "n_bins"), [(9, 0), (10, 2), (29, 5), (500, 8)])
+def test_a_bin_takes_five_rows(n_rows, n_bins):
     rows = np.random.default_rng(0).normal(size=(n_rows, 1))
     assert encoding(rows, 8, rows).shape[1] == n_bins
 

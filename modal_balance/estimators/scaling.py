@@ -13,7 +13,7 @@ BOUND = 3.0  # standard deviations
 ROWS_AT_ONCE = 65_536
 MOST_ENCODED_COLUMNS = 256
 ENOUGH_ROWS = 1000  # to find quantiles
-ROWS_A_BIN = 10
+ROWS_A_BIN = 5
 WEIGHT = 0.5  # of the encoding beside the scaled columns
 
 
@@ -97,7 +97,7 @@ class PiecewiseLinearEncoding:
 
     The edges of the bins are quantiles. A column that has few values has fewer bins, and one of two
     values, such as a word that is one-hot, none. Where columns are many or rows are few, all have
-    fewer bins: 256 in all, and one for every ten rows.
+    fewer bins: 256 in all, and one for every five rows.
 
     Written here because what there is does not fit: the quantiles of ``rtdl_num_embeddings`` cannot
     be had of columns that are constant, and those of scikit-learn's ``KBinsDiscretizer`` come with
@@ -119,7 +119,7 @@ class PiecewiseLinearEncoding:
     --------
     >>> import numpy as np
     >>> from modal_balance.estimators.scaling import PiecewiseLinearEncoding
-    >>> X = np.array([[0.0, 0], [1, 1], [2, 1], [6, 0], [8, 1]] * 4)
+    >>> X = np.array([[0.0, 0], [1, 1], [2, 1], [6, 0], [8, 1]] * 2)
     >>> PiecewiseLinearEncoding(X, n_bins=2)(np.array([[1.0, 1], [5, 0]]))[:, 2:]
     array([[0.25, 0.  ],
            [0.5 , 0.25]], dtype=float32)

@@ -24,6 +24,7 @@ Options = dict[str, Any]
 OPTIONS: Options = {
     "bins": 0,  # most bins of a column
     "budget": 10**9,  # most bins of all columns
+    "rows": 0,  # least rows a bin
     "scale": 1.0,  # factor of the encoded columns
     "source": "labelled",  # or "pool": rows that decide bins and scaling
     "k": 1,  # members of an ensemble
@@ -49,6 +50,7 @@ class Encoder:
         self.scaling, self.factor = SquashedScaling(rows), o["scale"]
         numeric = [c for c in range(rows.shape[1]) if len(np.unique(rows[:, c])) > 2]
         n_bins = min(o["bins"], o["budget"] // max(1, len(numeric)))
+        n_bins = min(n_bins, len(rows) // o["rows"]) if o["rows"] else n_bins
         self.edges = []
         for c in numeric if n_bins > 1 else ():
             column = rows[:, c].astype(np.float64)
