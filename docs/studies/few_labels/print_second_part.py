@@ -1,0 +1,122 @@
+"""Tables and the picture of the second part, from its results files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from data_sets import FRESH_TABLES, TABLES_TO_CHOOSE, TABLES_TO_CONFIRM
+
+HERE = Path(__file__).parent
+SIMPLE = ["ET200", "RF200", "LR", "SVC", "5NN"]
+NAMES = {
+    "bins": "MCDropoutClassifier",
+    "no bins": "the same, n_bins=0",
+    "ET200": "ExtraTrees(200)",
+    "RF200": "RandomForest(200)",
+    "LR": "LogisticRegression",
+}
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return a results file."""
+    return pd.read_json(HERE / f"{name}.jsonl.gz", lines=True)
+
+
+def random_labels(models: pd.DataFrame, title: str) -> pd.DataFrame:
+    """Print means by number of labels, and by table beside the best simple model."""
+    baselines = read("second_baselines")
+    runs = pd.concat([models, baselines])
+    runs = runs[runs.dataset.isin(models.dataset.unique())]
+    # The same tables, numbers of labels and seeds for all.
+    keys = ["dataset", "n", "seed"]
+    counts = runs.drop_duplicates([*keys, "config"]).groupby(keys).config.nunique()
+    runs = runs.set_index(keys)[lambda r: r.index.isin(counts[counts == counts.max()].index)]
+    runs = runs.reset_index()
+    n_seeds = runs.groupby("dataset").seed.nunique()
+    print(f"\n{title}: {runs.dataset.nunique()} tables, {n_seeds.min()} to {n_seeds.max()} seeds")
+    by_size = runs.groupby(["config", "n", "dataset"])[["acc", "f1"]].mean()
+    by_size = by_size.groupby(["config", "n"]).mean().unstack("n")
+    print((by_size * 100).round(1).to_string())
+    print(runs.groupby("config")[["acc", "f1", "nll", "ece"]].mean().round(3).to_string())
+    by_table = runs.groupby(["dataset", "config"])[["acc", "f1"]].mean().unstack() * 100
+    for metric in ("acc", "f1"):
+        best = by_table[metric][SIMPLE].max(axis=1)
+        for model in models.config.unique():
+            print(metric, model, (by_table[metric][model] - best).round(1).to_dict())
+    return runs
+
+
+def curves() -> None:
+    """Print differences of mean accuracy and macro F1 over learning curves."""
+    networks, trees = read("second_curves"), read("second_trees")
+    for metric in ("acc", "f1"):
+        networks[metric] = networks[metric].map(np.mean) * 100
+        trees[metric] = [100 * np.mean([r[metric] for r in rounds]) for rounds in trees.rounds]
+    trees = trees[trees.learner == "ET100"].assign(
+        config="ET100", strategy=lambda t: t.strategy.replace("balance_margin", "balance")
+    )
+    runs = pd.concat([networks, trees])
+    for metric in ("acc", "f1"):
+        wide = runs.pivot_table(
+            index=["strategy", "dataset", "seed"], columns="config", values=metric
+        )
+        for other in ("today", "ET100"):
+            for strategy, rows in wide.groupby("strategy"):
+                gain = (rows["P"] - rows[other]).dropna()
+                tables = gain.index.get_level_values("dataset").nunique()
+                print(
+                    f"{metric}, bins of the pool less {other}, {strategy}: {gain.mean():+.2f} +- "
+                    f"{gain.sem():.2f}; ahead in {(gain > 0).sum()} of {len(gain)} runs, "
+                    f"{tables} tables",
+                    gain.groupby("dataset").mean().round(1).to_dict(),
+                )
+    wide = runs.pivot_table(
+        index=["config", "dataset", "seed"], columns="strategy", values="acc"
+    ).dropna()
+    print((wide.balance - wide.margin).groupby("config").agg(["mean", "sem", "count"]).round(2))
+
+
+def draw(runs: pd.DataFrame, path: Path) -> None:
+    """Draw accuracy and macro F1 by number of labels."""
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+    for panel, metric, title in zip(panels, ("acc", "f1"), ("accuracy", "macro F1"), strict=True):
+        # Tables with rows for all numbers of labels.
+        full = runs.groupby("dataset").n.nunique()
+        some = runs[runs.dataset.isin(full[full == full.max()].index)]
+        means = some.groupby(["config", "n"])[metric].mean().unstack("n")
+        for config, name in NAMES.items():
+            style = {"lw": 2.5} if config == "bins" else {"lw": 1.2}
+            panel.plot(means.columns, means.loc[config], marker=".", label=name, **style)
+        panel.set(xlabel="labels, at random", title=title)
+        panel.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", type=Path, help="where to save the picture")
+    args = parser.parse_args()
+    names = {"today": "no bins", "L": "bins", "R": "bins"}
+    models = read("second_encodings").replace({"config": names})
+    fresh = models[models.dataset.isin(FRESH_TABLES) & models.config.isin(["bins", "no bins"])]
+    # At 20 labels, a bin takes five rows; the runs with eight bins there are another recipe.
+    fresh = fresh.drop_duplicates(["config", "dataset", "n", "seed"], keep="last")
+    runs = random_labels(fresh, "fresh tables")
+    package = read("second_classifier")
+    package = package[package.config == "bins"]
+    for title, tables in (("to choose", TABLES_TO_CHOOSE), ("to confirm", TABLES_TO_CONFIRM)):
+        some = package[package.dataset.isin(tables)]
+        if len(some):
+            random_labels(some, title)
+    curves()
+    if args.picture:
+        draw(runs, args.picture)
+
+
+if __name__ == "__main__":
+    main()
