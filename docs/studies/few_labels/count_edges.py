@@ -1,4 +1,4 @@
-"""How many of 50 disjoint pairs of hypotheses are edges under annealed tau, with bins or without."""
+"""How many of 50 disjoint pairs are edges under annealed tau, with and without bins."""
 
 from __future__ import annotations
 
