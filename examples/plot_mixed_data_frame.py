@@ -9,9 +9,9 @@ cuts the numbers, not the one-hot words, into bins. ``balance_margin_query`` get
 it is, and returns positions. Prints accuracy for ``balance_margin_query``, margin and random
 selection.
 
-What was found (8 seeds, ``n_bins=0``): nothing tells the strategies apart. All are near 0.90 from 30
-labels on, within their spread; at 50 labels ``balance_margin_query`` has 0.904 ± 0.016, margin 0.907
-± 0.015, random 0.898 ± 0.027.
+What was found (8 seeds, ``n_bins=0``): nothing tells the strategies apart. All are near 0.90 from
+30 labels on, within their spread; at 50 labels ``balance_margin_query`` has 0.904 ± 0.016, margin
+0.907 ± 0.015, random 0.898 ± 0.027.
 
 .. code-block:: text
 

@@ -194,7 +194,7 @@ class NoEdgesLeft:
     >>> from modal_balance.stopping import NoEdgesLeft
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::2], y[::2])
-    >>> until = NoEdgesLeft(X, tau=0.05, random_state=0)
+    >>> until = NoEdgesLeft(X, tau=0.02, random_state=0)
     >>> until(clf)
     False
     >>> 0 < until.share_ <= 1
