@@ -14,9 +14,10 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from toy import STRATEGIES, digits, fast_classifier, name_of, shuffled
+from toy import STRATEGIES, digits, fast_classifier, name_of, quick, shuffled
 
 from modal_balance import balance_query, margin_query, random_query
+from modal_balance.estimators.scaling import PiecewiseLinearEncoding
 from modal_balance.simulation import evaluate, first_labels, rounds, simulate
 from modal_balance.simulation.metrics import calibration_error
 
@@ -370,3 +371,17 @@ def test_bad_arguments_are_named(options, message):
     arguments = {"estimator": GaussianNB(), "X": X, "y": y, "strategies": PAIR, **FAST} | options
     with pytest.raises(ValueError, match=message):
         simulate(**arguments)
+
+
+@pytest.mark.parametrize("in_a_pipeline", [False, True])
+def test_a_classifier_is_given_the_pool_as_unlabelled_rows(in_a_pipeline):
+    estimator = make_pipeline(StandardScaler(), quick()) if in_a_pipeline else quick()
+    start = first_labels(y[:100], 3)
+    options = {"X_test": X[100:], "y_test": y[100:], "labelled": start}
+    state = next(rounds(estimator, X[:100], y[:100], random_query, **options))
+    classifier, seen = state.estimator, X
+    if in_a_pipeline:
+        scaler, classifier = state.estimator
+        seen = scaler.transform(X)
+    encode = PiecewiseLinearEncoding(np.concatenate([seen[start], seen[:100]]), 8)
+    np.testing.assert_array_equal(classifier.to_inputs(seen).numpy(), encode(seen))
