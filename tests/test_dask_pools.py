@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy import quick
 
-from modal_balance import balance_query, bald_query, coreset_query
+from modal_balance import balance_query, bald_query, coreset_query, herding_query
 from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.objective import EdgeDiscrimination
 from modal_balance.equivalence.pairs import disjoint_pairs
@@ -60,7 +60,7 @@ def alone():
     assert client_at_hand() is None
     return {
         strategy: strategy(classifier(), rows()[0], 5, random_state=0)
-        for strategy in (bald_query, coreset_query)
+        for strategy in (bald_query, coreset_query, herding_query)
     }
 
 

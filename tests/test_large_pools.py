@@ -15,7 +15,6 @@ from toy import indices_of, quick
 
 import modal_balance
 from modal_balance import (
-    badge_query,
     balance_margin_query,
     balance_query,
     bald_query,
@@ -25,7 +24,6 @@ from modal_balance import (
     epig_query,
     margin_query,
     power_bald_query,
-    random_query,
 )
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
@@ -429,10 +427,11 @@ def test_scores_are_those_of_the_predictions_on_all_rows(strategy, scores, tmp_p
     assert everyone[indices].tolist() == pytest.approx(found, abs=1e-6)
 
 
+WITHOUT_HYPOTHESES = ("badge_query", "coreset_query", "herding_query", "random_query")
 STREAMING = [
     name
     for name in sorted(modal_balance.__all__)
-    if name.endswith("_query") and name not in ("badge_query", "coreset_query", "random_query")
+    if name.endswith("_query") and name not in WITHOUT_HYPOTHESES
 ]
 
 
@@ -452,8 +451,9 @@ def test_every_strategy_takes_a_pool_on_disk_and_processes(name, tmp_path):
         assert batch(tmp_path / "pool.npy", **options) == expected
 
 
-@pytest.mark.parametrize("strategy", [badge_query, coreset_query, random_query])
-def test_strategies_without_hypotheses_take_a_pool_on_disk(strategy, tmp_path):
+@pytest.mark.parametrize("name", WITHOUT_HYPOTHESES)
+def test_strategies_without_hypotheses_take_a_pool_on_disk(name, tmp_path):
+    strategy = getattr(modal_balance, name)
     X, _ = rows()
     np.save(tmp_path / "pool.npy", X)
     in_memory = strategy(classifier(), X, 5, random_state=0)
