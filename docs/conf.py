@@ -34,7 +34,9 @@ exclude_patterns = [
     "_build",
     "_static",
     "auto_examples/GALLERY_HEADER.rst",
-    "evidence/conclusions.md",  # the first part of evidence/index.md
+    "evidence/findings.md",  # parts of evidence/index.md and appendix.md
+    "evidence/rerun.md",
+    "evidence/appendix_head.md",
     "evidence/overview.md",  # a table of choose.md
 ]
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
-from .compat import repair_modal_when_imported as _repair_modal_when_imported
-
 if TYPE_CHECKING:
     from .acquisition import balance_batch, balance_scores
     from .equivalence import annealed_tau, disjoint_pairs, edges_beyond
@@ -32,17 +30,17 @@ if TYPE_CHECKING:
         coreset_query,
         entropy_query,
         epig_query,
+        herding_query,
         margin_query,
         mean_std_query,
         power_balance_query,
         power_bald_query,
         random_query,
+        uncertainty_herding_query,
         variation_ratio_query,
     )
     from .versions import __version__ as __version__
     from .versions import show_versions
-
-_repair_modal_when_imported()
 
 __all__ = [
     "BootstrapCommittee",
@@ -69,12 +67,14 @@ __all__ = [
     "edges_beyond",
     "entropy_query",
     "epig_query",
+    "herding_query",
     "margin_query",
     "mean_std_query",
     "power_balance_query",
     "power_bald_query",
     "random_query",
     "show_versions",
+    "uncertainty_herding_query",
     "variation_ratio_query",
 ]
 

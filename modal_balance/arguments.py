@@ -95,6 +95,40 @@ def check_number(
     raise (ValueError if is_number else TypeError)(f"{name} must {expected}, got {value!r}.")
 
 
+def check_positive(value: float, name: str) -> float:
+    """Return ``value`` as a float, or raise unless it is a finite number above 0.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is 0, negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> from modal_balance.arguments import check_positive
+    >>> check_positive(2, "radius")
+    2.0
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {value!r}.")
+    return float(value)
+
+
 def n_rows(X: Any) -> int:
     """Return the number of rows of X.
 

@@ -10,27 +10,25 @@ modAL (0.4.1 and 0.4.2.x) calls              removed in               so this fa
 ``DataFrame.append``                         pandas 2.0               ``teach`` with a DataFrame
 ===========================================  =======================  =========================
 
-After ``import modal_balance``, :func:`repair_modal` is called: at once if modAL has been imported,
-else as soon as it is. It replaces these two functions inside modAL's own modules, each only where
-it is broken, so that modAL does what it did with the older versions. scikit-learn and pandas
-themselves are not touched. Set the environment variable ``MODAL_BALANCE_NO_COMPAT=1`` to leave
-modAL as it is.
+And modAL cannot stack labels that are a pandas Series or one of pandas' own arrays, as the column
+of a table is, so ``teach`` fails with these, too.
 
-Not repaired are modAL's own faults, and the modules ``modAL.expected_error`` and
+Importing :mod:`modal_balance.strategies`, or any public name of ``modal_balance``, calls
+:func:`repair_modal`. It replaces ``check_X_y`` and ``data_vstack`` inside modAL's own modules and
+nowhere else: scikit-learn and pandas are not touched. Set the environment variable
+``MODAL_BALANCE_NO_COMPAT=1`` to leave modAL unchanged.
+
+Other faults of modAL are not repaired, nor are the modules ``modAL.expected_error`` and
 ``modAL.cluster``, which can no longer be imported and which no learner needs.
 """
 
-import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
-__all__ = ["repair_modal", "repair_modal_when_imported"]
+__all__ = ["repair_modal"]
 
 _Function = Callable[..., Any]
 
@@ -38,14 +36,14 @@ _Function = Callable[..., Any]
 def repair_modal() -> tuple[str, ...]:
     """Make modAL's learners work under the installed scikit-learn and pandas.
 
-    After ``import modal_balance`` this is called once, as soon as modAL is imported. Call it again
-    if modAL was reloaded; what is already repaired stays as it is.
+    Importing a strategy calls this. Call it again if modAL was reloaded; what is already repaired
+    stays as it is.
 
     Returns
     -------
     tuple of str
         The full names of all functions in modAL that are repaired now, in alphabetical order.
-        Empty if nothing is broken, if modAL is not installed, or if the environment variable
+        Empty if modAL is not installed or cannot be imported, or if the environment variable
         ``MODAL_BALANCE_NO_COMPAT`` is set (to anything but ``0``).
 
     Examples
@@ -69,17 +67,11 @@ def repair_modal() -> tuple[str, ...]:
     if os.environ.get("MODAL_BALANCE_NO_COMPAT", "0") not in ("", "0"):
         return ()
     try:
-        # Only now, and pandas only after modAL, which cannot be imported without it: neither is
-        # a requirement of this package.
         import modAL.models  # noqa: F401
-        import pandas as pd
-    except ImportError:
+    except Exception:  # not installed, or broken: whoever imports modAL itself will see how
         return ()
 
-    repairs: dict[str, Callable[[_Function], _Function]] = {"check_X_y": _rename_finite_argument}
-    if not hasattr(pd.DataFrame, "append"):
-        repairs["data_vstack"] = _concatenate_frames
-
+    repairs = {"check_X_y": _rename_finite_argument, "data_vstack": _stack_pandas}
     # modAL's modules import functions by name, so each holds its own reference. Those that are
     # imported later take theirs from modules that are repaired here.
     repaired = []
@@ -98,43 +90,6 @@ def repair_modal() -> tuple[str, ...]:
     return tuple(sorted(repaired))
 
 
-def repair_modal_when_imported() -> None:
-    """Call :func:`repair_modal` now if modAL has been imported, and else when it is.
-
-    modAL and pandas take seconds to import, and not everybody who imports this package needs them.
-
-    Examples
-    --------
-    >>> from modal_balance.compat import repair_modal_when_imported
-    >>> repair_modal_when_imported()
-    """
-    if "modAL.models" in sys.modules:
-        repair_modal()
-    elif not any(isinstance(finder, _RepairsModal) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _RepairsModal())
-
-
-class _RepairsModal(MetaPathFinder):
-    """Finds no modules itself, but sees when modAL's are imported."""
-
-    def find_spec(
-        self, name: str, path: Any, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != "modAL.models":
-            return None
-        sys.meta_path.remove(self)  # its task ends here, and the other finders are asked below
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_repair(module: ModuleType) -> None:
-                execute(module)
-                repair_modal()
-
-            spec.loader.exec_module = execute_and_repair  # type: ignore[method-assign]
-        return spec
-
-
 def _rename_finite_argument(check_X_y: _Function) -> _Function:
     # scikit-learn 1.6 renamed the argument, and took both names until 1.8.
     if "force_all_finite" in inspect.signature(check_X_y).parameters:
@@ -146,14 +101,17 @@ def _rename_finite_argument(check_X_y: _Function) -> _Function:
     return check_X_y_repaired
 
 
-def _concatenate_frames(data_vstack: _Function) -> _Function:
+def _stack_pandas(data_vstack: _Function) -> _Function:
     import pandas as pd
     from scipy.sparse import issparse
 
     def data_vstack_repaired(blocks: Sequence[Any]) -> Any:
-        if not isinstance(blocks[0], pd.DataFrame) or any(issparse(block) for block in blocks):
-            return data_vstack(blocks)
-        # A Series is one row here (modAL's add_row), which pd.concat would take for a column.
-        return pd.concat([pd.DataFrame([b]) if isinstance(b, pd.Series) else b for b in blocks])
+        first = blocks[0]
+        if isinstance(first, pd.DataFrame) and not any(issparse(block) for block in blocks):
+            # A Series is one row here (modAL's add_row), which pd.concat would take for a column.
+            return pd.concat([pd.DataFrame([b]) if isinstance(b, pd.Series) else b for b in blocks])
+        if isinstance(first, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):  # labels
+            return pd.concat([b if isinstance(b, pd.Series) else pd.Series(b) for b in blocks])
+        return data_vstack(blocks)
 
     return data_vstack_repaired

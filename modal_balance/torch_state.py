@@ -1,4 +1,4 @@
-"""Global state of torch, put back after use: random generators, train and eval mode, the lock."""
+"""Global state of torch, put back after use: random generators, modes, threads; and the lock."""
 
 from __future__ import annotations
 
@@ -49,6 +49,55 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         finally:
             for submodule, flag in training:
                 submodule.training = flag
+
+
+class _Threads:
+    """How many threads torch had before the first of the blocks that now run with another number.
+
+    torch counts them for each thread of Python, and a thread that asks for the first time is told
+    what another has set: so the number before is that of the first block, for all of them.
+    """
+
+    lock = threading.Lock()
+    before = 1
+    n_blocks = 0
+
+
+@contextmanager
+def threads(n_threads: int) -> Iterator[None]:
+    """Let torch compute with a number of threads in a block, and put it back after it.
+
+    Parameters
+    ----------
+    n_threads : int
+        Threads inside the block.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.torch_state import threads
+    >>> before = torch.get_num_threads()
+    >>> with threads(before + 1):
+    ...     torch.get_num_threads() == before + 1
+    True
+    >>> torch.get_num_threads() == before
+    True
+    """
+    with _Threads.lock:
+        if _Threads.n_blocks == 0:
+            _Threads.before = torch.get_num_threads()
+        _Threads.n_blocks += 1
+    try:
+        torch.set_num_threads(n_threads)
+        yield
+    finally:
+        with _Threads.lock:
+            _Threads.n_blocks -= 1
+            torch.set_num_threads(_Threads.before)
 
 
 @contextmanager

@@ -11,10 +11,10 @@ import scipy.sparse
 import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from modal_balance import compat
+from modal_balance import compat, margin_query
 from modal_balance.compat import repair_modal
 
 pytest.importorskip("modAL")
@@ -177,6 +177,57 @@ def test_wrong_shapes_are_still_refused():
         learner.teach(X[:3, :2], Y[:3])
 
 
+LABELS = {
+    "Series": lambda names: pd.Series(names, index=np.arange(150)[::-1]),
+    "categories": lambda names: pd.Series(names, dtype="category"),
+    "nullable": lambda names: pd.Series(Y, dtype="Int64"),
+    "pandas array": lambda names: pd.Series(names, dtype="string").array,
+    "Index": pd.Index,
+    "list": list,
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_in_pandas_are_taught_like_an_array(kind):
+    names = np.array(["setosa", "versicolor", "virginica"], dtype=object)[Y]
+    expected = Y if kind == "nullable" else names
+    labels = LABELS[kind](names)
+
+    def of(rows):
+        if isinstance(labels, list):
+            return [labels[row] for row in rows]
+        return labels.iloc[rows] if hasattr(labels, "iloc") else labels[rows]
+
+    learner, on_array = [
+        modAL.models.ActiveLearner(
+            RandomForestClassifier(5, random_state=0),
+            query_strategy=margin_query,
+            X_training=X[FIRST],
+            y_training=y_first,
+        )
+        for y_first in (of(FIRST), expected[FIRST])
+    ]
+    taught = list(FIRST)
+    for _ in range(2):
+        indices, _ = learner.query(X, n_instances=3, random_state=0)
+        assert np.array_equal(on_array.query(X, n_instances=3, random_state=0)[0], indices)
+        learner.teach(X[indices], of(indices))
+        on_array.teach(X[indices], expected[indices])
+        taught += indices.tolist()
+    assert np.array_equal(np.asarray(learner.y_training), expected[taught])
+    assert np.array_equal(learner.predict(X), on_array.predict(X))
+
+
+def test_labels_may_change_between_pandas_and_an_array():
+    names = np.array(["setosa", "versicolor", "virginica"], dtype=object)[Y]
+    for first, then in [(pd.Series, np.asarray), (np.asarray, pd.Series), (pd.Series, list)]:
+        learner = modAL.models.ActiveLearner(
+            LogisticRegression(max_iter=1000), X_training=X[FIRST], y_training=first(names[FIRST])
+        )
+        learner.teach(X[[1, 51]], then(names[[1, 51]]))
+        assert list(learner.y_training) == [*names[FIRST], "setosa", "versicolor"]
+
+
 def test_rows_of_an_array_are_not_joined_to_a_frame():
     learner = make_learner(pd.DataFrame(X, columns=COLUMNS))
     with pytest.raises(TypeError, match="cannot concatenate"):
@@ -198,10 +249,8 @@ def test_ranked_batches_on_arrays():
 
 def test_names_of_what_is_repaired():
     holder = "base" if hasattr(modAL.models.base, "check_X_y") else "learners"
-    expected = []
-    if PANDAS_IS_NEW:
-        expected += ["modAL.batch.data_vstack", "modAL.utils.data.data_vstack"]
-        expected += [f"modAL.models.{holder}.data_vstack", "modAL.utils.data_vstack"]
+    expected = ["modAL.batch.data_vstack", "modAL.utils.data.data_vstack"]
+    expected += [f"modAL.models.{holder}.data_vstack", "modAL.utils.data_vstack"]
     if SKLEARN_IS_NEW:
         expected += [f"modAL.models.{holder}.check_X_y"]
     # modAL.expected_error cannot be imported under NumPy >= 1.24, but may be here otherwise.
@@ -224,44 +273,15 @@ def test_second_call_changes_nothing():
     assert modal_functions() == before
 
 
-def test_nothing_is_touched_where_nothing_is_broken(monkeypatch):
+def test_a_check_that_is_not_broken_is_left_alone(monkeypatch):
     def check_X_y(X, y, *, force_all_finite="deprecated", ensure_all_finite=None):
         """scikit-learn 1.6's, which takes both names."""
 
-    def data_vstack(blocks):
-        """modAL's, which works with pandas 1."""
-
-    monkeypatch.setattr(pd.DataFrame, "append", None, raising=False)
-    old = {"check_X_y": check_X_y, "data_vstack": data_vstack}
-    for module, name in modal_functions():
-        monkeypatch.setattr(module, name, old[name])
-
-    assert repair_modal() == ()
-    assert set(modal_functions().values()) == set(old.values())
-
-
-@pytest.mark.parametrize("broken", ["check_X_y", "data_vstack"])
-def test_only_what_is_broken_is_repaired(monkeypatch, broken):
-    def check_X_y(X, y, *, force_all_finite=True):
-        """scikit-learn 1.5's."""
-
-    def broken_function(*args):
-        """scikit-learn 1.8's, and modAL's with pandas 2."""
-
-    functions = {"check_X_y": check_X_y, "data_vstack": broken_function}
-    if broken == "check_X_y":
-        functions["check_X_y"] = broken_function
-        monkeypatch.setattr(pd.DataFrame, "append", None, raising=False)
-    else:
-        monkeypatch.delattr(pd.DataFrame, "append", raising=False)
-    for module, name in modal_functions():
-        monkeypatch.setattr(module, name, functions[name])
-
-    names = repair_modal()
-    assert names
-    assert {name.rpartition(".")[2] for name in names} == {broken}
-    for (_, name), function in modal_functions().items():
-        assert (function.__module__ == compat.__name__) == (name == broken)
+    holders = [module for module, name in modal_functions() if name == "check_X_y"]
+    for module in holders:
+        monkeypatch.setattr(module, "check_X_y", check_X_y)
+    assert not any(name.endswith("check_X_y") for name in repair_modal())
+    assert all(module.check_X_y is check_X_y for module in holders)
 
 
 @pytest.mark.parametrize(("value", "off"), [("1", True), ("yes", True), ("0", False), ("", False)])
@@ -284,41 +304,27 @@ def run_python(code, **environment):
     return run.stdout.splitlines()
 
 
-TEACH = """
-import modal_balance.compat
-{call}
+def test_modal_is_broken_when_repairs_are_switched_off():
+    code = """
+import modal_balance.strategies
 import pandas as pd
 from modAL.models import ActiveLearner
 from modAL.utils.data import data_vstack
 from sklearn.linear_model import LogisticRegression
 
-frame = pd.DataFrame({{"a": [0.0, 1.0, 2.0, 3.0]}})
-
-def teach():
-    learner = ActiveLearner(LogisticRegression())
-    learner.teach(frame, [0, 0, 1, 1])
-
-def stack():
-    data_vstack((frame, frame))
-
-for function in (teach, stack):
+frame = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0]})
+for function, arguments in [
+    (ActiveLearner(LogisticRegression()).teach, (frame, [0, 0, 1, 1])),
+    (data_vstack, ((frame, frame),)),
+]:
     try:
-        function()
+        function(*arguments)
     except Exception as error:
         print(type(error).__name__, error)
     else:
         print("works")
 """
-
-
-def test_modal_works_once_repaired():
-    call = "modal_balance.compat.repair_modal()"
-    assert run_python(TEACH.format(call=call)) == ["works", "works"]
-
-
-def test_modal_is_broken_when_repairs_are_switched_off():
-    call = "assert modal_balance.compat.repair_modal() == ()"
-    teach, stack = run_python(TEACH.format(call=call), MODAL_BALANCE_NO_COMPAT="1")
+    teach, stack = run_python(code, MODAL_BALANCE_NO_COMPAT="1")
     if SKLEARN_IS_NEW:
         assert teach.startswith("TypeError") and "force_all_finite" in teach
     else:
@@ -329,19 +335,35 @@ def test_modal_is_broken_when_repairs_are_switched_off():
         assert stack == "works"
 
 
-def test_without_modal_nothing_happens():
-    code = """
-import builtins, sys
-sys.modules["modAL"] = None  # importing it now raises ImportError
-import modal_balance.compat
+FIRST_LOOP = """
+{imports}
+from sklearn.ensemble import RandomForestClassifier
 
-wanted, real_import = [], builtins.__import__
-def noting_import(name, *args):
-    wanted.append(name)
-    return real_import(name, *args)
-
-builtins.__import__ = noting_import
-assert modal_balance.compat.repair_modal() == ()
-print(*wanted)
+X, y = pd.DataFrame({{"a": [0.0, 1.0, 2.0, 3.0]}}), pd.Series([0, 0, 1, 1])
+learner = ActiveLearner(RandomForestClassifier(5), margin_query, X, y)
+indices, _ = learner.query(X)
+learner.teach(X.iloc[indices], y.iloc[indices])
+print(len(learner.y_training), [type(f).__name__ for f in sys.meta_path] == finders)
 """
-    assert run_python(code) == ["modAL.models"]  # and not pandas
+
+
+@pytest.mark.parametrize("first", ["modAL", "modal_balance"])
+def test_a_loop_runs_in_either_order_of_imports_and_the_import_system_is_unchanged(first):
+    imports = ["import sys, pandas as pd", "finders = [type(f).__name__ for f in sys.meta_path]"]
+    both = ["from modAL.models import ActiveLearner", "from modal_balance import margin_query"]
+    imports += both if first == "modAL" else both[::-1]
+    assert run_python(FIRST_LOOP.format(imports="\n".join(imports))) == ["5 True"]
+
+
+@pytest.mark.parametrize("modal", ["None", "types.ModuleType('modAL')"])
+def test_without_a_modal_that_can_be_imported_strategies_work(modal):
+    code = f"""
+import sys, types
+sys.modules["modAL"] = {modal}  # importing modAL.models now fails
+from modal_balance import margin_query
+from modal_balance.compat import repair_modal
+from sklearn.ensemble import RandomForestClassifier
+forest = RandomForestClassifier(5).fit([[0.0], [1.0]], [0, 1])
+print(repair_modal(), margin_query(forest, [[0.5]])[0])
+"""
+    assert run_python(code) == ["() [0]"]

@@ -1,5 +1,6 @@
 """Queries on a Dask cluster: the batch that memory would have chosen, also when a worker dies."""
 
+import gc
 import multiprocessing
 import os
 import time
@@ -98,14 +99,22 @@ def left_behind(client):
     return left
 
 
-def test_one_worker(expected):
+def networks_here():
+    gc.collect()
+    return sum(isinstance(thing, torch.nn.Module) for thing in gc.get_objects())
+
+
+def test_one_worker_is_left_as_it_was(expected):
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, dashboard_address=None
         ) as cluster,
-        distributed.Client(cluster),
+        distributed.Client(cluster) as client,
     ):
+        client.submit(torch.set_num_threads, 3).result()
         assert batch(rows()[0]) == expected
+        assert client.submit(torch.get_num_threads).result() == 3
+        assert list(client.run(networks_here).values()) == [0]
     assert client_at_hand() is None
 
 

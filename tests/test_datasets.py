@@ -64,6 +64,8 @@ def test_tables_in_a_folder_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(data.X, X.astype(np.float32))
     np.testing.assert_array_equal(data.y, np.array([1, 2, 0])[y])
     assert data.X_test is None
+    np.savez(tmp_path / "keel_vehicle.npz", X=X, y=y)
+    np.testing.assert_array_equal(load_dataset("keel_vehicle", tmp_path).X, X.astype(np.float32))
     np.savez(tmp_path / "har.npz", features=X)
     with pytest.raises(ValueError, match=r"has the arrays \['features'\]. Expected X_train"):
         load_dataset("har", tmp_path)

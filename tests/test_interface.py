@@ -28,13 +28,15 @@ TAKES_PENDING_INTO_ACCOUNT = {
     "batchbald_query",
     "clustered_margin_query",
     "coreset_query",
+    "herding_query",
     "power_bald_query",
     "power_balance_query",
+    "uncertainty_herding_query",
 }
 # Parameters whose text may differ between strategies, and the number of texts there may be:
-# networks are asked for by the strategies that look into one, a minimum of two hypotheses by those
-# that compare them, and pending points count or do not.
-TEXTS = {"learner": 2, "n_samples": 2, "X_pending": 2}
+# networks are asked for by the strategies that look into one, nothing by the one that needs no
+# predictions, a minimum of two hypotheses by those that compare them; pending points count, or not.
+TEXTS = {"learner": 3, "n_samples": 2, "X_pending": 2}
 
 every_strategy = pytest.mark.parametrize("name", sorted(ALL))
 

@@ -1,6 +1,7 @@
 """Queries of pools that are larger than what is held in memory, in all forms that they may have."""
 
 import shutil
+import sys
 from collections import namedtuple
 from functools import lru_cache
 
@@ -28,7 +29,7 @@ from modal_balance import (
 )
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
-from modal_balance.pools.memory import memory_bytes
+from modal_balance.pools.memory import left_in_container, memory_bytes
 
 N, D = 22_000, 6
 COLUMNS = [f"column {i}" for i in range(D)]
@@ -99,6 +100,69 @@ def test_memory_limits_are_read(limit, expected):
 
 def test_the_default_is_a_share_of_what_is_free():
     assert 10**6 < memory_bytes(None) < 10**13
+
+
+GROUPS = {
+    # version -> names of the files of a group, and the line of /proc/self/cgroup
+    2: ("", ("memory.max", "memory.current", "inactive_file"), "0::/jobs/mine"),
+    1: (
+        "memory",
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        "4:cpu,memory:/jobs/mine",
+    ),
+}
+
+
+@pytest.mark.parametrize("version", GROUPS)
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [
+        # (limit, usage, pages of files that could be dropped) of /jobs and of /jobs/mine
+        (None, (5_000, 1_000, 200), 4_200),
+        ((3_000, 2_500, 100), (5_000, 1_000, 200), 600),
+        (("max", 2_500, 100), (5_000, 6_000, 0), 0),
+        (None, None, sys.maxsize),
+    ],
+)
+def test_the_limit_of_a_container_counts(tmp_path, version, outer, inner, expected):
+    mount, (limit_file, usage_file, reclaimable), line = GROUPS[version]
+    for folder, numbers in [("jobs", outer), ("jobs/mine", inner)]:
+        group = tmp_path / mount / folder
+        group.mkdir(parents=True)
+        if numbers is not None:
+            (group / limit_file).write_text(f"{numbers[0]}\n")
+            (group / usage_file).write_text(f"{numbers[1]}\n")
+            (group / "memory.stat").write_text(f"anon 77\n{reclaimable} {numbers[2]}\n")
+    (tmp_path / "groups").write_text(f"9:name=systemd:/\n{line}\n")
+    assert left_in_container(str(tmp_path), str(tmp_path / "groups")) == expected
+
+
+def test_without_control_groups_there_is_no_limit_of_a_container(tmp_path):
+    assert left_in_container(str(tmp_path), str(tmp_path / "nothing")) == sys.maxsize
+
+
+class ManyClasses:
+    """Hypotheses of 100 classes that note how many rows they predict at once."""
+
+    classes_ = np.arange(100)
+
+    def __init__(self):
+        self.most_rows = 0
+
+    def predict_proba_samples(self, X):
+        self.most_rows = max(self.most_rows, len(X))
+        weights = torch.linspace(-1, 1, 20 * X.shape[1] * 100).view(20, -1, 100).sin()
+        return torch.softmax(torch.from_numpy(X) @ weights, -1)
+
+
+@pytest.mark.parametrize("n_reference", [None, 2000])
+def test_reference_rows_are_predicted_block_by_block(n_reference):
+    X = np.random.default_rng(0).normal(size=(10_001, 2)).astype("float32")
+    X_reference = None if n_reference is None else X[:n_reference]
+    learner = ManyClasses()
+    options = {"tau": 0.0, "random_state": 0, "X_reference": X_reference}
+    balance_query(learner, X[: 10_001 if n_reference is None else 50], 1, **options)
+    assert 20 * 100 * 4 * learner.most_rows < 40e6  # bytes of the predictions
 
 
 @pytest.mark.parametrize(
@@ -292,6 +356,61 @@ def test_a_missing_column_is_named_at_the_door(tmp_path):
     named = quick().fit(pd.DataFrame(X[:80], columns=[*COLUMNS[:-1], "missing"]), y[:80])
     with pytest.raises(ValueError, match="no column 'missing'"):
         batch(folder, named)
+
+
+@pytest.mark.parametrize("first", ["empty", "integers", "float32", "extra column"])
+def test_files_whose_types_differ_are_read_like_one_table(tmp_path, first):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    X, y = rows()
+    forest = RandomForestClassifier(10, random_state=0)
+    forest.fit(pd.DataFrame(X[:80], columns=COLUMNS), y[:80])
+    here = pd.DataFrame(X[80:380], columns=COLUMNS).astype("float64")
+    last = COLUMNS[-1]
+    change = {
+        "empty": lambda: here.assign(**{last: None}),
+        "integers": lambda: here.assign(**{last: np.arange(300) % 3}),
+        "float32": lambda: here.astype("float32"),
+        "extra column": lambda: here.assign(more=1),
+    }
+    files = [change[first](), here + 0.3]
+    for number, frame in enumerate(files):
+        frame.to_parquet(tmp_path / f"{number}.parquet", index=False)
+    together = pd.concat([f[COLUMNS].astype("float64") for f in files])
+    options = {"n_instances": 9, "tau": 0.0, "random_state": 0}
+    indices = balance_query(forest, tmp_path, **options)[0]
+    assert indices.tolist() == balance_query(forest, together, **options)[0].tolist()
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_a_file_that_lacks_a_column_is_named(tmp_path, as_frame):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    X, y = rows()
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    # A forest would take the nulls that pyarrow fills in.
+    forest = RandomForestClassifier(10, random_state=0)
+    forest.fit(frame[:80] if as_frame else X[:80], y[:80])
+    frame[:200].to_parquet(tmp_path / "a.parquet", index=False)
+    frame[200:].drop(columns=COLUMNS[2]).to_parquet(tmp_path / "b.parquet", index=False)
+    with pytest.raises(ValueError, match=rf"b\.parquet has no column '{COLUMNS[2]}'"):
+        balance_query(forest, tmp_path, 3, tau=0.0)
+
+
+def test_columns_in_the_names_of_folders_are_no_missing_columns(tmp_path):
+    pd = pytest.importorskip("pandas")
+    dataset = pytest.importorskip("pyarrow.dataset")
+    X, y = rows()
+    frame = pd.DataFrame(X[:300], columns=COLUMNS)
+    frame["year"] = np.arange(300) // 150 + 2000
+    forest = RandomForestClassifier(10, random_state=0).fit(frame, y[:300])
+    for year, part in frame.groupby("year"):
+        (tmp_path / f"year={year}").mkdir()
+        part.drop(columns="year").to_parquet(tmp_path / f"year={year}" / "0.parquet", index=False)
+    options = {"n_instances": 5, "tau": 0.0, "random_state": 0}
+    pool = dataset.dataset(tmp_path, partitioning="hive")
+    indices = balance_query(forest, pool, **options)[0]
+    assert indices.tolist() == balance_query(forest, frame, **options)[0].tolist()
 
 
 # --- other strategies -----------------------------------------------------------------------------

@@ -140,6 +140,23 @@ def test_deep_active_learner():
         y_known = np.concatenate([y_known, y[100:200][indices]])
 
 
+@pytest.mark.skipif(not hasattr(models, "DeepActiveLearner"), reason="not in modAL 0.4.1")
+def test_deep_active_learner_of_our_classifier_is_an_active_learner_of_it():
+    deep = models.DeepActiveLearner(fast_classifier(), query_strategy=quick)
+    known = np.arange(40)
+    deep.teach(X[known], y[known], warm_start=False)
+    plain = ActiveLearner(
+        fast_classifier(), query_strategy=quick, X_training=X[known], y_training=y[known]
+    )
+    for _ in range(2):
+        indices, rows = deep.query(X[100:200], n_instances=3)
+        assert indices.tolist() == plain.query(X[100:200], n_instances=3)[0].tolist()
+        known = np.append(known, 100 + indices)
+        deep.teach(X[known], y[known], warm_start=False)
+        plain.teach(rows, y[100:200][indices])
+    assert np.array_equal(deep.predict(X), plain.predict(X))
+
+
 def test_an_unfitted_learner_is_told_what_to_do():
     learner = ActiveLearner(fast_classifier(), query_strategy=quick)
     with pytest.raises(ValueError, match="X_training and y_training"):

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from toy import DIGITS
 
 from modal_balance import MCDropoutClassifier, draw_hypotheses
@@ -48,3 +49,25 @@ def test_they_learn_and_their_hypotheses_differ_and_repeat(module):
     again = draw_hypotheses(classifier, 4, random_state=0).predict_proba_samples(images[:20])
     assert torch.equal(proba, again)
     assert (proba.std(0) > 1e-3).any()
+
+
+# Multiplications and additions of the convolutions behind the first dropout layer, for one image.
+BEHIND = {
+    TwoBlockCNN: 2 * 64 * 32 * 25 * 8 * 8,
+    ThreeBlockCNN: 2 * (64 * 32 * 9 * 14 * 14 + 128 * 64 * 9 * 7 * 7),
+    SMALL_VGG: 0,
+}
+
+
+@pytest.mark.parametrize("module", BEHIND)
+def test_what_stands_before_the_first_dropout_layer_is_computed_once(module):
+    classifier = MCDropoutClassifier(module=module, n_steps=1, validation=None, random_state=0)
+    images = X if module is not SMALL_VGG else np.pad(X, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    classifier.fit(images[:30], y[:30])
+    flops = {}
+    for n_samples in (3, 5):
+        hypotheses = draw_hypotheses(classifier, n_samples, random_state=0)
+        with FlopCounterMode(display=False) as counter:
+            hypotheses.predict_proba_samples(images[:4])
+        flops[n_samples] = counter.get_flop_counts()["Global"][torch.ops.aten.convolution]
+    assert flops[5] - flops[3] == (5 - 3) * 4 * BEHIND[module]

@@ -45,6 +45,22 @@ def test_groups_that_have_a_point_already_are_left_out(seed):
     assert set(points.tolist()) == expected
 
 
+def test_one_point_of_each_of_very_many_groups():
+    proba, group = groups(np.random.RandomState(0).randint(1, 7, 300), spread=1e-4)
+    proba = proba.tile(4, 1, 1)  # 24 hypotheses: more numbers than components
+    points = prediction_clusters_batch(proba, 300, random_state=0)
+    expected = least_certain_of_each(proba, group, range(300))
+    assert len(set(group[points])) >= 297
+    assert len(set(points.tolist()) & expected) >= 297
+
+
+def test_very_many_of_few_different_points_are_chosen_once_each():
+    proba, group = groups([40] * 20, spread=0)
+    points = prediction_clusters_batch(proba, 400, random_state=0)
+    assert len(set(group[points[:20]])) == 20
+    assert len(set(points.tolist())) == 400
+
+
 def test_votes_will_do():
     answers = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]])  # three points, four trees
     proba = torch.eye(2, dtype=torch.float64)[torch.from_numpy(np.repeat(answers, 3, axis=0)).T]

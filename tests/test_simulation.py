@@ -269,6 +269,27 @@ def test_a_seed_decides(whole):
     same(whole[0], simulate(fast_classifier(), X, y, PAIR, **(FAST | {"seeds": [1, 0]})))
 
 
+class CountedForest(RandomForestClassifier):
+    n_fits = 0
+
+    def fit(self, X, y):
+        CountedForest.n_fits += 1
+        return super().fit(X, y)
+
+
+def test_strategies_share_the_first_fit_of_a_seed():
+    def disturbs(learner, X_pool, n_instances):
+        learner.estimator.fit(X, y)  # which no other strategy may notice
+        return np.arange(n_instances)
+
+    several = {"disturbs": disturbs, **PAIR}
+    CountedForest.n_fits = 0
+    together = simulate(CountedForest(5), X, y, several, **FAST)
+    assert CountedForest.n_fits == 2 * (1 + 3 * 2) + 2 * 2  # 2 seeds, 2 queries that disturb
+    alone = [simulate(CountedForest(5), X, y, {s: several[s]}, **FAST) for s in sorted(several)]
+    same(together, pd.concat(alone, ignore_index=True))
+
+
 def test_processes_make_no_difference(whole):
     same(whole[0], simulate(fast_classifier(), X, y, PAIR, **FAST, n_jobs=2))
 

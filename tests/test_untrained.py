@@ -6,7 +6,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 
 from modal_balance import MCDropoutClassifier, balance_query, random_query
-from modal_balance.simulation import simulate
+from modal_balance.simulation import rounds, simulate
 
 X, y = load_iris(return_X_y=True)
 
@@ -60,9 +60,29 @@ def test_the_labels_must_be_declared():
 
 
 def test_a_simulation_begins_without_labels():
+    settings = {"n_initial": 0, "n_instances": 20, "budget": 40, "seeds": 1}
+    strategies = {"random": random_query, "other": random_query}
+    for estimator in (MCDropoutClassifier(validation=None), RandomForestClassifier(5)):
+        frame = simulate(estimator, X, y, strategies, **settings)
+        assert frame.n_labelled.tolist() == [0, 20, 40] * 2
+        first, other = (frame[frame.strategy == name] for name in strategies)
+        assert first.accuracy.iloc[0] == pytest.approx(1 / 3, abs=0.01)
+        assert first.accuracy.iloc[1] > 0.6
+        assert first.nll.iloc[0] == pytest.approx(np.log(3))
+        assert first["indices"].iloc[0] == other["indices"].iloc[0]  # herding, whoever goes on
+
+
+def test_herding_goes_on_until_there_are_two_classes():
+    labels = np.arange(150) >= 148
+    run = rounds(RandomForestClassifier(5), X, labels, random_query, X_test=X, y_test=labels,
+                 labelled=[], n_instances=1, budget=3)  # fmt: skip
+    assert [len(r.labelled) for r in run] == [0, 1, 2, 3]
+
+
+def test_an_untrained_network_may_choose_the_first_batch():
     frame = simulate(
         MCDropoutClassifier(validation=None), X, y, {"random": random_query},
-        n_initial=0, n_instances=20, budget=40, seeds=1,
+        n_initial=0, first_batch=None, n_instances=20, budget=40, seeds=1,
     )  # fmt: skip
     assert frame.n_labelled.tolist() == [0, 20, 40]
     assert frame.accuracy.iloc[0] < 0.6 < frame.accuracy.iloc[2]
@@ -70,4 +90,7 @@ def test_a_simulation_begins_without_labels():
 
 def test_a_simulation_of_an_estimator_that_needs_labels_says_so():
     with pytest.raises(ValueError, match=r"RandomForestClassifier cannot begin without labels"):
-        simulate(RandomForestClassifier(5), X, y, {"r": random_query}, n_initial=0, seeds=1)
+        simulate(
+            RandomForestClassifier(5), X, y, {"r": random_query},
+            n_initial=0, first_batch=None, seeds=1,
+        )  # fmt: skip

@@ -25,11 +25,13 @@ from modal_balance import (
     draw_hypotheses,
     entropy_query,
     epig_query,
+    herding_query,
     margin_query,
     mean_std_query,
     power_balance_query,
     power_bald_query,
     random_query,
+    uncertainty_herding_query,
     variation_ratio_query,
 )
 
@@ -150,6 +152,8 @@ STRATEGIES = [
     pytest.param(badge_query, id="badge"),
     pytest.param(coreset_query, id="coreset"),
     pytest.param(partial(coreset_query, X_labelled=digits()[0][:30]), id="coreset-labelled"),
+    pytest.param(herding_query, id="herding"),
+    pytest.param(uncertainty_herding_query, id="uncertainty-herding"),
     pytest.param(random_query, id="random"),
 ]
 

@@ -11,6 +11,7 @@ from sphinx_gallery.directives import imgsgnode
 ORDER = [
     "plot_toy.py",
     "plot_quickstart.py",
+    "plot_first_picks.py",
     "plot_batch_spread.py",
     "plot_edges_cut.py",
     "plot_committee.py",

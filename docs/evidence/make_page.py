@@ -1,435 +1,393 @@
-"""Write index.md, overview.md and pictures from the results files: every number is theirs.
+"""Write the pages of the evidence and their figures from the results files: every number is theirs.
 
 python docs/evidence/make_page.py
 """
 
 from __future__ import annotations
 
-import gzip
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from modal_balance.simulation.figures import area_heat_map, learning_curves
-from modal_balance.simulation.results import (
-    RUN,
-    normalised_areas,
-    pairwise,
-    read_results,
+from appendix import (
+    against,
+    compared,
+    markdown,
+    overview,
+    picture,
+    sections_of_experiments,
+    seeds_of,
+    whole_runs,
 )
+from comparison import (
+    cliques,
+    critical_difference,
+    differences,
+    labels_saved,
+    mean_ranks,
+    over_tables,
+    summary,
+)
+from matplotlib.figure import Figure
+from run_tables import MAIN, TABLES
+
+from modal_balance.simulation.figures import COLOURS
+from modal_balance.simulation.results import normalised_areas, read_results
 
 HERE = Path(__file__).parent
-RULES = HERE.parent / "studies" / "batch_rules"
-# Rules of run_lockstep.py, a re-implementation: tau = 0, 60 hypotheses.
-NAMES = {
-    "cover to 0.3, clusters apart": "70 % cut, then diverse low margins",
-    "cover to 0.1, clusters apart": "90 % cut, then diverse low margins",
-    "cover to 0.6, clusters apart": "40 % cut, then diverse low margins",
-    "cover, clusters apart": "99.99 % cut, then diverse low margins",
-    "cover, margin": "99.99 % cut, then lowest margins",
-    "clusters of hypotheses": "diverse low margins",
+CASES = {
+    ("mcdropout", 10): "batches of 10",
+    ("mcdropout", 50): "batches of 50",
+    ("mcdropout", 1): "one at a time",
+    ("forest", 10): "random forest, batches of 10",
+    ("extra-trees", 10): "extremely randomised trees, batches of 10",
 }
-# Of a batch of one: the largest score, or the lowest margin.
-NAMES_OF_ONE = {
-    "cover to 0.3, clusters apart": "the largest BALanCe score",
-    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 lowest margins",
-    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 lowest margins",
-    "clusters of hypotheses": "margin again",
-}
-# Strategies that `simulate` ran, under the names that they have in the results files. They were
-# run when `balance_query` was what `balance_margin_query` is now.
-SIMULATED = {
-    "default of balance_query": "`balance_margin_query`",
-    "Batch-BALanCe, to the end": "`balance_query`",
-    "Batch-BALanCe": "Batch-BALanCe, weights restored at 1e-4",
-    "rest by clusters": "99.99 % cut, then diverse low margins",
-    "rest by margin": "99.99 % cut, then lowest margins",
-}
-REIMPLEMENTED = (
-    "These rows come from a re-implementation that trains many networks at once "
-    "(`run_lockstep.py`: tau = 0, 60 hypotheses), not from the functions of the package."
-)
+FOREST_PLOT = ["balance_margin_query", "balance_query", "random"]
+PEER = ("scikit-activeml", "modAL")
+INTRODUCTION = """# Evidence
+
+Does it save labels, and on which data? {n_tables} tables, the functions of this package with
+their defaults, `MCDropoutClassifier()` without validation data, 20 labels at random to begin with.
+No table whose name begins with `keel` was used to develop a strategy."""
+NOT_RUN = """# Evidence
+
+Does it save labels, and on which data? The comparison on many tables, `run_tables.py`, has no
+results here yet. The [appendix](appendix.md) has what was run before it."""
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown, with its index as the first column."""
-    table = table.reset_index()
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows += [list(map(str, row)) for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def read_tables(results: Path) -> dict[tuple[str, int], pd.DataFrame]:
+    """Return the whole runs of each classifier and size of a batch."""
+    frames = {}
+    for estimator, batch in CASES:
+        paths = sorted((results / f"{estimator}_{batch}").glob("*.jsonl*"))
+        if paths:
+            frames[estimator, batch] = whole_runs(read_results(*paths))
+    return frames
 
 
-def whole_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rounds of the runs that were not cut off."""
-    end = frame.groupby(RUN).n_labelled.transform("max")
-    return frame[end == frame.groupby("dataset").n_labelled.transform("max")]
+# --- words ----------------------------------------------------------------------------------------
 
 
-def seeds_of(frame: pd.DataFrame) -> str:
-    counts = frame.groupby(["dataset", "strategy"]).seed.nunique().groupby("dataset")
-    return "; ".join(
-        f"{name}: {low}" if low == high else f"{name}: {low} to {high}"
-        for (name, low), high in zip(counts.min().items(), counts.max(), strict=True)
+def shown(name: str) -> str:
+    return f"`{name}`" if name.endswith("_query") else name
+
+
+def signed(row: pd.Series[float] | dict[str, float]) -> str:
+    return f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+
+
+def sentence(areas: pd.Series[float], name: str, baseline: str) -> str:
+    """Return what a strategy's runs say against another's, in points of accuracy."""
+    row = over_tables(differences(areas, baseline)[name])
+    if row["low"] <= 0 <= row["high"]:
+        verdict = f"shows no significant difference from {shown(baseline)}"
+    else:
+        side = "ahead of" if row["difference"] > 0 else "behind"
+        verdict = f"is {side} {shown(baseline)}"
+    return (
+        f"{shown(name)} {verdict}: {signed(row)} points of accuracy, ahead on {row['ahead']} and "
+        f"behind on {row['behind']} of {row['tables']} tables."
     )
 
 
-def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Return, by strategy and data set, how far ahead of a baseline it is."""
-    table = pairwise(areas, baseline)
-    # Cells that do not break: a no-break space, and hyphens that hold together.
-    table["text"] = [
-        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})".replace(
-            " ", "\u00a0"
-        ).replace("-", "\u2011")
-        for row in table.itertuples()
-    ]
-    order = table.groupby("strategy").difference.mean().sort_values(ascending=False).index
-    return table.pivot(index="strategy", columns="dataset", values="text").loc[order].fillna("")
+def fewer(share: float) -> str:
+    return f"{abs(100 * share):.0f} % {'fewer' if share >= 0 else 'more'}"
 
 
-def mean_and_error(gap: pd.Series[float], digits: int) -> str:
-    """Return a mean and its standard error."""
-    return f"{gap.mean():+.{digits}f} ± {gap.std() / np.sqrt(len(gap)):.{digits}f}"
+# --- figures --------------------------------------------------------------------------------------
 
 
-def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
-    """Return the mean difference to a baseline over all runs, with its standard error."""
-    wide = areas.unstack("strategy")
-    gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+def new_figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def forest_plot(areas: pd.Series[float], names: Sequence[str]) -> Figure:
+    """Draw differences to margin by table, with 95 % intervals of the mean over seeds."""
+    gaps = differences(areas, "margin")
+    tables = [name for name in TABLES if name in gaps.index.get_level_values("dataset")]
+    figure = new_figure(7.5, 1.2 + 0.3 * len(tables))
+    axis = figure.subplots()
+    places = np.arange(len(tables), 0, -1)
+    for i, name in enumerate(names):
+        by_table = gaps[name].groupby("dataset")
+        mean, error = 100 * by_table.mean()[tables], 196 * by_table.sem()[tables].fillna(0)
+        drawn = {"fmt": "o", "color": COLOURS[i], "markersize": 4, "linewidth": 1}
+        axis.errorbar(mean, places + 0.2 - 0.2 * i, xerr=error, label=name, **drawn)
+        pooled = over_tables(gaps[name])
+        low, middle, high = (100 * pooled[key] for key in ("low", "difference", "high"))
+        drawn |= {"fmt": "D", "markersize": 6, "linewidth": 2}
+        axis.errorbar(middle, 0.2 - 0.2 * i, xerr=[[middle - low], [high - middle]], **drawn)
+    axis.axvline(0, color="0.5", linewidth=0.8)
+    axis.axhline(0.5, color="0.8", linewidth=0.8)
+    axis.set_yticks([*places, 0], [*tables, "all tables"], fontsize=8)
+    axis.set_xlabel("mean accuracy over the curve, minus that of margin selection, in points")
+    figure.legend(loc="outside upper center", ncols=len(names), fontsize=9)
+    return figure
+
+
+def mean_curves(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Draw learning curves: the mean over the tables of the mean over seeds."""
+    figure = new_figure(6.5, 4)
+    axis = figure.subplots()
+    for i, name in enumerate(names):
+        part = frame[frame.strategy == name]
+        table = part.groupby(["n_labelled", "dataset"]).accuracy.mean().unstack()
+        curve = table.dropna().mean(axis=1)
+        axis.plot(curve.index, curve, color=COLOURS[i], label=name)
+    axis.set_xlabel("labels")
+    axis.set_ylabel("accuracy, mean over tables")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def intervals(rows: dict[str, dict[str, dict[str, float]]]) -> Figure:
+    """Draw differences to margin with their intervals: a group of rows for each case."""
+    names = list(dict.fromkeys(name for group in rows.values() for name in group))
+    n_rows = sum(len(group) + 1 for group in rows.values())
+    figure = new_figure(6.5, 0.8 + 0.22 * n_rows)
+    axis = figure.subplots()
+    place, ticks = 0.0, {}
+    for case, group in rows.items():
+        ticks[place - (len(group) - 1) / 2] = case
+        for name, row in group.items():
+            low, middle, high = (100 * row[key] for key in ("low", "difference", "high"))
+            colour = COLOURS[names.index(name) % len(COLOURS)]
+            error = [[middle - low], [high - middle]]
+            label = name if case == next(iter(rows)) else None
+            axis.errorbar(middle, place, xerr=error, fmt="o", color=colour, label=label)
+            place -= 1
+        place -= 1
+    axis.axvline(0, color="0.5", linewidth=0.8)
+    axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
+    axis.set_xlabel("minus margin selection, in points of accuracy, 95 % interval")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+def rank_diagram(ranks: pd.Series[float], difference: float) -> Figure:
+    """Draw mean ranks; a bar joins strategies that Nemenyi's test does not tell apart."""
+    figure = new_figure(7, 0.8 + 0.2 * len(ranks))
+    axis = figure.subplots()
+    places = np.arange(len(ranks))[::-1]
+    axis.plot(ranks, places, "o", color=COLOURS[0], markersize=4)
+    for i, (first, last) in enumerate(cliques(ranks.to_list(), difference)):
+        x = ranks.max() + 0.5 + 0.35 * i
+        axis.plot([x, x], [places[first] + 0.3, places[last] - 0.3], color="0.4", linewidth=3)
+    axis.set_yticks(places, ranks.index, fontsize=8)
+    axis.set_xlabel(f"mean rank over tables (1 is the best); critical difference {difference:.1f}")
+    return figure
+
+
+def by_classes(areas: pd.Series[float], names: Sequence[str]) -> Figure:
+    """Draw differences to margin against the number of classes of a table."""
+    gaps = differences(areas, "margin").groupby("dataset").mean()
+    figure = new_figure(6.5, 4)
+    axis = figure.subplots()
+    for i, name in enumerate(names):
+        n_classes = np.array([TABLES[table] for table in gaps.index])
+        axis.plot(n_classes * 1.04**i, 100 * gaps[name], "o", color=COLOURS[i], label=name)
+    axis.axhline(0, color="0.5", linewidth=0.8)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks([2, 4, 8, 16, 32], ["2", "4", "8", "16", "32"])
+    axis.set_xlabel("classes")
+    axis.set_ylabel("minus margin selection, in points")
+    axis.legend(fontsize=9)
+    return figure
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+
+def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
+    """Return the table of the first screen: the main strategies, and the best of the others."""
+    others = [name for name in compared_with_margin.index if name not in MAIN]
+    wanted = {*MAIN, "BALD", *others[: 10 - len(MAIN)]}
+    seconds = frame[["seconds_fit", "seconds_draw", "seconds_select"]].sum(axis=1)
+    seconds = seconds.groupby(frame.strategy).median()
     rows = {
-        strategy: {
-            "difference": mean_and_error(gap, 4),
-            "better in": f"{(gap > 0).sum()} of {len(gap)}",
+        shown(name): {
+            "difference to margin": signed(row),
+            "tables ahead, behind": f"{row.ahead:.0f}, {row.behind:.0f}",
+            "of these significant": f"{row.better:.0f}, {row.worse:.0f}",
+            "runs": f"{row.runs:.0f}",
+            "seconds a round": f"{seconds[name]:.2f}",
         }
-        for strategy in gaps.mean().sort_values(ascending=False).index
-        if len(gap := gaps[strategy].dropna()) > 1
+        for name, row in compared_with_margin.iterrows()
+        if name in wanted
     }
-    return pd.DataFrame(rows).T.rename_axis("strategy")
+    return markdown(pd.DataFrame(rows).T.rename_axis("strategy"))
 
 
-def picture(file: str, caption: str) -> str:
-    return f":::{{figure}} {file}\n:alt: {caption}\n:figclass: wide\n\n{caption}\n:::"
-
-
-def different_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean share of a batch that are not copies of each other, by data set."""
-    n_different = {"digits": 700, "mnist": 2500}  # then come the copies, in the same order
-    asked = frame[frame["indices"].str.len() > 0]
-    share = [
-        len({index % n_different[name.split(",")[0]] for index in indices}) / len(indices)
-        for name, indices in zip(asked["dataset"], asked["indices"], strict=True)
-    ]
-    means = asked.assign(share=share).groupby(["strategy", "dataset"]).share.mean()
-    table = means.unstack("dataset")
-    return table.loc[table.mean(axis=1).sort_values(ascending=False).index]
-
-
-def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rounds of the seeds that, on a data set, every strategy has run."""
-    counts = frame.groupby(["dataset", "seed"]).strategy.transform("nunique")
-    return frame[counts == frame.groupby("dataset").strategy.transform("nunique")]
-
-
-def compared(
-    name: str,
-    title: str,
-    text: str,
-    drawn: tuple[str, ...] = (),
-    heat_map: bool = True,
-    at_end: bool = False,
-) -> str:
-    """Return the section of an experiment that `simulate` has run.
-
-    drawn: strategies whose curves are drawn, all by default.
-    at_end: with a table of the accuracy after the last batch.
-    """
-    frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
-    frame["strategy"] = frame.strategy.replace(SIMULATED).str.replace(
-        "whole covers", "weights restored at 1e-4"
+def first_screen(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
+    """Return the headline, the forest plot and the table of ten rows."""
+    ours = "balance_margin_query"
+    saved = labels_saved(frame, "margin")[ours].median()
+    saved_random = labels_saved(frame, "random")[ours].median()
+    forest_plot(areas, FOREST_PLOT).savefig(HERE / "forest_plot.png", dpi=140)
+    figure = picture(
+        "forest_plot.png",
+        "Difference to margin selection by table, with 95 % intervals over seeds; below, the mean "
+        "over tables with its interval.",
     )
-    areas = normalised_areas(frame)
-    baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
-    level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
-    gaps = summary(areas)
-    order = ["margin", *gaps.index]
-    tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences to it over
-all runs, paired by their seed, with standard errors:
+    return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique())}
 
-{markdown(gaps)}
+**In batches of 10, `{ours}` needs {fewer(saved)} labels than margin selection and
+{fewer(saved_random)} than random selection** (medians over tables, for the accuracy that these have
+at 100 labels).
 
-By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+{figure}
 
-{markdown(against(areas, "margin"))}
+{ten_rows(frame, summary(areas, "margin"))}
+
+Mean accuracy over the curve from 20 to 150 labels, in points (hundredths), minus that of margin
+selection with the same seeds. The interval is of the mean over tables: a bootstrap of tables, then
+of their seeds, 95 %. Significant on a table: Wilcoxon's test over seeds, p < .05 after Holm's
+correction for the number of tables; with few seeds it cannot be. Seconds: medians of fit and query,
+on a machine that did other work as well.
 """
-    if at_end:
-        last = shared_seeds(frame)
-        last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
-        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std"])
-        cells = [
-            f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
-            for row in end.itertuples(index=False)
+
+
+def papers_method(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
+    names = ["balance_query", "BatchBALD", "BALD", "random", "margin"]
+    mean_curves(frame, names).savefig(HERE / "papers_method.png", dpi=140)
+    return "\n".join(
+        [
+            "## Is the paper's method better than BALD and random selection?\n",
+            picture("papers_method.png", "Accuracy against labels, mean over tables.") + "\n",
+            *(sentence(areas, "balance_query", other) for other in ("BALD", "random", "margin")),
         ]
-        table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
-        n_labels = int(frame.n_labelled.max())
-        tables += f"""
-Accuracy at {n_labels} labels, mean and standard deviation over the seeds that all strategies have:
+    )
 
-{markdown(table.fillna(""))}
-"""
-    learning_curves(frame, strategies=[s for s in order if s in drawn] or order).savefig(
-        HERE / f"{name}.png", dpi=140
+
+def hybrid(areas: pd.Series[float]) -> str:
+    ranks, n_tables = mean_ranks(areas)
+    difference = critical_difference(len(ranks), n_tables)
+    rank_diagram(ranks, difference).savefig(HERE / "ranks.png", dpi=140)
+    order = summary(areas, "margin").index
+    peers = [name for name in order if name.startswith(PEER)]
+    others = ["balance_query", "clustered margin", *peers[:1]]
+    return "\n".join(
+        [
+            "## What does `balance_margin_query` add?\n",
+            picture(
+                "ranks.png",
+                "Mean ranks of all strategies over tables. A bar joins strategies whose ranks are "
+                "closer than Nemenyi's critical difference.",
+            )
+            + "\n",
+            *(sentence(areas, "balance_margin_query", other) for other in others),
+        ]
     )
-    pictures = picture(
-        f"{name}.png", "Accuracy against the number of labels: mean over seeds and standard error."
+
+
+def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
+    names = [name for name in MAIN if name not in ("margin", "random")]
+    rows, sentences = {}, []
+    for case, frame in frames.items():
+        areas = normalised_areas(frame)
+        gaps = differences(areas, "margin")
+        rows[CASES[case]] = {name: over_tables(gaps[name]) for name in names if name in gaps}
+        if case != ("mcdropout", 10):
+            text = sentence(areas, "balance_margin_query", "margin")
+            sentences.append(f"{CASES[case].capitalize()}: {text}")
+    intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
+    figure = picture("models_and_sizes.png", "Difference to margin selection, mean over tables.")
+    return "\n".join(["## Which model, and which size of a batch?\n", figure, "", *sentences])
+
+
+def exceptions(areas: pd.Series[float]) -> str:
+    means = areas.groupby(["dataset", "strategy"]).mean().unstack()
+    rivals = [name for name in ("margin", "random", "herding") if name in means]
+    by_classes(areas, ["balance_margin_query", *(n for n in rivals if n != "margin")]).savefig(
+        HERE / "by_classes.png", dpi=140
     )
-    if heat_map:
-        area_heat_map(frame, "margin").savefig(HERE / f"{name}_areas.png", dpi=140)
-        pictures += "\n\n" + picture(
-            f"{name}_areas.png",
-            "Mean accuracy over the curve against margin selection, in hundredths.",
+    sentences = []
+    for name in rivals:
+        row = over_tables(differences(areas, "balance_margin_query")[name])
+        better = means.index[means[name] > means["balance_margin_query"]]
+        where = ", ".join(better) if len(better) else "none"
+        sentences.append(
+            f"{shown(name).capitalize()} is ahead of `balance_margin_query` on {len(better)} of "
+            f"{row['tables']} tables, on {row['better']} of them significantly: {where}."
         )
-    seconds = frame.groupby("strategy")[["seconds_fit", "seconds_draw", "seconds_select"]].median()
-    seconds.columns = ["fit", "draw and predict", "select"]
-    return f"""
-## {title}
+    figure = picture("by_classes.png", "Difference to margin selection by the number of classes.")
+    title = "## When is margin, random selection or herding the better choice?\n"
+    return "\n".join([title, figure, "", *sentences])
 
-{text}
+
+def tables_of(case: tuple[str, int], frame: pd.DataFrame) -> str:
+    """Return the section of the appendix with all tables of a case."""
+    areas = normalised_areas(frame)
+    rows = summary(areas, "margin")
+    over_all = pd.DataFrame(
+        {shown(name): {"difference": signed(row), "runs": f"{row.runs:.0f}"}
+         for name, row in rows.iterrows()}
+    ).T.rename_axis("strategy")  # fmt: skip
+    saved = labels_saved(frame, "margin").T if case == ("mcdropout", 10) else None
+    text = f"""## Tables: {CASES[case]}
 
 Seeds: {seeds_of(frame)}.
 
-{tables}
-Seconds a round, medians, on a machine that did other work as well:
+Minus margin selection, in points, mean over tables with its 95 % interval:
 
-{markdown(seconds.reindex(order).map("{:.3f}".format))}
+{markdown(over_all)}
 
-{pictures}
-"""
-
-
-def rule_areas(name: str) -> pd.Series[float]:
-    """Return the areas of a file of the study of batch rules; sets of two batch sizes are two."""
-    with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
-        records = [json.loads(line) for line in lines]
-    sizes = {record["batch"] for record in records}
-    names = NAMES_OF_ONE if sizes == {1} else NAMES
-    rows = {}
-    for record in records:
-        n = np.array([point["n"] for point in record["curve"]], dtype=float)
-        value = np.array([point["accuracy"] for point in record["curve"]])
-        area = (np.diff(n) * (value[1:] + value[:-1]) / 2).sum() / (n[-1] - n[0])
-        rule = names.get(record["rule"], record["rule"])
-        dataset = record["dataset"] + (f", B={record['batch']}" if len(sizes) > 1 else "")
-        rows[dataset, record.get("estimator", "dropout"), rule, record["seed"]] = area
-    return pd.Series(rows).rename_axis(RUN)
-
-
-def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
-    """Return a section on the rules for a batch."""
-    areas = rule_areas(name)
-    counts = areas.xs("margin", level="strategy").groupby("dataset").size()
-    seeds = "; ".join(f"{name}: {count}" for name, count in counts.items())
-    section = f"""
-## {title}
-
-{text} {REIMPLEMENTED}
-
-Seeds: {seeds}. Differences to margin selection over all runs, with standard errors:
-
-{markdown(summary(areas))}
-"""
-    if by_set:
-        section += f"""
-By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+By table: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction for
+the number of strategies.
 
 {markdown(against(areas, "margin"))}
 """
-    return section
+    if saved is not None:
+        cells = saved.map(lambda share: "" if np.isnan(share) else f"{100 * share:+.0f}")
+        text += f"""
+Labels saved, in % of those that margin selection needs for its accuracy at 100 labels:
+
+{markdown(cells.rename_axis("strategy"))}
+"""
+    return text
 
 
-def overview() -> str:
-    """Return the strategies of the package against margin selection, a column an experiment."""
-    experiments = {
-        "_confirm5": "validation, B = 5",
-        "_confirm10": "validation, B = 10",
-        "_confirm50": "validation, B = 50",
-        "_third10": "held out, B = 10",
-        "_third50": "held out, B = 50",
-    }
-    shown = {
-        "mean STD", "core-set", "variation ratio", "PowerBALanCe", "PowerBALD", "random", "entropy",
-        "BALD", "BatchBALD", "EPIG", "BADGE", *NAMES.values(),
-    }  # fmt: skip
-    columns = {}
-    for end, title in experiments.items():
-        areas = rule_areas(end).unstack("strategy")
-        gaps = areas.sub(areas["margin"], axis=0)
-        runs = gaps["70 % cut, then diverse low margins"].count()
-        columns[title] = {"runs": str(runs)} | {
-            name: mean_and_error(gap, 3)
-            for name in gaps.columns
-            if name in shown and len(gap := gaps[name].dropna()) >= 10
-        }
-    table = pd.DataFrame(columns)
-    mean = table.map(lambda cell: float(cell.split()[0]), na_action="ignore").mean(axis=1)
-    order = mean.drop("runs").sort_values(ascending=False).index
-    return markdown(table.loc[["runs", *order]].fillna("").rename_axis(""))
+def write(path: Path, sections: Sequence[str]) -> None:
+    path.write_text("\n".join(section.strip("\n") + "\n" for section in sections if section))
 
 
-def main() -> None:
-    """Write the page."""
-    sections = [(HERE / "conclusions.md").read_text()]
-    for size, end in ((10, 150), (50, 220)):
-        sections.append(
-            practice(
-                f"_confirm{size}",
-                f"In practice, batches of {size}: validation data sets",
-                "`MCDropoutClassifier()` without validation data, tau = 0, 20 labels at random to "
-                f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
-            )
-        )
-    sections.append(
-        practice(
-            "_confirm10_to_200",
-            "Batches of 10 to 200 labels: validation data sets",
-            "The same, for longer: the rules that are strategies of their own by default.",
-        )
-    )
-    for size in (10, 50):
-        sections.append(
-            practice(
-                f"_third{size}",
-                f"Batches of {size}: held-out data sets",
-                "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
-            )
-        )
-    sections.append(
-        practice(
-            "_confirm5",
-            "Batches of 5: validation data sets",
-            "The same, to 150 labels.",
-        )
-    )
-    for name, title, end in (
-        ("1", "One at a time: development data sets", 80),
-        ("_confirm1", "One at a time: validation data sets", 60),
-        ("_third1", "One at a time: held-out data sets", 60),
-    ):
-        sections.append(practice(name, title, f"The same, to {end} labels."))
-    for size in (5, 10, 50):
-        sections.append(
-            practice(
-                str(size),
-                f"Batches of {size}: development data sets",
-                "All rules that were tried, not all on as many seeds. What their names mean is "
-                "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
-                "`run_lockstep.py`.",
-                by_set=False,
-            )
-        )
-    for_forests = "HAR, DRIFT, wine, MNIST, and the imbalanced digits."
-    for name, title, sets in (
-        ("forest", "Random forests, batches of 50, all rules", "The development data sets."),
-        ("forest10", "Random forests, batches of 10", for_forests),
-        ("forest50", "Random forests, batches of 50", for_forests),
-        ("logistic", "Committees of logistic regressions", "The development data sets."),
-    ):
-        sections.append(practice(f"_{name}", title, sets))
-    main_strategies = (
-        "margin", "random", "BALD", "BatchBALD", "BADGE", "`balance_query`",
-        "`balance_margin_query`",
-    )  # fmt: skip
-    sections.append(
-        compared(
-            "hypotheses",
-            "Which hypotheses, how many, and which tau",
-            "`MCDropoutClassifier()` judges all; hypotheses are its own, or another model's "
-            "that is fitted on the same labels. 20 labels at random to 120, in batches "
-            "of 10, pools of at most 2,000 rows.",
-            heat_map=False,
-            drawn=(
-                "margin",
-                "random",
-                "dropout, 60 draws",
-                "10 networks without dropout",
-                "20 logistic regressions",
-                "100 trees",
-            ),
-        )  # fmt: skip
-    )
-    sections.append(
-        compared(
-            "figure5",
-            "Figure 5 of the paper: HAR, DRIFT, Dry Bean",
-            "The paper's protocol: an MLP 64-64 with dropout 0.5, early stopping on 2,000 "
-            "validation rows, tau a quarter of the error on them, K = 20, batches of 10, from 20 "
-            "labels to 120. Pools of 3,000 rows, 1,500 test rows. HAR and DRIFT are not the "
-            "complete official sets. `balance_query` follows the objective to the end of the "
-            'batch, as the paper does, in closed form; "paper\'s estimator" by 10,000 samples, '
-            '"paper\'s program" in float32 as well. "Weights restored at 1e-4" is a variant that '
-            'is no longer offered; "all pairs" is this variant with all pairs of the hypotheses '
-            "as edges.",
-            drawn=main_strategies,
-        )
-    )
-    sections.append(
-        compared(
-            "repeated",
-            "Repeated pools, as in Table 2",
-            "Every row of the pool again 0 to 3 times with noise; the MLP of the paper on rows of "
-            "pixels, 20 labels to 130, batches of 10.",
-            drawn=main_strategies,
+def main(results: Path = HERE / "tables") -> None:
+    """Write the pages."""
+    frames = read_tables(results)
+    page = [NOT_RUN]
+    if ("mcdropout", 10) in frames:
+        frame = frames["mcdropout", 10]
+        areas = normalised_areas(frame)
+        page = [
+            first_screen(frame, areas),
+            papers_method(frame, areas),
+            hybrid(areas),
+            models_and_sizes(frames),
+            exceptions(areas),
+        ]
+    page += [(HERE / name).read_text() for name in ("findings.md", "rerun.md")]
+    write(HERE / "index.md", page)
+    images = ""
+    if (HERE / "images.jsonl.gz").exists():
+        images = compared(
+            "images",
+            "The paper's images and networks",
+            "The convolutional networks of section 4.1 and appendix B, early stopping on separate "
+            "validation data, tau as printed there, at the reduced sizes of `run_images.py`.",
             heat_map=False,
             at_end=True,
         )
+    write(
+        HERE / "appendix.md",
+        [
+            (HERE / "appendix_head.md").read_text(),
+            *(tables_of(case, frame) for case, frame in frames.items()),
+            images,
+            *sections_of_experiments(),
+        ],
     )
-    rows = different_rows(whole_runs(read_results(HERE / "repeated.jsonl.gz")))
-    sections.append(
-        "Share of a batch that are different rows, and not copies of each other:\n\n"
-        + markdown(rows.map("{:.2f}".format).replace("nan", ""))
-    )
-    sections.append(
-        compared(
-            "tau_and_pairs",
-            "tau, number of pairs and pairing, as in Figure 3",
-            "The paper's protocol, edge weights restored at 1e-4. The first row of options, "
-            "error/4 with K = 20 disjoint pairs, is the paper's; each other row changes one thing.",
-            drawn=(
-                "margin",
-                "random",
-                "error/4, K=20, disjoint",
-                "tau=0",
-                "tau=0.3",
-                "K=100",
-                "all pairs",
-            ),
-            at_end=True,
-        )  # fmt: skip
-    )
-    sections.append(
-        compared(
-            "many_classes",
-            "47 classes, beginning without labels",
-            "EMNIST ByMerge (140,000 images of it) as rows of pixels, B = 5, K = 10. The first "
-            "batch is chosen by the untrained network.",
-            heat_map=False,
-            at_end=True,
-        )
-    )
-    sections.append(
-        compared(
-            "rare_classes",
-            "Rare classes, beginning without labels",
-            "Dry Bean and the digits: of the later half of the classes, 8 % stay in the pool, and "
-            "all in the validation and test rows. The MLP of the paper, B = 5, K = 10. The first "
-            "batch is chosen by the untrained network.",
-            heat_map=False,
-            at_end=True,
-        )
-    )
-    page = "\n".join(section.strip("\n") + "\n" for section in sections if section.strip())
-    (HERE / "index.md").write_text(page)
     (HERE / "overview.md").write_text(overview() + "\n")
 
 

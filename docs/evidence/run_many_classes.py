@@ -42,6 +42,7 @@ def simulate_from_no_labels(
         y,
         STRATEGIES,
         n_initial=0,
+        first_batch=None,  # as in the paper
         n_instances=5,
         pool_size=3000,
         estimator_name="paper",

@@ -15,6 +15,7 @@ Where the paper's equations are:
 from .balance import balance_batch, balance_scores, iter_balance_batch
 from .batchbald import batchbald_batch, conditional_bald_scores, iter_batchbald_batch
 from .diversity import badge_batch, coreset_batch, gradient_embedding
+from .herding import herding_batch
 from .information import bald_scores, epig_scores
 from .probabilities import check_probabilities, likelihood_deficit
 from .top import power_batch, top_batch
@@ -32,6 +33,7 @@ __all__ = [
     "entropy_scores",
     "epig_scores",
     "gradient_embedding",
+    "herding_batch",
     "iter_balance_batch",
     "iter_batchbald_batch",
     "likelihood_deficit",

@@ -53,6 +53,38 @@ def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -
     return n_instances
 
 
+def check_features(features: Tensor, name: str) -> None:
+    """Raise unless features are a finite table of numbers with at least one column.
+
+    Parameters
+    ----------
+    features : Tensor of shape (N, D)
+        Coordinates of points.
+    name : str
+        What the error message calls them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.arguments import check_features
+    >>> check_features(torch.zeros(3, 2), "features")
+    """
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(features)}.")
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have the shape (points, features) with at least one feature, got "
+            f"{tuple(features.shape)}. Flatten further dimensions."
+        )
+    if not bool(features.isfinite().all()):
+        raise ValueError(f"{name} contains NaN or infinity. Look for overflow in the network.")
+
+
 def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
     """Return ``edges``, or raise unless they are pairs of hypotheses.
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..arguments import RandomState, as_random_state, kind_of
-from .arguments import check_n_instances
+from ..arguments import RandomState, as_random_state
+from .arguments import check_features, check_n_instances
 from .greedy import greedy
 from .probabilities import check_probabilities
 
@@ -69,7 +69,7 @@ def gradient_embedding(features: Tensor, proba: Tensor) -> Tensor:
     >>> gradient_embedding(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.75, 0.25]]))
     tensor([[-0.2500, -0.5000,  0.2500,  0.5000]])
     """
-    _check_features(features, "features")
+    check_features(features, "features")
     _check_proba(proba, len(features))
     residual = proba - one_hot(proba.argmax(1), proba.shape[1])  # (N, C)
     return (residual[:, :, None] * features[:, None, :]).flatten(1)  # (N, C*D)
@@ -141,7 +141,7 @@ def badge_batch(
     >>> indices[0].item() in (1, 2), indices[1].item() in (0, 3, 4)
     (True, True)
     """
-    _check_features(features, "features")
+    check_features(features, "features")
     _check_proba(proba, len(features))
     gradients = _Gradients(_on_cpu(features), _on_cpu(proba))
     n_instances = check_n_instances(n_instances, len(features), name="features")
@@ -180,7 +180,7 @@ def _pending_gradients(
         )
     if pending_features is None or pending_proba is None:
         return torch.zeros(0, proba.shape[1] * features.shape[1], dtype=torch.float64)
-    _check_features(pending_features, "pending_features")
+    check_features(pending_features, "pending_features")
     _check_same_width(pending_features, features, "pending_features", "features")
     _check_proba(pending_proba, len(pending_features), "pending_proba", "pending_features")
     _check_same_width(pending_proba, proba, "pending_proba", "proba")
@@ -241,11 +241,11 @@ def coreset_batch(
     >>> coreset_batch(features, 2, labelled_features=torch.tensor([[0.0]]))
     (tensor([3, 2]), tensor([10.,  4.], dtype=torch.float64))
     """
-    _check_features(features, "features")
+    check_features(features, "features")
     n_instances = check_n_instances(n_instances, len(features), name="features")
     cover = _Cover(_Features(features.detach()))
     if labelled_features is not None:
-        _check_features(labelled_features, "labelled_features")
+        check_features(labelled_features, "labelled_features")
         _check_same_width(labelled_features, features, "labelled_features", "features")
         cover.add_centres(labelled_features.detach().to(features.device).double())
     picks = list(greedy(cover, n_instances, random_state=random_state))
@@ -325,18 +325,6 @@ def _on_cpu(tensor: Tensor) -> Tensor:
 def _distances(one: Tensor, other: Tensor) -> Tensor:
     """Return the distances between the rows of (N, D) and (M, D), (N, M); exactly 0 if equal."""
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _check_features(features: Tensor, name: str) -> None:
-    if not isinstance(features, Tensor) or not features.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point torch tensor, got {kind_of(features)}.")
-    if features.ndim != 2 or features.shape[1] == 0:
-        raise ValueError(
-            f"{name} must have the shape (points, features) with at least one feature, got "
-            f"{tuple(features.shape)}. Flatten further dimensions."
-        )
-    if not bool(features.isfinite().all()):
-        raise ValueError(f"{name} contains NaN or infinity. Look for overflow in the network.")
 
 
 def _check_same_width(one: Tensor, other: Tensor, name: str, other_name: str) -> None:

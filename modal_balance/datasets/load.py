@@ -85,7 +85,21 @@ DATASETS: dict[str, Source] = {
     "cinic10": Source(
         None, ("cinic10",), pixels=True, elsewhere="https://datashare.ed.ac.uk/handle/10283/3192"
     ),
-}
+    # Images (height, width, channels): OpenML's copy has their pixels in another order.
+    "cifar10": Source(
+        None,
+        ("cifar10", "cifar10_jpeg_7500"),
+        pixels=True,
+        elsewhere="https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    **{
+        f"keel_{name}": Source(None, elsewhere="https://sci2s.ugr.es/keel")
+        for name in (
+            "banana", "chess", "contraceptive", "german", "magic", "marketing", "mushroom",
+            "nursery", "optdigits", "penbased", "tic-tac-toe", "vehicle",
+        )
+    },
+}  # fmt: skip
 
 
 def dataset_names() -> list[str]:
@@ -149,8 +163,8 @@ def load_dataset(
     if source.openml is None:
         raise ValueError(
             f"{name} is neither with scikit-learn nor at OpenML. Get it from {source.elsewhere}, "
-            f"write it to {name}.npz with the arrays X_train, y_train, X_test and y_test, and pass "
-            "the folder as data_dir."
+            f"write it to {name}.npz with the arrays X_train, y_train, X_test and y_test, or X and "
+            "y, and pass the folder as data_dir."
         )
     bunch = fetch(data_id=source.openml, as_frame=False, parser="liac-arff")
     X, y = _as_rows(np.asarray(bunch.data), source.pixels), _codes(np.asarray(bunch.target))

@@ -425,6 +425,26 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.net_ = net
         return self
 
+    def initialize(self) -> MCDropoutClassifier:
+        """Return the classifier unchanged: ``fit`` makes its network.
+
+        modAL's ``DeepActiveLearner`` (0.4.2) calls this, as it does for a skorch net. Teach it with
+        ``learner.teach(X, y, warm_start=False)`` and all labels so far, since ``fit`` begins anew.
+
+        Returns
+        -------
+        MCDropoutClassifier
+            The classifier itself.
+
+        Examples
+        --------
+        >>> from modal_balance import MCDropoutClassifier
+        >>> classifier = MCDropoutClassifier()
+        >>> classifier.initialize() is classifier
+        True
+        """
+        return self
+
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the mean prediction of `n_samples` frozen dropout hypotheses, or of all snapshots.
 

@@ -143,6 +143,45 @@ def resolve(learner: Any) -> Resolved:
     return _resolve_fitted(estimator)
 
 
+def resolve_inputs(learner: Any) -> Resolved:
+    """Take a learner apart as far as its inputs go: it need not be fitted.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
+        What a query strategy that needs no predictions is called with. Of a committee the first
+        member counts.
+
+    Returns
+    -------
+    Resolved
+        Its ``transforms`` belong to steps that may not be fitted.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator at all.
+
+    Examples
+    --------
+    >>> from modal_balance.hypotheses.resolved import resolve_inputs
+    >>> resolve_inputs(None).transforms
+    ()
+    """
+    members = committee_members(learner)
+    if members:
+        learner = members[0].estimator
+    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    classifier, transforms = unwrap(estimator)
+    is_estimator = hasattr(classifier, "fit") or hasattr(classifier, "predict_proba_samples")
+    if classifier is not None and (not is_estimator or isinstance(classifier, type)):
+        raise TypeError(
+            "learner must be a modAL learner, an estimator or None, got a "
+            f"{type(classifier).__name__}."
+        )
+    return Resolved(estimator, classifier, transforms)
+
+
 def _resolve_fitted(estimator: Any) -> Resolved:
     classifier, transforms = unwrap(estimator)
     has_samples = any(hasattr(classifier, n) for n in ("draw_hypotheses", "predict_proba_samples"))

@@ -52,22 +52,56 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
     Returns
     -------
     PartsSource
+
+    Raises
+    ------
+    ValueError
+        If a file lacks a column.
     """
-    if columns is not None:
-        check_columns(columns, dataset.schema.names)
-    parts, lengths, names = [], [], []
+    from pyarrow.dataset import get_partition_keys
+
+    wanted = dataset.schema.names if columns is None else list(columns)
+    check_columns(wanted, dataset.schema.names)
+    parts: list[Any] = []
+    lengths: list[int] = []
+    names: list[str] = []
+    schemas: list[Any] = []
     for fragment in dataset.get_fragments():
         path = getattr(fragment, "path", "a part in memory")
         is_parquet = hasattr(fragment, "split_by_row_group")
         groups = fragment.split_by_row_group() if is_parquet else [fragment]
+        n_before = len(parts)
         for number, group in enumerate(groups):
             n_rows = group.row_groups[0].num_rows if is_parquet else group.count_rows()
             if n_rows:
                 parts.append(group)
                 lengths.append(n_rows)
                 names.append(f"row group {number} of {path}" if is_parquet else path)
-    reader = _Reader(parts, dataset.schema, columns)
+        if len(parts) > n_before:
+            # pyarrow would fill a column that is missing here with nulls.
+            from_path = get_partition_keys(fragment.partition_expression)
+            check_columns(wanted, [*fragment.physical_schema.names, *from_path], path)
+            schemas.append(fragment.physical_schema)
+    reader = _Reader(parts, _unified(dataset.schema, schemas, wanted), columns)
     return PartsSource(lengths, reader, names.__getitem__)
+
+
+def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any:
+    """Return the schema of a data set with types that hold the values of all files.
+
+    pyarrow takes the types of the first file, where a column may be empty or hold integers only.
+    """
+    import pyarrow
+
+    fields = []
+    for name in names:
+        here = [pyarrow.schema([declared.field(name)])]
+        here += [pyarrow.schema([s.field(name)]) for s in schemas if name in s.names]
+        try:
+            fields.append(pyarrow.unify_schemas(here, promote_options="permissive").field(0))
+        except pyarrow.ArrowException:  # numbers here and words there: reading says where
+            fields.append(declared.field(name))
+    return pyarrow.schema(fields)
 
 
 class _Reader:

@@ -132,9 +132,14 @@ def _keeping(client: Any, n_rows: int, layout: Layout, memory_limit: int | None)
     return choose_keeping(kept, working, limit, int(disk), in_memory=True)
 
 
-def _resources() -> tuple[str, int, int]:
+def _resources(dask_worker: Any) -> tuple[str, int, int]:
+    """Return the machine of a worker, and the free memory and disk there. Runs on the worker."""
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return name, free_memory(), shutil.disk_usage(tempfile.gettempdir()).free
+    free = free_memory()
+    limit = dask_worker.memory_manager.memory_limit
+    if limit:  # a worker that takes more is ended
+        free = min(free, max(0, limit - dask_worker.monitor.get_process_memory()))
+    return name, free, shutil.disk_usage(tempfile.gettempdir()).free
 
 
 def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -> list[int]:

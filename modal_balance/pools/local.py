@@ -28,7 +28,7 @@ from .keeping import (
     choose_keeping,
 )
 from .shard import Shard, block_rows_for
-from .shipping import ShippedFunction
+from .shipping import FunctionInFile
 from .sources import Source, part_of
 
 __all__ = ["LocalShards", "even_bounds", "local_shards"]
@@ -101,7 +101,7 @@ def local_shards(
         parallel = None
         if n_jobs > 1:
             parallel = stack.enter_context(joblib.Parallel(return_as="generator"))
-            predict = ShippedFunction.in_file(predict, os.path.join(folder, "hypotheses"))
+            predict = FunctionInFile(predict, os.path.join(folder, "hypotheses"))
         on_cpu = n_jobs > 1 or keeping != "memory"
         if n_shards is None:
             n_shards = source.n_rows if parallel is None else SHARDS_PER_JOB * n_jobs

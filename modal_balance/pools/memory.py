@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from ..arguments import kind_of
 
@@ -15,7 +18,7 @@ DEFAULT_SHARE = 0.5
 
 
 def memory_bytes(memory_limit: int | str | None) -> int:
-    """Return a memory limit in bytes, by default half of what the machine has free.
+    """Return a memory limit in bytes, by default half of what is free.
 
     Parameters
     ----------
@@ -57,7 +60,14 @@ def memory_bytes(memory_limit: int | str | None) -> int:
 
 
 def free_memory() -> int:
-    """Return how many bytes of memory can be had without swapping, by psutil where it is."""
+    """Return how many bytes of memory can be had without swapping.
+
+    By psutil where it is installed, and no more than the limit of a container leaves.
+    """
+    return min(_free_on_machine(), left_in_container())
+
+
+def _free_on_machine() -> int:
     try:
         import psutil
 
@@ -74,3 +84,52 @@ def free_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (ValueError, OSError, AttributeError):
         return 4 * 2**30  # nothing known: a small laptop
+
+
+def left_in_container(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cgroup") -> int:
+    """Return how many bytes the limits of the control groups of this process leave.
+
+    Pages of files that have not been used lately count as free: the kernel drops them first.
+
+    Parameters
+    ----------
+    root : str, default="/sys/fs/cgroup"
+        Where control groups are mounted.
+    groups : str, default="/proc/self/cgroup"
+        The file that names the control groups of the process.
+
+    Returns
+    -------
+    int
+        ``sys.maxsize`` where there is no limit, and on systems without control groups.
+    """
+    left = [sys.maxsize]
+    for folder, (limit_file, usage_file, reclaimable) in _control_groups(Path(root), Path(groups)):
+        try:
+            limit = int((folder / limit_file).read_text())
+            usage = int((folder / usage_file).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left.append(limit - usage + int(stat.get(reclaimable, 0)))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return max(0, min(left))
+
+
+def _control_groups(root: Path, groups: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Yield the folders of the memory groups of this process, with the names of their files."""
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":  # version 2
+            base, files = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = root / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for inside in (group, *group.parents):  # a limit holds for all groups below
+            yield base / inside, files

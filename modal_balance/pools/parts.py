@@ -176,11 +176,11 @@ def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
     return frame.to_numpy()
 
 
-def check_columns(wanted: Sequence[str], present: Sequence[str]) -> None:
-    """Raise a ValueError unless a table has all columns that the estimator was fitted with."""
+def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X_pool") -> None:
+    """Raise a ValueError unless a table, or a file of it, has all columns that are wanted."""
     missing = [name for name in wanted if name not in set(present)]
     if missing:
         raise ValueError(
-            f"X_pool has no column {missing[0]!r}, with which the estimator was fitted "
+            f"{where} has no column {missing[0]!r}, which the estimator needs "
             f"({len(missing)} of {len(wanted)} columns are missing)."
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..acquisition.predictions import Prepare
+from ..torch_state import threads
 from .keeping import Block, Keep
 from .sources import Source, failed_rows
 
@@ -20,7 +21,7 @@ __all__ = ["BLOCK_ROWS", "Shard", "block_rows_for"]
 
 # The grid of blocks: rows of the largest, and values of the predictions on one.
 BLOCK_ROWS = 10_240
-BLOCK_VALUES = 2**25
+BLOCK_VALUES = 2**23
 # Blocks are multiples of the chunks in which gains are computed.
 CHUNK_ROWS = 512
 
@@ -44,7 +45,7 @@ def block_rows_for(example: Tensor) -> int:
     --------
     >>> import torch
     >>> from modal_balance.pools.shard import block_rows_for
-    >>> block_rows_for(torch.ones(100, 1, 10)), block_rows_for(torch.ones(100, 1, 1000))
+    >>> block_rows_for(torch.ones(100, 1, 5)), block_rows_for(torch.ones(100, 1, 1000))
     (10240, 512)
     """
     n_rows = BLOCK_VALUES // (example.shape[0] * example.shape[2])
@@ -133,9 +134,9 @@ class Shard:
         range
             Their first rows.
         """
-        self._use_threads()
-        for start in self.starts:
-            self.block(start)
+        with threads(self.n_threads):
+            for start in self.starts:
+                self.block(start)
         return self.starts
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
@@ -150,8 +151,8 @@ class Shard:
         -------
         list
         """
-        self._use_threads()
-        return [function(start, *self.block(start)) for start in self.starts]
+        with threads(self.n_threads):
+            return [function(start, *self.block(start)) for start in self.starts]
 
     def rows(self, points: Sequence[int]) -> Tensor:
         """Return the predictions on single points.
@@ -165,15 +166,15 @@ class Shard:
         -------
         Tensor of shape (S, len(points), C)
         """
-        self._use_threads()
         blocks: dict[int, list[int]] = {}
         for place, point in enumerate(points):
             start = point - (point - self.first) % self.block_rows
             blocks.setdefault(start, []).append(place)
         pieces, places = [], []
-        for start, here in sorted(blocks.items()):
-            pieces.append(self.block(start)[0][:, [points[place] - start for place in here]])
-            places += here
+        with threads(self.n_threads):
+            for start, here in sorted(blocks.items()):
+                pieces.append(self.block(start)[0][:, [points[place] - start for place in here]])
+                places += here
         back = torch.empty(len(points), dtype=torch.int64)
         back[torch.tensor(places)] = torch.arange(len(points))
         return torch.cat(pieces, dim=1)[:, back]
@@ -181,7 +182,3 @@ class Shard:
     def __sizeof__(self) -> int:
         """Return the bytes of what is kept in memory."""
         return object.__sizeof__(self) + self.keep.__sizeof__()
-
-    def _use_threads(self) -> None:
-        if torch.get_num_threads() != self.n_threads:
-            torch.set_num_threads(self.n_threads)

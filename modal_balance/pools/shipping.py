@@ -9,7 +9,7 @@ from typing import Any
 
 import joblib
 
-__all__ = ["ShippedFunction", "packed", "unpacked"]
+__all__ = ["FunctionInFile", "ShippedFunction", "packed", "unpacked"]
 
 
 def packed(thing: Any) -> bytes:
@@ -39,16 +39,14 @@ def unpacked(packet: bytes) -> Any:
 
 
 class ShippedFunction:
-    """A function that goes to other processes packed, and is unpacked once in each.
+    """A function that goes to other processes packed, and is unpacked when it is first called.
 
     Packed, it can be sent on while it is in use: a network in use cannot be pickled.
 
     Parameters
     ----------
-    packet : bytes or None
+    packet : bytes
         The packed function.
-    path : str or None, default=None
-        The file that holds it instead.
 
     Examples
     --------
@@ -57,31 +55,56 @@ class ShippedFunction:
     2
     """
 
-    _unpacked: dict[str, Callable[[Any], Any]] = {}  # the last one, in each process
+    def __init__(self, packet: bytes) -> None:
+        self.packet = packet
+        self._function: Callable[[Any], Any] | None = None
 
-    def __init__(self, packet: bytes | None, path: str | None = None) -> None:
-        self.packet, self.path = packet, path
-        self.name = uuid.uuid4().hex
-
-    @classmethod
-    def in_file(cls, function: Callable[[Any], Any], path: str) -> ShippedFunction:
-        """Write a function to a file, and return what stands for it."""
-        with open(path, "wb") as file:
-            file.write(packed(function))
-        return cls(None, path)
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle: the packed function alone."""
+        return {"packet": self.packet, "_function": None}
 
     def __call__(self, X: Any) -> Any:
         """Return what the function returns for X."""
-        function = self._unpacked.get(self.name)
-        if function is None:
-            function = unpacked(self._packet())
-            self._unpacked.clear()
-            self._unpacked[self.name] = function
-        return function(X)
+        if self._function is None:
+            self._function = unpacked(self.packet)
+        return self._function(X)
 
-    def _packet(self) -> bytes:
-        if self.packet is not None:
-            return self.packet
-        assert self.path is not None
-        with open(self.path, "rb") as file:
-            return file.read()
+
+class FunctionInFile:
+    """A function in a file, which each process reads once.
+
+    joblib sends this anew with every task, so the function stays with the process: until it reads
+    another one, or joblib ends it.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+    path : str
+        Where to write it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from modal_balance.pools.shipping import FunctionInFile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     FunctionInFile(abs, os.path.join(folder, "abs"))(-2)
+    2
+    """
+
+    _last: dict[str, Callable[[Any], Any]] = {}  # in each process
+
+    def __init__(self, function: Callable[[Any], Any], path: str) -> None:
+        self.path, self.name = path, uuid.uuid4().hex
+        with open(path, "wb") as file:
+            file.write(packed(function))
+
+    def __call__(self, X: Any) -> Any:
+        """Return what the function returns for X."""
+        function = self._last.get(self.name)
+        if function is None:
+            with open(self.path, "rb") as file:
+                function = unpacked(file.read())
+            self._last.clear()
+            self._last[self.name] = function
+        return function(X)

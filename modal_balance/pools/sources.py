@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
+from torch.utils.data import Dataset, Subset
 
 from ..arguments import n_rows
 
@@ -64,8 +65,9 @@ class RowsInMemory:
 
     Parameters
     ----------
-    X : ndarray, Tensor, DataFrame, sparse matrix or dict of these, N rows
-        The pool.
+    X : ndarray, Tensor, DataFrame, sparse matrix, dict of these, or Dataset, N rows
+        The pool. Rows of a data set of torch or skorch are a ``torch.utils.data.Subset``, so that
+        what it reads from a disk is read when it is predicted.
 
     Examples
     --------
@@ -86,7 +88,8 @@ class RowsInMemory:
         """Tell whether ranges of rows can be taken from X."""
         if isinstance(X, Mapping):
             return all(RowsInMemory.can_slice(part) for part in X.values())
-        return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc") or sparse.issparse(X)
+        known = isinstance(X, np.ndarray | Tensor | Dataset)
+        return known or hasattr(X, "iloc") or sparse.issparse(X)
 
     def read(self, start: int, stop: int) -> Any:
         """Return a range of rows.
@@ -100,6 +103,8 @@ class RowsInMemory:
         -------
         same type as X
         """
+        if isinstance(self.X, Dataset):
+            return Subset(self.X, range(start, stop))
         return _taken(self.X, slice(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
@@ -114,6 +119,8 @@ class RowsInMemory:
         -------
         same type as X
         """
+        if isinstance(self.X, Dataset):
+            return Subset(self.X, numbers.tolist())
         return _taken(self.X, numbers)
 
     def where(self, start: int, stop: int) -> str:

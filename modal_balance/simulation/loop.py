@@ -17,6 +17,7 @@ from sklearn.utils.validation import _num_samples
 
 from ..arguments import as_indexable, check_integer, check_validation_pair, draw_seed
 from ..hypotheses.unwrapping import check_labels_of_net
+from ..strategies.herding import herding_query
 from ..strategies.report import QueryReport
 from .metrics import evaluate
 
@@ -74,7 +75,7 @@ class Round:
     indices : ndarray of int
         Rows of the pool asked next; empty in the last round.
     estimator : estimator
-        Fitted.
+        Fitted, unless labels of two classes were still missing.
     metrics : dict
         See :func:`~modal_balance.simulation.metrics.evaluate`.
     report : QueryReport or None
@@ -97,6 +98,17 @@ class Round:
     report: QueryReport | None
     seconds_fit: float
     seconds_query: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The part of a round before its query, as :func:`fit_round` returns it."""
+
+    estimator: Any
+    metrics: dict[str, Any]
+    query_seed: int
+    used_up: bool  # whether the estimator has taken the validation data
+    seconds: float
 
 
 def first_labels(
@@ -168,8 +180,10 @@ def rounds(
     budget: int = 200,
     X_val: Any = None,
     y_val: Any = None,
+    first_batch: Strategy | None = herding_query,
     random_state: int = 0,
     first_round: int = 0,
+    first_fit: Fit | None = None,
 ) -> Iterator[Round]:
     """Fit, evaluate, query, reveal the labels; again until the budget is spent.
 
@@ -193,8 +207,7 @@ def rounds(
     X_test, y_test : array-like
         What the metrics are computed on.
     labelled : sequence of int
-        Rows of the pool labelled so far. Where there are none, the estimator begins untrained, by
-        its method ``fit_unlabelled(X)``.
+        Rows of the pool labelled so far. There may be none.
     n_instances : int, default=10
         Size of a batch; the last one is as large as the budget allows.
     budget : int, default=200
@@ -202,10 +215,17 @@ def rounds(
     X_val, y_val : array-like, default=None
         Validation data, passed to ``fit`` where the estimator (of a pipeline, the last step) takes
         them, else to the strategy.
+    first_batch : callable or None, default=herding_query
+        Strategy that chooses until labels of two classes are known. No estimator is fitted before,
+        and all classes count as equally probable. None: `strategy` chooses, also the first batch,
+        where the estimator begins untrained by its method ``fit_unlabelled(X)``.
     random_state : int, default=0
         Seed.
     first_round : int, default=0
         Number of the first round.
+    first_fit : Fit, default=None
+        What :func:`fit_round` returns for the first round, where it is known already: it is the
+        same for all strategies.
 
     Yields
     ------
@@ -225,49 +245,85 @@ def rounds(
     """
     check_integer(n_instances, "n_instances", 1)
     check_validation_pair(X_val, y_val)
-    y, y_test = np.asarray(y), np.asarray(y_test)
+    y = np.asarray(y)
     known = np.asarray(labelled, dtype=np.intp)
     X = as_indexable(X)
     n_rows = _num_samples(X)
     budget = min(check_integer(budget, "budget", 1), n_rows)
-    classes = np.unique(np.concatenate([y, y_test]))
-    test_codes = np.searchsorted(classes, y_test)
-    number = first_round
+    number, fit = first_round, first_fit
     while True:
-        rng = np.random.RandomState([random_state, number])
-        fitted = _prepared(estimator, classes, rng)
+        if fit is None:
+            fit = fit_round(
+                estimator, X, y, X_test=X_test, y_test=y_test, labelled=known, number=number,
+                X_val=X_val, y_val=y_val, first_batch=first_batch, random_state=random_state,
+            )  # fmt: skip
+        choose = strategy if _has_two_classes(y[known]) else first_batch or strategy
+        indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
+        n_asked = min(n_instances, budget - len(known))
+        if n_asked > 0:
+            left = np.setdiff1d(np.arange(n_rows), known)
+            learner = Learner(fit.estimator, _safe_indexing(X, known), y[known])
+            reports: list[QueryReport] = []
+            given: dict[str, Any] = {"random_state": fit.query_seed, "callback": reports.append}
+            if not fit.used_up:
+                given |= {"X_val": X_val, "y_val": y_val}
+            started = perf_counter()
+            answer = choose(
+                learner,
+                _safe_indexing(X, left),
+                n_instances=n_asked,
+                **_accepted(choose, given),
+            )
+            seconds_query = perf_counter() - started
+            chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
+            _check_choice(chosen, n_asked, len(left), choose)
+            indices, report = left[chosen], reports[0] if reports else None
+        yield Round(
+            number, known, indices, fit.estimator, fit.metrics, report, fit.seconds, seconds_query
+        )
+        if n_asked <= 0:
+            return
+        known = np.concatenate([known, indices])
+        number, fit = number + 1, None
+
+
+def fit_round(
+    estimator: Any,
+    X: Any,
+    y: NDArray[Any],
+    *,
+    X_test: Any,
+    y_test: NDArray[Any],
+    labelled: Sequence[int] | NDArray[np.intp],
+    number: int = 0,
+    X_val: Any = None,
+    y_val: Any = None,
+    first_batch: Strategy | None = herding_query,
+    random_state: int = 0,
+) -> Fit:
+    """Fit on the labels so far, and evaluate: the arguments are those of :func:`rounds`."""
+    X, y, y_test = as_indexable(X), np.asarray(y), np.asarray(y_test)
+    known = np.asarray(labelled, dtype=np.intp)
+    classes = np.unique(np.concatenate([y, y_test]))
+    rng = np.random.RandomState([random_state, number])
+    fitted = _prepared(estimator, classes, rng)
+    used_up, seconds = False, 0.0
+    if first_batch is not None and not _has_two_classes(y[known]):
+        proba = np.full((len(y_test), len(classes)), 1 / len(classes))
+    else:
         started = perf_counter()
         if len(known):
             used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val)
         else:
             used_up = _fit_unlabelled(fitted, X)
-        seconds_fit = perf_counter() - started
-        metrics = evaluate(test_codes, _proba(fitted, X_test, classes))
-        indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
-        n_asked = min(n_instances, budget - len(known))
-        if n_asked > 0:
-            left = np.setdiff1d(np.arange(n_rows), known)
-            learner = Learner(fitted, _safe_indexing(X, known), y[known])
-            reports: list[QueryReport] = []
-            given: dict[str, Any] = {"random_state": draw_seed(rng), "callback": reports.append}
-            if not used_up:
-                given |= {"X_val": X_val, "y_val": y_val}
-            started = perf_counter()
-            answer = strategy(
-                learner,
-                _safe_indexing(X, left),
-                n_instances=n_asked,
-                **_accepted(strategy, given),
-            )
-            seconds_query = perf_counter() - started
-            chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
-            _check_choice(chosen, n_asked, len(left), strategy)
-            indices, report = left[chosen], reports[0] if reports else None
-        yield Round(number, known, indices, fitted, metrics, report, seconds_fit, seconds_query)
-        if n_asked <= 0:
-            return
-        known = np.concatenate([known, indices])
-        number += 1
+        seconds = perf_counter() - started
+        proba = _proba(fitted, X_test, classes)
+    metrics = evaluate(np.searchsorted(classes, y_test), proba)
+    return Fit(fitted, metrics, draw_seed(rng), used_up, seconds)
+
+
+def _has_two_classes(labels: NDArray[Any]) -> bool:
+    return len(np.unique(labels)) >= 2
 
 
 def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState) -> Any:
@@ -306,7 +362,8 @@ def _fit_unlabelled(estimator: Any, X: Any) -> bool:
     if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
             f"{type(estimator).__name__} cannot begin without labels: it has no "
-            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more."
+            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more, or a "
+            "first_batch."
         )
     estimator.fit_unlabelled(X)
     return True

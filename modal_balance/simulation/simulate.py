@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,9 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from ..arguments import as_indexable, check_integer, check_validation_pair
+from ..strategies.herding import herding_query
 from ..versions import __version__
-from .loop import Round, Strategy, first_labels, rounds
+from .loop import Fit, Round, Strategy, first_labels, fit_round, rounds
 from .records import Key, Record, append_record, finished_rounds, frame_of, records_to_resume
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def simulate(
     *,
     n_initial: int = 1,
     initial_per_class: bool = True,
+    first_batch: Strategy | None = herding_query,
     n_instances: int = 10,
     budget: int = 200,
     seeds: int | Iterable[int] = 10,
@@ -66,10 +70,13 @@ def simulate(
         Query strategies by name: those of this package, modAL's, or any
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
-        Rows labelled at the start. 0: none, the first batch is chosen by an untrained estimator,
-        see :meth:`MCDropoutClassifier.fit_unlabelled`.
+        Rows labelled at the start. 0: none.
     initial_per_class : bool, default=True
         Whether `n_initial` counts for each class, or in all, at random.
+    first_batch : callable or None, default=herding_query
+        Strategy that chooses, in all runs, until labels of two classes are known; it matters with
+        ``n_initial=0``. None: each strategy chooses its own first batch by an untrained estimator,
+        see :meth:`MCDropoutClassifier.fit_unlabelled`.
     n_instances : int, default=10
         Size of a batch.
     budget : int, default=200
@@ -139,6 +146,8 @@ def simulate(
         "validation_rows": 0 if X_val is None else _num_samples(X_val),
         "parameters": " ".join(repr(estimator).split()),
     }
+    if n_initial == 0 and first_batch is not None:
+        settings["first_batch"] = getattr(first_batch, "__name__", repr(first_batch))
     about: Record = {"settings": settings, "versions": _versions(), "machine": platform.processor()}
     path = None if results is None else Path(results)
     keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
@@ -150,7 +159,14 @@ def simulate(
         seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)
         for seed in numbers
     }
-    options = {"n_instances": n_instances, "budget": budget, "X_val": X_val, "y_val": y_val}
+    fixed = {"X_val": X_val, "y_val": y_val, "first_batch": first_batch}
+    options = {"n_instances": n_instances, "budget": budget} | fixed
+    # The first fit of a seed is the same for all strategies.
+    begun = sorted({key[3] for key in keys if key not in done})
+    fits = Parallel(n_jobs=n_jobs)(
+        delayed(_first_fit)(estimator, splits[seed], seed, fixed) for seed in begun
+    )
+    first_fits = dict(zip(begun, fits, strict=True))
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     records = [record for rows in done.values() for record in rows]
     with tqdm(total=len(keys), desc="runs", disable=verbose < 1) as bar:
@@ -159,6 +175,7 @@ def simulate(
                 estimator,
                 strategies[key[2]],
                 splits[key[3]],
+                None if key in done else first_fits[key[3]],
                 key,
                 done.get(key, []),
                 about,
@@ -209,10 +226,36 @@ def _split(
     return _Split(_safe_indexing(X, rows), y[rows], X_test, y_test, first)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # The networks are small, and the processes as many as the cores.
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _first_fit(estimator: Any, split: _Split, seed: int, options: dict[str, Any]) -> Fit:
+    with _one_thread():
+        return fit_round(
+            estimator,
+            split.X,
+            split.y,
+            X_test=split.X_test,
+            y_test=split.y_test,
+            labelled=split.first,
+            random_state=seed,
+            **options,
+        )
+
+
 def _run(
     estimator: Any,
     strategy: Strategy,
     split: _Split,
+    first_fit: Fit | None,
     key: Key,
     done: list[Record],
     about: Record,
@@ -224,9 +267,7 @@ def _run(
     if done and not done[-1]["indices"]:
         return []
     new = []
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are small, and the processes as many as the cores
-    try:
+    with _one_thread():
         for state in rounds(
             estimator,
             split.X,
@@ -237,14 +278,13 @@ def _run(
             labelled=known,
             random_state=key[3],
             first_round=len(done),
+            first_fit=deepcopy(first_fit),  # a strategy may change its learner
             **options,
         ):
             record = _record(state, key) | about
             if path is not None:
                 append_record(path, record)
             new.append(record)
-    finally:
-        torch.set_num_threads(n_threads)
     return new
 
 

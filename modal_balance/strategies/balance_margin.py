@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..acquisition.balance_margin import iter_balance_margin_batch
 from ..arguments import RandomState, check_integer, check_number
 from .clustered_margin import query_low_margins
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples, with_progress
+from .herding import query_by_herding
 from .query import Callback, Query
 from .tau import check_tau_arguments
 
@@ -21,6 +23,7 @@ def balance_margin_query(
     *,
     n_samples: int = 100,
     cut_share: float = 0.7,
+    min_labels_per_class: float | None = None,
     pairing: Pairing = "auto",
     max_edges: int | None = None,
     tau: float | None = None,
@@ -43,6 +46,10 @@ def balance_margin_query(
     each cluster on which the hypotheses predict alike. With ``n_instances=1`` and nothing
     pending, it is :func:`~modal_balance.margin_query`.
 
+    With very few labels, uncertainty is no guide. With ``min_labels_per_class=4``, a batch of
+    several points covers the pool instead, as that of :func:`~modal_balance.herding_query`, while
+    the learner has fewer than four labels for each class seen so far.
+
     tau and the data that it is computed from matter only where edges do: not for a single
     point, and not with ``cut_share=0``. There the arguments are checked and not used.
 
@@ -64,6 +71,10 @@ def balance_margin_query(
         Share of the edge weight to cut before low-margin points fill the batch. 0: low-margin
         points only, as :func:`~modal_balance.clustered_margin_query`. 1: low-margin points only
         once every edge is cut, except for the last point of the batch.
+    min_labels_per_class : float or None, default=None
+        Labels for each class seen, on average, from which on predictions choose; with fewer, the
+        batch covers the pool. It needs to know the labels: it applies to modAL's learners, which
+        have ``y_training``, and not to plain estimators. None: predictions always choose.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare. "disjoint": each with one other, as in the paper.
         "ring": each with the next of them. "all": each with every other. "partition": build
@@ -110,7 +121,8 @@ def balance_margin_query(
     scores : ndarray of shape (n_instances,), float64
         What each point chosen by the objective adds to it; for the others, one minus the
         difference of the two largest probabilities. ``QueryReport.from_objective`` tells them
-        apart. Left out for learners of modAL 0.4.1, whose strategies return indices alone.
+        apart; it is None where the batch covers the pool, and scores are the coverage that each
+        point adds. Left out for learners of modAL 0.4.1, whose strategies return indices alone.
 
     Raises
     ------
@@ -139,6 +151,8 @@ def balance_margin_query(
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
     cut_share = check_number(cut_share, "cut_share", 1)
+    if min_labels_per_class is not None:
+        min_labels_per_class = check_number(min_labels_per_class, "min_labels_per_class")
     query = Query.of(
         learner,
         X_pool,
@@ -149,11 +163,12 @@ def balance_margin_query(
         verbose=verbose,
         callback=callback,
     )
-    if query.n_instances == 1 or cut_share == 0:
+    covers = query.n_instances > 1 and _has_few_labels(learner, min_labels_per_class)
+    if covers or query.n_instances == 1 or cut_share == 0:
         check_tau_arguments(tau, anneal, X_val, y_val)
         query.other_rows(X_val, "X_val")
         query.other_rows(X_reference, "X_reference")
-        return query_low_margins(query, n_samples)
+        return query_by_herding(query) if covers else query_low_margins(query, n_samples)
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
     edges = edges_of(predictions, pairing, max_edges, query.random_state)
     with pool_of(query, predictions, edges) as pool:
@@ -175,3 +190,12 @@ def balance_margin_query(
         n_edges=len(edges.ends),
         from_objective=torch.tensor(from_objective),
     )
+
+
+def _has_few_labels(learner: Any, min_labels_per_class: float | None) -> bool:
+    """Tell whether a learner has fewer labels than so many for each class among them."""
+    labels = getattr(learner, "y_training", None)
+    if min_labels_per_class is None or labels is None:
+        return False
+    labels = np.asarray(labels)
+    return len(labels) < min_labels_per_class * len(np.unique(labels))

@@ -10,11 +10,13 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.objective import EdgeDiscrimination
 from ..acquisition.predictions import PoolPredictions
+from ..arguments import n_rows
 from ..equivalence.pairs import (
     all_pairs,
     disjoint_pairs,
@@ -26,6 +28,8 @@ from ..equivalence.pairs import (
 from ..equivalence.partition import farthest_first_cells, partition_edges
 from ..hypotheses.protocol import Hypotheses
 from ..pools.keeping import Keeping
+from ..pools.shard import block_rows_for
+from ..pools.sources import RowsInMemory
 from .inputs import SMALL_POOL
 from .pool import held_or_sharded
 from .query import Query
@@ -40,7 +44,7 @@ class Predictions(NamedTuple):
 
     hypotheses: Hypotheses
     proba: Tensor | None  # (S, N, C), on the pool; None: it is large
-    reference: Tensor  # (S, N_ref, C), on the reference pool
+    template: Tensor  # (S, 1, C), on one row: their number, type and device
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
@@ -76,25 +80,41 @@ def predict_samples(
         _, X_reference = query.some_rows(SMALL_POOL)
     proba = None if query.source is not None else query.predict(hypotheses, query.X_pool)
     if proba is not None and X_reference is None:
-        reference = proba
+        template, reference_votes = proba[:, :1], votes(proba)
     else:
-        reference = query.predict(hypotheses, X_reference)
+        template, reference_votes = _reference_votes(query, hypotheses, X_reference)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     complete = getattr(hypotheses, "complete", False)
-    return Predictions(hypotheses, proba, reference, pending, votes(reference), tau, complete)
+    return Predictions(hypotheses, proba, template, pending, reference_votes, tau, complete)
+
+
+def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tensor, Tensor]:
+    """Return the votes on the reference pool (S, N_ref), and the predictions on its first row.
+
+    Block by block: the predictions may take more memory than the pool's are allowed.
+    """
+    n = n_rows(X)
+    if not RowsInMemory.can_slice(X):
+        proba = query.predict(hypotheses, X)
+        return proba[:, :1], votes(proba)
+    source = RowsInMemory(X)
+    template = query.predict(hypotheses, source.read(0, 1))
+    size = block_rows_for(template)
+    blocks = [source.read(start, min(start + size, n)) for start in range(0, n, size)]
+    return template, torch.cat([votes(query.predict(hypotheses, X)) for X in blocks], dim=1)
 
 
 def pool_of(
     query: Query, predictions: Predictions, edges: Edges, keeping: Keeping | None = None
 ) -> AbstractContextManager[PoolPredictions]:
     """Return the predictions on the pool, prepared for scans of these edges."""
-    n_hypotheses = len(predictions.reference)
+    n_hypotheses = len(predictions.template)
     return held_or_sharded(
         query,
         predictions.hypotheses,
-        EdgeDiscrimination.of(edges.ends.to(predictions.reference.device), n_hypotheses),
+        EdgeDiscrimination.of(edges.ends.to(predictions.template.device), n_hypotheses),
         held=predictions.proba,
-        example=predictions.reference,
+        example=predictions.template,
         keeping=keeping,
     )
 
@@ -131,7 +151,7 @@ def edges_of(
     -------
     Edges
     """
-    n_hypotheses = len(predictions.reference)
+    n_hypotheses = len(predictions.template)
     if pairing == "partition":
         cells, _ = farthest_first_cells(
             predictions.reference_votes, predictions.tau, random_state=random_state

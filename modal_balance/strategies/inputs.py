@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.utils import assert_all_finite
 from skorch import NeuralNet
+from torch.utils.data import Dataset
 
 from ..arguments import n_rows
 from ..hypotheses.resolved import Resolved
@@ -62,7 +63,7 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
 
     Parameters
     ----------
-    X : array-like, tensor, dict of arrays, DataFrame or CSR matrix
+    X : array-like, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
         Rows for the estimator.
     name : str
         What error messages call X.
@@ -76,7 +77,7 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
     Raises
     ------
     TypeError
-        If X is a tuple, or no data at all.
+        If X is a tuple, or no data at all, or a data set for an estimator other than a net.
     ValueError
         If there are no rows, the number of features is not the estimator's, or floating-point
         data hold NaN or infinity and the estimator takes none. What a pipeline does with its
@@ -98,12 +99,14 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
         )
     if isinstance(X, list):
         X = _as_array(X, name)
+    if isinstance(X, Dataset):
+        return _checked_data_set(X, name, resolved)
     if X is None:
         raise ValueError(f"{name} is empty. Pass at least one row.")
     if not (hasattr(X, "shape") or hasattr(X, "__len__")) or isinstance(X, str):
         raise TypeError(
-            f"{name} must be an array, tensor, DataFrame, sparse matrix, list or dict of arrays, "
-            f"got {X!r}."
+            f"{name} must be an array, tensor, DataFrame, sparse matrix, list, dict of arrays or "
+            f"data set, got {X!r}."
         )
     if len(getattr(X, "shape", (1,))) == 0:
         raise ValueError(f"{name} is a single number. Pass at least one row.")
@@ -132,6 +135,25 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
         if not _takes_missing_values(voter):
             for part in X.values() if isinstance(X, Mapping) else [X]:
                 _check_finite(part, name)
+    return X
+
+
+def _checked_data_set(X: Any, name: str, resolved: Resolved) -> Any:
+    """Return a data set of torch or skorch, of which a net checks the values as it reads them."""
+    for voter in resolved.voters:
+        is_net = isinstance(voter.classifier, NeuralNet)
+        if voter.transforms or not (is_net or hasattr(voter.classifier, "predict_proba_samples")):
+            raise TypeError(
+                f"{name} is a {type(X).__name__}, which a skorch net can read but "
+                f"{voter.name} cannot. Pass its rows as an array or a DataFrame."
+            )
+    if not hasattr(X, "__len__"):
+        raise TypeError(
+            f"{name} is a {type(X).__name__}, which does not know its length. Pass a data set "
+            "with __len__ and __getitem__."
+        )
+    if len(X) == 0:
+        raise ValueError(f"{name} is empty. Pass at least one row.")
     return X
 
 
@@ -250,6 +272,12 @@ def check_same_width(X: Any, name: str, X_pool: Any) -> None:
 def _width(X: Any) -> str:
     if isinstance(X, Mapping):
         return ", ".join(f"{key}: {_width(part)}" for key, part in sorted(X.items()))
+    if isinstance(X, Dataset):
+        row = X[0]  # with its label, as a rule
+        row = row[0] if isinstance(row, tuple) else row
+        if isinstance(row, Mapping):
+            return ", ".join(f"{key}: shape {np.shape(row[key])}" for key in sorted(row))
+        return f"shape {np.shape(row)}"
     shape = tuple(X.shape[1:]) if hasattr(X, "shape") else np.asarray(X[0]).shape
     return f"shape {shape}"
 

@@ -193,7 +193,7 @@ def held_predictions(
     if query.source is None:
         return query.predict(hypotheses, query.X_pool), None
     predict = SamplePredictions(hypotheses)
-    return _gathered(query, predict, "batchbald_query", "predictions", "max_pool="), None
+    return gathered(query, predict, "batchbald_query", "predictions", "max_pool="), None
 
 
 def pool_features(query: Query) -> tuple[Tensor, Tensor]:
@@ -217,7 +217,7 @@ def pool_features(query: Query) -> tuple[Tensor, Tensor]:
     if query.source is None:
         return query.features(query.X_pool)
     n_features = query.features(query.X_pool)[0].shape[1]
-    both = _gathered(query, BothFeatures(query.resolved), "This strategy", "features", "")[0]
+    both = gathered(query, BothFeatures(query.resolved), "This strategy", "features", "")[0]
     return both[:, :n_features], both[:, n_features:]
 
 
@@ -239,7 +239,7 @@ class BothFeatures:
         return torch.cat(network_features(classifier, inputs), dim=1)[None]
 
 
-def _gathered(
+def gathered(
     query: Query, predict: Callable[[Any], Tensor], who: str, what: str, instead: str
 ) -> Tensor:
     """Return the predictions on a whole pool, or raise if they would take too much memory."""

@@ -19,7 +19,7 @@ from ..arguments import RandomState, as_random_state, check_integer, n_rows
 from ..hypotheses.draw import draw_from
 from ..hypotheses.features import network_features
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.resolved import Resolved, resolve
+from ..hypotheses.resolved import Resolved, resolve, resolve_inputs
 from ..pools.memory import memory_bytes
 from ..pools.sources import RowsInMemory, Source, failed_rows
 from .inputs import check_has_classes, check_rows, check_same_width, in_memory, open_pool
@@ -81,6 +81,7 @@ class Query:
         X_pool: Any,
         n_instances: int,
         *,
+        needs_fit: bool = True,
         memory_limit: int | str | None = None,
         X_pending: Any = None,
         random_state: RandomState = None,
@@ -97,6 +98,8 @@ class Query:
             The pool, or what :func:`~modal_balance.pools.opening.lazy_source` takes.
         n_instances : int
             Size of the batch.
+        needs_fit : bool, default=True
+            Whether the strategy needs a fitted learner. Without, any estimator or None will do.
         memory_limit : int, str or None, default=None
             Memory that predictions may take.
         X_pending : array-like with M rows or None, default=None
@@ -123,8 +126,11 @@ class Query:
         )
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a callable or None, got {callback!r}.")
-        resolved = resolve(learner)
-        check_has_classes(resolved)
+        if needs_fit:
+            resolved = resolve(learner)
+            check_has_classes(resolved)
+        else:
+            resolved = resolve_inputs(learner)
         limit = None if memory_limit is None else memory_bytes(memory_limit)
         X_pool, source = open_pool(X_pool, resolved)
         n_points = n_rows(X_pool) if source is None else source.n_rows

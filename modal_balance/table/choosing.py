@@ -46,8 +46,8 @@ def next_rows(
 
     Rows without a label, in the table or in the answers, are the pool. Columns of numbers, words,
     dates and free text, with or without gaps, are prepared by skrub. Where labels of two classes
-    are still missing, there is nothing to learn from: the batch is then a diverse one (k-means++ on
-    the prepared columns), and a warning says so.
+    are still missing, there is nothing to learn from: the batch then covers the pool
+    (:func:`~modal_balance.herding_query` on the prepared columns), and a warning says so.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def next_rows(
         "probability", "second" and "second_probability", the model's two likeliest classes;
         "doubt", 0 where the model is certain and 100 where these two are equally likely; and
         "why", in words. (The first column is called "position (2)" where the table has one called
-        "position".) Its ``attrs`` say in "reason" why the batch is only a diverse one, or "" where
-        it is not. It has no rows where the pool is empty.
+        "position".) Its ``attrs`` say in "reason" why no model chose the batch, or "" where one
+        did. It has no rows where the pool is empty.
 
     Raises
     ------
@@ -99,7 +99,8 @@ def next_rows(
     Warns
     -----
     UserWarning
-        If the batch is only a diverse one, or about columns that are not what they seem.
+        If labels of two classes are still missing, so that no model chose the batch, or about
+        columns that are not what they seem.
 
     Examples
     --------
@@ -162,8 +163,8 @@ def choose_rows(
         for name, count in table.counts.items():
             have = f"All labels so far ({count}) are of one class, {table.spelling[name]!r}"
         reason = (
-            f"{have}, so there is nothing for a model to tell apart. The rows are a diverse batch, "
-            "chosen to differ from each other."
+            f"{have}, so there is nothing for a model to tell apart. The rows are those that "
+            "cover most of the table (herding), by its columns."
         )
         warnings.warn(reason, UserWarning, stacklevel=3)
         known = features[np.union1d(table.labelled, pending)]

@@ -1,0 +1,428 @@
+"""Sections of the appendix: experiments under the paper's protocol, and a re-implementation."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from modal_balance.simulation.figures import area_heat_map, learning_curves
+from modal_balance.simulation.results import (
+    RUN,
+    normalised_areas,
+    pairwise,
+    read_results,
+)
+
+HERE = Path(__file__).parent
+RULES = HERE.parent / "studies" / "batch_rules"
+# Rules of run_lockstep.py, a re-implementation: tau = 0, 60 hypotheses.
+NAMES = {
+    "cover to 0.3, clusters apart": "70 % cut, then diverse low margins",
+    "cover to 0.1, clusters apart": "90 % cut, then diverse low margins",
+    "cover to 0.6, clusters apart": "40 % cut, then diverse low margins",
+    "cover, clusters apart": "99.99 % cut, then diverse low margins",
+    "cover, margin": "99.99 % cut, then lowest margins",
+    "clusters of hypotheses": "diverse low margins",
+}
+# Of a batch of one: the largest score, or the lowest margin.
+NAMES_OF_ONE = {
+    "cover to 0.3, clusters apart": "the largest BALanCe score",
+    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 lowest margins",
+    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 lowest margins",
+    "clusters of hypotheses": "margin again",
+}
+# Strategies that `simulate` ran, under the names that they have in the results files. They were
+# run when `balance_query` was what `balance_margin_query` is now.
+SIMULATED = {
+    "default of balance_query": "`balance_margin_query`",
+    "Batch-BALanCe, to the end": "`balance_query`",
+    "Batch-BALanCe": "Batch-BALanCe, weights restored at 1e-4",
+    "rest by clusters": "99.99 % cut, then diverse low margins",
+    "rest by margin": "99.99 % cut, then lowest margins",
+}
+REIMPLEMENTED = (
+    "These rows come from a re-implementation that trains many networks at once "
+    "(`run_lockstep.py`: tau = 0, 60 hypotheses), not from the functions of the package."
+)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, with its index as the first column."""
+    table = table.reset_index()
+    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    rows += [list(map(str, row)) for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def whole_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rounds of the runs that were not cut off."""
+    end = frame.groupby(RUN).n_labelled.transform("max")
+    return frame[end == frame.groupby("dataset").n_labelled.transform("max")]
+
+
+def seeds_of(frame: pd.DataFrame) -> str:
+    counts = frame.groupby(["dataset", "strategy"]).seed.nunique().groupby("dataset")
+    return "; ".join(
+        f"{name}: {low}" if low == high else f"{name}: {low} to {high}"
+        for (name, low), high in zip(counts.min().items(), counts.max(), strict=True)
+    )
+
+
+def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
+    """Return, by strategy and data set, how far ahead of a baseline it is."""
+    table = pairwise(areas, baseline)
+    # Cells that do not break: a no-break space, and hyphens that hold together.
+    table["text"] = [
+        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})".replace(
+            " ", "\u00a0"
+        ).replace("-", "\u2011")
+        for row in table.itertuples()
+    ]
+    order = table.groupby("strategy").difference.mean().sort_values(ascending=False).index
+    return table.pivot(index="strategy", columns="dataset", values="text").loc[order].fillna("")
+
+
+def mean_and_error(gap: pd.Series[float], digits: int) -> str:
+    """Return a mean and its standard error."""
+    return f"{gap.mean():+.{digits}f} ± {gap.std() / np.sqrt(len(gap)):.{digits}f}"
+
+
+def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
+    """Return the mean difference to a baseline over all runs, with its standard error."""
+    wide = areas.unstack("strategy")
+    gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    rows = {
+        strategy: {
+            "difference": mean_and_error(gap, 4),
+            "better in": f"{(gap > 0).sum()} of {len(gap)}",
+        }
+        for strategy in gaps.mean().sort_values(ascending=False).index
+        if len(gap := gaps[strategy].dropna()) > 1
+    }
+    return pd.DataFrame(rows).T.rename_axis("strategy")
+
+
+def picture(file: str, caption: str) -> str:
+    return f":::{{figure}} {file}\n:alt: {caption}\n:figclass: wide\n\n{caption}\n:::"
+
+
+def different_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean share of a batch that are not copies of each other, by data set."""
+    n_different = {"digits": 700, "mnist": 2500}  # then come the copies, in the same order
+    asked = frame[frame["indices"].str.len() > 0]
+    share = [
+        len({index % n_different[name.split(",")[0]] for index in indices}) / len(indices)
+        for name, indices in zip(asked["dataset"], asked["indices"], strict=True)
+    ]
+    means = asked.assign(share=share).groupby(["strategy", "dataset"]).share.mean()
+    table = means.unstack("dataset")
+    return table.loc[table.mean(axis=1).sort_values(ascending=False).index]
+
+
+def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rounds of the seeds that, on a data set, every strategy has run."""
+    counts = frame.groupby(["dataset", "seed"]).strategy.transform("nunique")
+    return frame[counts == frame.groupby("dataset").strategy.transform("nunique")]
+
+
+def compared(
+    name: str,
+    title: str,
+    text: str,
+    drawn: tuple[str, ...] = (),
+    heat_map: bool = True,
+    at_end: bool = False,
+) -> str:
+    """Return the section of an experiment that `simulate` has run.
+
+    drawn: strategies whose curves are drawn, all by default.
+    at_end: with a table of the accuracy after the last batch.
+    """
+    frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
+    frame["strategy"] = frame.strategy.replace(SIMULATED).str.replace(
+        "whole covers", "weights restored at 1e-4"
+    )
+    areas = normalised_areas(frame)
+    baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
+    level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
+    gaps = summary(areas)
+    order = ["margin", *gaps.index]
+    tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences to it over
+all runs, paired by their seed, with standard errors:
+
+{markdown(gaps)}
+
+By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+
+{markdown(against(areas, "margin"))}
+"""
+    if at_end:
+        last = shared_seeds(frame)
+        last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
+        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std"])
+        cells = [
+            f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
+            for row in end.itertuples(index=False)
+        ]
+        table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
+        n_labels = int(frame.n_labelled.max())
+        tables += f"""
+Accuracy at {n_labels} labels, mean and standard deviation over the seeds that all strategies have:
+
+{markdown(table.fillna(""))}
+"""
+    learning_curves(frame, strategies=[s for s in order if s in drawn] or order).savefig(
+        HERE / f"{name}.png", dpi=140
+    )
+    pictures = picture(
+        f"{name}.png", "Accuracy against the number of labels: mean over seeds and standard error."
+    )
+    if heat_map:
+        area_heat_map(frame, "margin").savefig(HERE / f"{name}_areas.png", dpi=140)
+        pictures += "\n\n" + picture(
+            f"{name}_areas.png",
+            "Mean accuracy over the curve against margin selection, in hundredths.",
+        )
+    seconds = frame.groupby("strategy")[["seconds_fit", "seconds_draw", "seconds_select"]].median()
+    seconds.columns = ["fit", "draw and predict", "select"]
+    return f"""
+## {title}
+
+{text}
+
+Seeds: {seeds_of(frame)}.
+
+{tables}
+Seconds a round, medians, on a machine that did other work as well:
+
+{markdown(seconds.reindex(order).map("{:.3f}".format))}
+
+{pictures}
+"""
+
+
+def rule_areas(name: str) -> pd.Series[float]:
+    """Return the areas of a file of the study of batch rules; sets of two batch sizes are two."""
+    with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
+        records = [json.loads(line) for line in lines]
+    sizes = {record["batch"] for record in records}
+    names = NAMES_OF_ONE if sizes == {1} else NAMES
+    rows = {}
+    for record in records:
+        n = np.array([point["n"] for point in record["curve"]], dtype=float)
+        value = np.array([point["accuracy"] for point in record["curve"]])
+        area = (np.diff(n) * (value[1:] + value[:-1]) / 2).sum() / (n[-1] - n[0])
+        rule = names.get(record["rule"], record["rule"])
+        dataset = record["dataset"] + (f", B={record['batch']}" if len(sizes) > 1 else "")
+        rows[dataset, record.get("estimator", "dropout"), rule, record["seed"]] = area
+    return pd.Series(rows).rename_axis(RUN)
+
+
+def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
+    """Return a section on the rules for a batch."""
+    areas = rule_areas(name)
+    counts = areas.xs("margin", level="strategy").groupby("dataset").size()
+    seeds = "; ".join(f"{name}: {count}" for name, count in counts.items())
+    section = f"""
+## {title}
+
+{text} {REIMPLEMENTED}
+
+Seeds: {seeds}. Differences to margin selection over all runs, with standard errors:
+
+{markdown(summary(areas))}
+"""
+    if by_set:
+        section += f"""
+By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+
+{markdown(against(areas, "margin"))}
+"""
+    return section
+
+
+def overview() -> str:
+    """Return the strategies of the package against margin selection, a column an experiment."""
+    experiments = {
+        "_confirm5": "validation, B = 5",
+        "_confirm10": "validation, B = 10",
+        "_confirm50": "validation, B = 50",
+        "_third10": "held out, B = 10",
+        "_third50": "held out, B = 50",
+    }
+    shown = {
+        "mean STD", "core-set", "variation ratio", "PowerBALanCe", "PowerBALD", "random", "entropy",
+        "BALD", "BatchBALD", "EPIG", "BADGE", *NAMES.values(),
+    }  # fmt: skip
+    columns = {}
+    for end, title in experiments.items():
+        areas = rule_areas(end).unstack("strategy")
+        gaps = areas.sub(areas["margin"], axis=0)
+        runs = gaps["70 % cut, then diverse low margins"].count()
+        columns[title] = {"runs": str(runs)} | {
+            name: mean_and_error(gap, 3)
+            for name in gaps.columns
+            if name in shown and len(gap := gaps[name].dropna()) >= 10
+        }
+    table = pd.DataFrame(columns)
+    mean = table.map(lambda cell: float(cell.split()[0]), na_action="ignore").mean(axis=1)
+    order = mean.drop("runs").sort_values(ascending=False).index
+    return markdown(table.loc[["runs", *order]].fillna("").rename_axis(""))
+
+
+def sections_of_experiments() -> list[str]:
+    """Return the sections, and write their pictures."""
+    sections = []
+    for size, end in ((10, 150), (50, 220)):
+        sections.append(
+            practice(
+                f"_confirm{size}",
+                f"In practice, batches of {size}: validation data sets",
+                "`MCDropoutClassifier()` without validation data, tau = 0, 20 labels at random to "
+                f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
+            )
+        )
+    sections.append(
+        practice(
+            "_confirm10_to_200",
+            "Batches of 10 to 200 labels: validation data sets",
+            "The same, for longer: the rules that are strategies of their own by default.",
+        )
+    )
+    for size in (10, 50):
+        sections.append(
+            practice(
+                f"_third{size}",
+                f"Batches of {size}: held-out data sets",
+                "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
+            )
+        )
+    sections.append(
+        practice(
+            "_confirm5",
+            "Batches of 5: validation data sets",
+            "The same, to 150 labels.",
+        )
+    )
+    for name, title, end in (
+        ("1", "One at a time: development data sets", 80),
+        ("_confirm1", "One at a time: validation data sets", 60),
+        ("_third1", "One at a time: held-out data sets", 60),
+    ):
+        sections.append(practice(name, title, f"The same, to {end} labels."))
+    for size in (5, 10, 50):
+        sections.append(
+            practice(
+                str(size),
+                f"Batches of {size}: development data sets",
+                "All rules that were tried, not all on as many seeds. What their names mean is "
+                "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
+                "`run_lockstep.py`.",
+                by_set=False,
+            )
+        )
+    for_forests = "HAR, DRIFT, wine, MNIST, and the imbalanced digits."
+    for name, title, sets in (
+        ("forest", "Random forests, batches of 50, all rules", "The development data sets."),
+        ("forest10", "Random forests, batches of 10", for_forests),
+        ("forest50", "Random forests, batches of 50", for_forests),
+        ("logistic", "Committees of logistic regressions", "The development data sets."),
+    ):
+        sections.append(practice(f"_{name}", title, sets))
+    main_strategies = (
+        "margin", "random", "BALD", "BatchBALD", "BADGE", "`balance_query`",
+        "`balance_margin_query`",
+    )  # fmt: skip
+    sections.append(
+        compared(
+            "hypotheses",
+            "Which hypotheses, how many, and which tau",
+            "`MCDropoutClassifier()` judges all; hypotheses are its own, or another model's "
+            "that is fitted on the same labels. 20 labels at random to 120, in batches "
+            "of 10, pools of at most 2,000 rows.",
+            heat_map=False,
+            drawn=(
+                "margin",
+                "random",
+                "dropout, 60 draws",
+                "10 networks without dropout",
+                "20 logistic regressions",
+                "100 trees",
+            ),
+        )  # fmt: skip
+    )
+    sections.append(
+        compared(
+            "figure5",
+            "Figure 5 of the paper: HAR, DRIFT, Dry Bean",
+            "The paper's protocol: an MLP 64-64 with dropout 0.5, early stopping on 2,000 "
+            "validation rows, tau a quarter of the error on them, K = 20, batches of 10, from 20 "
+            "labels to 120. Pools of 3,000 rows, 1,500 test rows. HAR and DRIFT are not the "
+            "complete official sets. `balance_query` follows the objective to the end of the "
+            'batch, as the paper does, in closed form; "paper\'s estimator" by 10,000 samples, '
+            '"paper\'s program" in float32 as well. "Weights restored at 1e-4" is a variant that '
+            'is no longer offered; "all pairs" is this variant with all pairs of the hypotheses '
+            "as edges.",
+            drawn=main_strategies,
+        )
+    )
+    sections.append(
+        compared(
+            "repeated",
+            "Repeated pools, as in Table 2",
+            "Every row of the pool again 0 to 3 times with noise; the MLP of the paper on rows of "
+            "pixels, 20 labels to 130, batches of 10.",
+            drawn=main_strategies,
+            heat_map=False,
+            at_end=True,
+        )
+    )
+    rows = different_rows(whole_runs(read_results(HERE / "repeated.jsonl.gz")))
+    sections.append(
+        "Share of a batch that are different rows, and not copies of each other:\n\n"
+        + markdown(rows.map("{:.2f}".format).replace("nan", ""))
+    )
+    sections.append(
+        compared(
+            "tau_and_pairs",
+            "tau, number of pairs and pairing, as in Figure 3",
+            "The paper's protocol, edge weights restored at 1e-4. The first row of options, "
+            "error/4 with K = 20 disjoint pairs, is the paper's; each other row changes one thing.",
+            drawn=(
+                "margin",
+                "random",
+                "error/4, K=20, disjoint",
+                "tau=0",
+                "tau=0.3",
+                "K=100",
+                "all pairs",
+            ),
+            at_end=True,
+        )  # fmt: skip
+    )
+    sections.append(
+        compared(
+            "many_classes",
+            "47 classes, beginning without labels",
+            "EMNIST ByMerge (140,000 images of it) as rows of pixels, B = 5, K = 10. The first "
+            "batch is chosen by the untrained network.",
+            heat_map=False,
+            at_end=True,
+        )
+    )
+    sections.append(
+        compared(
+            "rare_classes",
+            "Rare classes, beginning without labels",
+            "Dry Bean and the digits: of the later half of the classes, 8 % stay in the pool, and "
+            "all in the validation and test rows. The MLP of the paper, B = 5, K = 10. The first "
+            "batch is chosen by the untrained network.",
+            heat_map=False,
+            at_end=True,
+        )
+    )
+    return sections

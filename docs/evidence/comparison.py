@@ -1,0 +1,133 @@
+"""Strategies compared over tables: a table is the unit, and its seeds say how well it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import studentized_range, wilcoxon
+
+from modal_balance.simulation.results import holm
+
+SIGNIFICANT = 0.05
+
+
+def differences(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
+    """Return strategy minus baseline of paired runs: rows (dataset, seed), columns strategies.
+
+    areas: as `normalised_areas` returns them, of one estimator.
+    """
+    wide = areas.droplevel("estimator").unstack("strategy")
+    return wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+
+
+def bootstrap_interval(
+    gaps: pd.Series[float], n_draws: int = 10_000, level: float = 0.95, random_state: int = 0
+) -> tuple[float, float]:
+    """Return a percentile interval of the mean over tables, by a hierarchical bootstrap.
+
+    A draw takes as many tables as there are, with replacement, and of each of these as many of its
+    seeds, with replacement. gaps: indexed by (dataset, seed).
+    """
+    tables = [part.to_numpy(float) for _, part in gaps.dropna().groupby("dataset")]
+    rng = np.random.default_rng(random_state)
+    total = np.zeros(n_draws)
+    for _ in tables:  # one of the tables that a draw takes
+        taken = rng.integers(len(tables), size=n_draws)
+        for number, values in enumerate(tables):
+            draws = np.flatnonzero(taken == number)
+            seeds = rng.integers(len(values), size=(len(draws), len(values)))
+            total[draws] += values[seeds].mean(axis=1)
+    outside = (1 - level) / 2
+    low, high = np.quantile(total / len(tables), [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
+    """Return what a strategy's differences to a baseline say, over tables.
+
+    "difference", the mean over tables of the mean over seeds, with its interval, "low" and "high";
+    "ahead" and "behind", tables by the sign of their mean; "better" and "worse", tables where
+    Wilcoxon's signed-rank test over seeds is significant after Holm's correction for the number of
+    tables; "tables" and "runs".
+    """
+    gaps = gaps.dropna()
+    means = gaps.groupby("dataset").mean()
+    low, high = bootstrap_interval(gaps)
+    p = [wilcoxon(part).pvalue if part.any() else 1.0 for _, part in gaps.groupby("dataset")]
+    significant = holm(np.array(p)) < SIGNIFICANT
+    return {
+        "difference": float(means.mean()),
+        "low": low,
+        "high": high,
+        "ahead": int((means > 0).sum()),
+        "behind": int((means < 0).sum()),
+        "better": int((significant & (means > 0)).sum()),
+        "worse": int((significant & (means < 0)).sum()),
+        "tables": len(means),
+        "runs": len(gaps),
+    }
+
+
+def summary(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
+    """Return `over_tables` of every strategy, the largest difference first."""
+    gaps = differences(areas, baseline)
+    rows = pd.DataFrame({name: over_tables(gaps[name]) for name in gaps}).T
+    return rows.sort_values("difference", ascending=False)
+
+
+def mean_ranks(areas: pd.Series[float]) -> tuple[pd.Series[float], int]:
+    """Return strategies' mean ranks over tables, 1 is the best, and the number of tables.
+
+    On a table, the means over the seeds that all strategies have are ranked.
+    """
+    wide = areas.droplevel("estimator").unstack("strategy").dropna()
+    means = wide.groupby("dataset").mean()
+    return means.rank(axis=1, ascending=False).mean().sort_values(), len(means)
+
+
+def critical_difference(n_strategies: int, n_tables: int, level: float = SIGNIFICANT) -> float:
+    """Return how far mean ranks must be apart to differ significantly, by Nemenyi's test.
+
+    Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006.
+    """
+    q = studentized_range.ppf(1 - level, n_strategies, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(n_strategies * (n_strategies + 1) / (6 * n_tables)))
+
+
+def cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
+    """Return the longest runs, first to last position, of sorted ranks that do not differ."""
+    ends = [
+        max(j for j in range(i, len(ranks)) if ranks[j] - ranks[i] <= difference)
+        for i in range(len(ranks))
+    ]
+    return [(i, end) for i, end in enumerate(ends) if end > i and (i == 0 or end > ends[i - 1])]
+
+
+def labels_to_reach(n: NDArray[np.float64], value: NDArray[np.float64], target: float) -> float:
+    """Return at how many labels a curve first reaches a value; the last number if it never does."""
+    best = np.maximum.accumulate(value)
+    i = int(np.searchsorted(best, target))
+    if i == 0 or i == len(n):
+        return float(n[min(i, len(n) - 1)])
+    return float(n[i - 1] + (target - best[i - 1]) / (best[i] - best[i - 1]) * (n[i] - n[i - 1]))
+
+
+def labels_saved(frame: pd.DataFrame, baseline: str, n_labels: int = 100) -> pd.DataFrame:
+    """Return the share of the baseline's labels that strategies save, a row a table.
+
+    Both reach the accuracy that the baseline has at `n_labels`, on mean curves over the seeds that
+    they share. A curve that never reaches it counts with its last number of labels.
+    """
+    rows = {}
+    for dataset, part in frame.groupby("dataset"):
+        wide = part.pivot(index=["seed", "n_labelled"], columns="strategy", values="accuracy")
+        for name in wide.columns.drop(baseline):
+            curves = wide[[name, baseline]].dropna().groupby("n_labelled").mean()
+            n = curves.index.to_numpy(float)
+            target = float(np.interp(n_labels, n, curves[baseline]))
+            needed = {s: labels_to_reach(n, curves[s].to_numpy(), target) for s in curves}
+            rows[dataset, name] = 1 - needed[name] / needed[baseline]
+    return pd.Series(rows).unstack()

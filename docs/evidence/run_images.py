@@ -1,0 +1,160 @@
+"""The paper's images, with its networks and its protocol (resumable).
+
+Networks of section 4.1 and appendix B, early stopping on separate validation images, tau a half of
+the error on them on MNIST and a quarter elsewhere:
+
+* MNIST and Repeated-MNIST: every image again 0 to 3 times with noise, 20 labels to 130 by tens;
+* Fashion-MNIST: 20 labels to 130 by tens;
+* EMNIST ByMerge, 47 classes: from no labels to 130 by fives, K = 10;
+* CIFAR-10 in place of CINIC-10, VGG-11: 200 labels to 300 by tens.
+
+By default at a size that two cores can do in a day: pools of 1,000 different images, K = 25, epochs
+of 2,048 draws, 1,000 validation and 1,000 test images, predictions on these averaged over 20 masks,
+and a VGG with a quarter of the channels. With --paper-size, on a GPU, all images, the paper's K,
+epochs and validation images, 2 K masks and the whole VGG:
+
+python docs/evidence/run_images.py --data-dir DATA
+python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
+    --results images_paper_size.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import modal_balance as mb
+from modal_balance import networks
+from modal_balance.datasets import load_dataset, repeated
+from modal_balance.datasets.paper import PAPER_SETTINGS
+from modal_balance.simulation import simulate
+
+HERE = Path(__file__).parent
+# Name in the results, the paper's settings, repetitions, labels at the end, seeds.
+EXPERIMENTS = {
+    "mnist": ("MNIST", "mnist", 0, 130, 6),
+    "repeated-1": ("MNIST, repeated 1", "mnist", 1, 130, 6),
+    "repeated-2": ("MNIST, repeated 2", "mnist", 2, 130, 6),
+    "repeated-3": ("MNIST, repeated 3", "mnist", 3, 130, 6),
+    "fashion_mnist": ("Fashion-MNIST", "fashion_mnist", 0, 130, 3),
+    "emnist_bymerge": ("EMNIST ByMerge", "emnist_bymerge", 0, 130, 3),
+    "cifar10": ("CIFAR-10", "cinic10", 0, 300, 3),
+}
+SHAPES = {"cifar10": (32, 32, 3)}  # height, width, channels
+NARROW_VGG = (16, 32, 64, 64, 128, 128, 128, 128)  # a quarter of the channels
+
+
+def strategies(n_pairs: int, anneal: float) -> dict[str, Any]:
+    """Return the strategies by name, with 2K hypotheses each."""
+    drawn: dict[str, Any] = {"n_samples": 2 * n_pairs}
+    return {
+        "random": mb.random_query,
+        "margin": partial(mb.margin_query, **drawn),
+        "BALD": partial(mb.bald_query, **drawn),
+        "BatchBALD": partial(mb.batchbald_query, **drawn),
+        "balance_query": partial(mb.balance_query, anneal=anneal, **drawn),
+        "balance_margin_query": partial(mb.balance_margin_query, anneal=anneal, **drawn),
+    }
+
+
+def images(rows: Any, name: str) -> Any:
+    """Return rows of pixels as images (n, channels, height, width)."""
+    shape = SHAPES.get(name, (28, 28, 1))
+    return np.ascontiguousarray(rows.reshape(-1, *shape).transpose(0, 3, 1, 2))
+
+
+def main() -> None:
+    """Run what is not in the results file yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--results", type=Path, default=HERE / "images.jsonl")
+    parser.add_argument(
+        "--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS, metavar="NAME"
+    )
+    parser.add_argument("--strategies", nargs="+", help="some of them, by name")
+    parser.add_argument("--paper-size", action="store_true")
+    parser.add_argument("--pool", type=int, default=1000, help="different images in the pool")
+    parser.add_argument("--pairs", type=int, default=25, help="K, where the paper's is larger")
+    parser.add_argument("--samples-per-epoch", type=int, default=2048)
+    parser.add_argument("--validation", type=int, default=1000)
+    parser.add_argument("--test", type=int, default=1000)
+    parser.add_argument("--masks", type=int, default=20, help="averaged by predictions")
+    parser.add_argument("--budget", type=int, help="labels at the end")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, help="run the seeds below this number")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    args = parser.parse_args()
+    os.environ["PYTHONWARNINGS"] = "ignore"  # also of the processes
+    runs = [
+        (seed, experiment)
+        for seed in range(args.first_seed, args.seeds or 6)
+        for experiment in args.experiments
+        if seed < (args.seeds or EXPERIMENTS[experiment][-1])
+    ]
+    for seed, experiment in runs:
+        title, name, n_repeats, budget, _ = EXPERIMENTS[experiment]
+        settings = PAPER_SETTINGS[name]
+        name = "cifar10" if name == "cinic10" else name
+        data = load_dataset(name, args.data_dir)
+        n_pool, n_pairs, n_masks = args.pool, min(args.pairs, settings.n_pairs), args.masks
+        n_validation, n_test = args.validation, args.test
+        n_drawn = args.samples_per_epoch
+        network = getattr(networks, settings.network)
+        if args.paper_size:
+            n_pool, n_pairs, n_masks = len(data.X), settings.n_pairs, 2 * settings.n_pairs
+            n_validation, n_test = settings.n_validation, settings.n_test
+            n_drawn = settings.samples_per_epoch
+        elif network is networks.VGG11:
+            network = partial(network, widths=NARROW_VGG)
+        rows = np.random.RandomState(seed).permutation(len(data.X))
+        validation, pool = rows[:n_validation], rows[n_validation:][:n_pool]
+        test = np.random.RandomState(0).permutation(len(data.X_test))[:n_test]
+        mean, deviation = data.X[pool].mean(), data.X[pool].std()
+        X, X_val, X_test = (
+            (part - mean) / deviation
+            for part in (data.X[pool], data.X[validation], data.X_test[test])
+        )
+        X, y = repeated(X, data.y[pool], n_repeats, random_state=seed)
+        known = strategies(n_pairs, settings.anneal)
+        if args.strategies:
+            known = {s: known[s] for s in args.strategies}
+        simulate(
+            mb.MCDropoutClassifier.paper(
+                module=network,
+                classes=np.unique(data.y),
+                learning_rate=settings.learning_rate,
+                samples_per_epoch=n_drawn,
+                patience=settings.patience,
+                n_samples=n_masks,
+                device=args.device,
+            ),
+            images(X, name),
+            y,
+            known,
+            X_test=images(X_test, name),
+            y_test=data.y_test[test],
+            X_val=images(X_val, name),
+            y_val=data.y[validation],
+            n_initial=settings.n_initial,
+            initial_per_class=False,
+            n_instances=settings.n_instances,
+            budget=args.budget or budget,
+            seeds=[seed],
+            dataset=title,
+            estimator_name="paper",
+            results=args.results,
+            n_jobs=args.jobs,
+        )
+        print(title, f"seed {seed}", sep=", ", flush=True)
+
+
+if __name__ == "__main__":
+    main()

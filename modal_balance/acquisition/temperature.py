@@ -1,0 +1,107 @@
+"""The temperature at which predictions are calibrated.
+
+n: rows    C: classes
+
+Dividing logits by a temperature T makes predictions less sure, and leaves the most probable class:
+
+    p_T(c|x) ~ p(c|x)^(1/T)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["calibrated_temperature", "expected_calibration_error", "tempered"]
+
+N_BINS = 15
+# As published: networks of few labels are too sure, so nothing below 1 is tried.
+TEMPERATURES = tuple(1 + tenth / 10 for tenth in range(190))
+
+
+def tempered(proba: Tensor, temperature: float) -> Tensor:
+    """Return predictions at a temperature: those of the logits divided by it.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (n, C)
+        Predictions.
+    temperature : float
+        Above 0. Above 1 they become less sure.
+
+    Returns
+    -------
+    Tensor of shape (n, C), float64
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.temperature import tempered
+    >>> tempered(torch.tensor([[0.9, 0.1]]), 2.0)
+    tensor([[0.7500, 0.2500]], dtype=torch.float64)
+    """
+    return torch.softmax(proba.double().log() / temperature, dim=1)
+
+
+def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
+    """Return by how much confidence and accuracy differ, in the mean over 15 bins of confidence.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (n, C)
+        Predictions.
+    is_right : Tensor of shape (n,), bool
+        Whether the most probable class is the label.
+
+    Returns
+    -------
+    float
+        From 0 to 1; bins count by their rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.temperature import expected_calibration_error
+    >>> expected_calibration_error(torch.tensor([[0.75, 0.25]] * 2), torch.tensor([True, False]))
+    0.25
+    """
+    confidence = proba.double().amax(1)  # (n,)
+    bins = (confidence * N_BINS).long().clamp(max=N_BINS - 1)
+    excess = torch.zeros(N_BINS, dtype=torch.float64)
+    excess.index_add_(0, bins, confidence - is_right.double())
+    return float(excess.abs().sum() / len(proba))
+
+
+def calibrated_temperature(proba: Tensor, is_right: Tensor) -> float:
+    """Return the temperature, 1 to 19.9, of the smallest expected calibration error.
+
+    Parameters
+    ----------
+    proba : Tensor of shape (n, C)
+        Predictions on rows that were held out of the fit.
+    is_right : Tensor of shape (n,), bool
+        Whether the most probable class is the label.
+
+    Returns
+    -------
+    float
+        The lowest of those with an equal error.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017.
+
+    Examples
+    --------
+    Half of the sure predictions are wrong, so they should be half as sure:
+
+    >>> import torch
+    >>> from modal_balance.acquisition.temperature import calibrated_temperature
+    >>> proba = torch.tensor([[0.999, 0.001]] * 4)
+    >>> calibrated_temperature(proba, torch.tensor([True, True, True, True]))
+    1.0
+    >>> calibrated_temperature(proba, torch.tensor([True, False, True, False])) > 5
+    True
+    """
+    errors = [expected_calibration_error(tempered(proba, t), is_right) for t in TEMPERATURES]
+    return TEMPERATURES[errors.index(min(errors))]

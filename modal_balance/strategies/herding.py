@@ -1,0 +1,408 @@
+"""Strategies that cover the pool: MaxHerding and uncertainty herding.
+
+N: points of the pool    M: reference points    D: features    C: classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils.random import sample_without_replacement
+from torch import Tensor
+
+from ..acquisition.herding import herding_batch
+from ..acquisition.temperature import calibrated_temperature, tempered
+from ..arguments import RandomState, check_integer, check_positive, draw_seed, n_rows
+from ..pools.sources import RowsInMemory
+from ..torch_state import seeded
+from .input_features import pool_input_features
+from .pool import pool_features
+from .query import Callback, Query
+
+Space = Literal["inputs", "last_layer"]
+SPACES = ("inputs", "last_layer")
+# Points that stand for the pool where it is larger: its distances to all would be too many.
+REFERENCE_POINTS = 5_000
+# Points whose distances give the median.
+MEDIAN_POINTS = 1_000
+# Width of the kernel as a multiple of the median distance: see docs/studies/coverage.
+RADIUS = 1.4
+HELD_OUT = 0.2  # share of the labelled rows on which the temperature is found
+
+
+def herding_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    X_labelled: Any = None,
+    space: Space = "inputs",
+    radius: float | None = None,
+    memory_limit: int | str | None = None,
+    X_pending: Any = None,
+    random_state: RandomState = None,
+    verbose: int = 0,
+    callback: Callback | None = None,
+) -> Any:
+    """Choose the batch that covers most of the pool (MaxHerding).
+
+    For few labels, and for none: it works before the first fit, and without a learner. A labelled,
+    pending or chosen point covers those that a Gaussian kernel calls alike, and each pick adds the
+    most coverage. Predictions play no part.
+
+    Coverage is that of all points; where the pool has more than 5,000, of a random 5,000.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
+        The learner to query for, fitted or not, or None. Steps of its pipeline that have not been
+        fitted are fitted on the pool, in a copy; of a committee, the first member counts.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    X_labelled : like X_pool, optional
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has
+        none.
+    space : {"inputs", "last_layer"}, default="inputs"
+        Where distances are measured. "inputs": in what the learner's classifier is given, behind
+        the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
+        what the output layer of a fitted network sees.
+    radius : float or None, default=None
+        Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
+        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
+        distance between two labelled points, where there are two that differ.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
+    verbose : int, default=0
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
+    gains : ndarray of shape (n_instances,), float64
+        Coverage that each adds, a share of 1. Left out for learners of modAL 0.4.1, whose
+        strategies return indices alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Bae, Noh, Sutherland, *Generalized Coverage for More Robust Low-Budget Active Learning*, ECCV
+    2024: objective and greedy selection. There, features are those of a self-supervised network,
+    of length 1, and the width is 1; the inputs and the width relative to the median are ours.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import herding_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> indices, gains = herding_query(None, X, n_instances=3, random_state=0)
+    >>> sorted(y[indices].tolist())
+    [0, 1, 2]
+    """
+    _check_space(space)
+    radius = RADIUS if radius is None else check_positive(radius, "radius")
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        needs_fit=space == "last_layer",
+        memory_limit=memory_limit,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    return query_by_herding(query, X_labelled, space, radius)
+
+
+def query_by_herding(
+    query: Query, X_labelled: Any = None, space: Space = "inputs", radius: float = RADIUS
+) -> Any:
+    """Return the batch that covers most of the pool of a query.
+
+    Parameters
+    ----------
+    query : Query
+        The query.
+    X_labelled, space, radius
+        See :func:`herding_query`.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        See :func:`herding_query`.
+    """
+    labelled = _labelled(query, X_labelled)
+    features, of_rows = _features(query, space)  # (N, D)
+    width = radius * _median_distance(features, query.random_state)
+    reference = _reference(query)
+    return query.result(
+        *herding_batch(
+            features,
+            query.n_instances,
+            radius=width,
+            reference=None if reference is None else features[reference],
+            covered_by=_covered_by(of_rows, labelled, query.X_pending),
+            random_state=query.random_state,
+        )
+    )
+
+
+def uncertainty_herding_query(
+    learner: Any,
+    X_pool: Any,
+    n_instances: int = 1,
+    *,
+    X_labelled: Any = None,
+    y_labelled: Any = None,
+    n_samples: int = 100,
+    space: Space = "inputs",
+    radius: float | None = None,
+    temperature: float | None = None,
+    memory_limit: int | str | None = None,
+    X_pending: Any = None,
+    random_state: RandomState = None,
+    verbose: int = 0,
+    callback: Callback | None = None,
+) -> Any:
+    """Choose the batch that covers most of what is uncertain (uncertainty herding).
+
+    As :func:`herding_query`, but a point counts as much as its label is uncertain: 1 minus the
+    margin between the two most probable classes, at a temperature at which the predictions are
+    calibrated. The kernel narrows as labels come in: its width is the smallest distance between
+    two labelled points. With few labels this is close to herding, with many to margin selection.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
+        estimators whose hypotheses can be drawn.
+    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
+        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
+        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
+        a zarr array, a Dask array or DataFrame.
+    n_instances : int, default=1
+        Size of the batch, 1 to N.
+    X_labelled : like X_pool, optional
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has
+        none.
+    y_labelled : array-like, optional
+        Their labels, from which the temperature is found. Default: the learner's
+        ``y_training``.
+    n_samples : int, default=100
+        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
+        all are used.
+    space : {"inputs", "last_layer"}, default="inputs"
+        Where distances are measured. "inputs": in what the learner's classifier is given, behind
+        the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
+        what the output layer of a fitted network sees.
+    radius : float or None, default=None
+        Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
+        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
+        distance between two labelled points, where there are two that differ.
+    temperature : float or None, default=None
+        Temperature of the predictions, above 0; 1 leaves them as they are. None: that of the
+        smallest expected calibration error on a fifth of the labelled points, of a copy of the
+        estimator fitted on the others; 1 where labels are not known or too few, and for
+        committees.
+    memory_limit : int, str or None, default=None
+        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
+        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+    X_pending : like X_pool, optional
+        Points already out for annotation, left out of ``X_pool``. The batch does not ask
+        again for what their labels will tell.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of everything random in the query: the hypotheses and the order among equal
+        scores. None: NumPy's global state.
+    verbose : int, default=0
+        1 or more shows progress bars.
+    callback : callable or None, default=None
+        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
+        list's ``append``.
+
+    Returns
+    -------
+    indices : ndarray of shape (n_instances,), int64
+        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
+        choice.
+    gains : ndarray of shape (n_instances,), float64
+        Coverage that each adds. Left out for learners of modAL 0.4.1, whose strategies return
+        indices alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before any expensive work.
+
+    References
+    ----------
+    Bae, Oliveira, Sutherland, *Uncertainty Herding: One Active Learning Method for All Label
+    Budgets*, ICLR 2025: the objective, the temperature and the width. The inputs as features are
+    ours; so is the mean over hypotheses.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier, uncertainty_herding_query
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
+    >>> indices, gains = uncertainty_herding_query(
+    ...     clf, X, n_instances=3, X_labelled=X[::5], y_labelled=y[::5], random_state=0
+    ... )
+    >>> indices.shape, gains.shape
+    ((3,), (3,))
+    """
+    n_samples = check_integer(n_samples, "n_samples", 1)
+    _check_space(space)
+    if radius is not None:
+        radius = check_positive(radius, "radius")
+    if temperature is not None:
+        temperature = check_positive(temperature, "temperature")
+    query = Query.of(
+        learner,
+        X_pool,
+        n_instances,
+        memory_limit=memory_limit,
+        X_pending=X_pending,
+        random_state=random_state,
+        verbose=verbose,
+        callback=callback,
+    )
+    labelled = _labelled(query, X_labelled)
+    y_labelled = getattr(learner, "y_training", None) if y_labelled is None else y_labelled
+    if temperature is None:
+        temperature = _held_out_temperature(query, labelled, y_labelled)
+    features, of_rows = _features(query, space)  # (N, D)
+    width = None
+    if radius is None and labelled is not None:
+        width = _smallest_distance(of_rows(labelled))
+    if width is None:
+        share = RADIUS if radius is None else radius
+        width = share * _median_distance(features, query.random_state)
+    reference = _reference(query)
+    proba = _mean_prediction(query, n_samples, reference)  # (M, C)
+    first, second = tempered(proba, temperature).topk(2, dim=1).values.unbind(1)  # (M,) each
+    return query.result(
+        *herding_batch(
+            features,
+            query.n_instances,
+            radius=width,
+            reference=None if reference is None else features[reference],
+            weights=1 - (first - second),
+            covered_by=_covered_by(of_rows, labelled, query.X_pending),
+            random_state=query.random_state,
+        )
+    )
+
+
+def _check_space(space: Space) -> None:
+    if space not in SPACES:
+        raise ValueError(f"space must be one of {SPACES}, got {space!r}.")
+
+
+def _labelled(query: Query, X_labelled: Any) -> Any:
+    """Return the labelled rows, checked, or None where there are none."""
+    if X_labelled is None:
+        X_labelled = getattr(query.learner, "X_training", None)
+    if X_labelled is None or n_rows(X_labelled) == 0:
+        return None
+    return query.other_rows(X_labelled, "X_labelled")
+
+
+def _features(query: Query, space: Space) -> tuple[Tensor, Callable[[Any], Tensor]]:
+    """Return the coordinates (N, D) of the pool, and the way to those of other rows."""
+    if space == "inputs":
+        return pool_input_features(query)
+    return pool_features(query)[0], lambda X: query.features(X)[0]
+
+
+def _covered_by(of_rows: Callable[[Any], Tensor], *known: Any) -> Tensor | None:
+    """Return the coordinates of all rows that are labelled or pending."""
+    parts = [of_rows(X) for X in known if X is not None]
+    return torch.cat(parts) if parts else None
+
+
+def _reference(query: Query) -> Tensor | None:
+    """Return the numbers (M,) of points that stand for a larger pool. None: all do."""
+    if query.n_points <= REFERENCE_POINTS:
+        return None
+    numbers = sample_without_replacement(
+        query.n_points, REFERENCE_POINTS, random_state=query.random_state
+    )
+    return torch.from_numpy(np.sort(numbers).astype(np.int64))
+
+
+def _median_distance(features: Tensor, random_state: np.random.RandomState) -> float:
+    """Return the median distance of points that differ, of at most 1,000; 1 where none do."""
+    if len(features) > MEDIAN_POINTS:
+        rows = sample_without_replacement(len(features), MEDIAN_POINTS, random_state=random_state)
+        features = features[torch.from_numpy(np.sort(rows).astype(np.int64))]
+    distances = torch.pdist(features.double())
+    distances = distances[distances > 0]
+    return distances.median().item() if len(distances) else 1.0
+
+
+def _smallest_distance(features: Tensor) -> float | None:
+    """Return the smallest distance of points that differ; None where no two do."""
+    distances = torch.pdist(features.double())
+    distances = distances[distances > 0]
+    return distances.min().item() if len(distances) else None
+
+
+def _mean_prediction(query: Query, n_samples: int, reference: Tensor | None) -> Tensor:
+    """Return the mean prediction of hypotheses on the reference points, (M, C)."""
+    hypotheses = query.draw(n_samples)
+    if query.source is not None and reference is not None:
+        return query.predict(hypotheses, query.source.rows(reference.numpy())).mean(0)
+    proba = query.predict(hypotheses, query.X_pool).mean(0)  # (N, C)
+    return proba if reference is None else proba[reference]
+
+
+def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
+    """Return the temperature of a copy of the estimator that was not shown a fifth of the rows."""
+    estimator = query.resolved.estimator
+    if X is None or y is None or query.resolved.is_committee or not hasattr(estimator, "fit"):
+        return 1.0
+    y = np.asarray(y)
+    if len(y) != n_rows(X):
+        raise ValueError(
+            f"y_labelled has {len(y)} labels but X_labelled has {n_rows(X)} rows. Pass one label "
+            "for each row."
+        )
+    order = query.random_state.permutation(len(y))
+    n_held = round(HELD_OUT * len(y))
+    held, rest = np.sort(order[:n_held]), np.sort(order[n_held:])
+    if n_held == 0 or len(np.unique(y[rest])) < 2:
+        return 1.0
+    copy = clone(estimator)
+    seeds = sorted(name for name in copy.get_params() if name.endswith("random_state"))
+    copy.set_params(**{name: draw_seed(query.random_state) for name in seeds})
+    rows = RowsInMemory(X)
+    with seeded(draw_seed(query.random_state), "cpu"):
+        copy.fit(rows.rows(rest), y[rest])
+        proba = np.asarray(copy.predict_proba(rows.rows(held)), dtype=np.float64)  # (n, C)
+    is_right = np.asarray(copy.classes_)[proba.argmax(1)] == y[held]
+    return calibrated_temperature(torch.from_numpy(proba), torch.from_numpy(is_right))

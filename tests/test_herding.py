@@ -1,0 +1,344 @@
+"""Selection by coverage: MaxHerding and uncertainty herding."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.spatial.distance import pdist
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from toy import digits, fitted_classifier, indices_of, iris, quick
+
+from modal_balance import (
+    balance_margin_query,
+    herding_query,
+    margin_query,
+    uncertainty_herding_query,
+)
+from modal_balance.acquisition import herding, herding_batch
+from modal_balance.acquisition.herding import coverage
+from modal_balance.acquisition.temperature import (
+    calibrated_temperature,
+    expected_calibration_error,
+    tempered,
+)
+from modal_balance.strategies import herding as strategy
+
+try:
+    from modAL.models import ActiveLearner
+except ImportError:
+    ActiveLearner = None
+
+
+def blobs(n_each=20, seed=0):
+    """Three groups in the plane, of the sizes 3, 2 and 1 times n_each."""
+    rng = np.random.default_rng(seed)
+    sizes = (3 * n_each, 2 * n_each, n_each)
+    centres = ((0.0, 0.0), (8.0, 0.0), (0.0, 8.0))
+    X = np.concatenate([rng.normal(c, 1, (n, 2)) for c, n in zip(centres, sizes, strict=True)])
+    return X, np.repeat([0, 1, 2], sizes)
+
+
+# --- the batch ------------------------------------------------------------------------------------
+
+
+def dense_coverage(points, batch, radius, weights):
+    """The definition, point by point."""
+    total = 0.0
+    for x, u in zip(points, weights, strict=True):
+        total += u * max((np.exp(-((x - s) ** 2).sum() / radius**2) for s in batch), default=0.0)
+    return total / len(points)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_known", [0, 3])
+@pytest.mark.parametrize("held", [True, False])
+def test_the_batch_is_the_greedy_maximum_of_the_coverage(monkeypatch, weighted, n_known, held):
+    if not held:  # a kernel that is computed in blocks of two points
+        monkeypatch.setattr(herding, "HELD_VALUES", 0)
+        monkeypatch.setattr(herding, "BLOCK_VALUES", 50)
+    rng = np.random.default_rng(1)
+    X, known = rng.normal(size=(25, 3)), rng.normal(size=(n_known, 3))
+    weights = rng.random(25) if weighted else np.ones(25)
+    expected, gains, batch = [], [], list(known)
+    for _ in range(6):
+        left = [i for i in range(25) if i not in expected]
+        values = [dense_coverage(X, [*batch, X[i]], 1.3, weights) for i in left]
+        gains.append(max(values) - dense_coverage(X, batch, 1.3, weights))
+        expected.append(left[int(np.argmax(values))])
+        batch.append(X[expected[-1]])
+    indices, found = herding_batch(
+        torch.from_numpy(X),
+        6,
+        radius=1.3,
+        weights=torch.from_numpy(weights) if weighted else None,
+        covered_by=torch.from_numpy(known),
+        random_state=0,
+    )
+    assert indices.tolist() == expected
+    np.testing.assert_allclose(found, gains, atol=1e-12)
+
+
+def test_the_coverage_is_monotone_and_submodular_over_all_subsets():
+    rng = np.random.default_rng(2)
+    X, weights = torch.from_numpy(rng.normal(size=(5, 2))), torch.from_numpy(rng.random(5))
+    value = {(): 0.0}
+    for size in range(1, 6):
+        for subset in combinations(range(5), size):
+            value[subset] = coverage(X, X[list(subset)], radius=0.9, weights=weights)
+            expected = dense_coverage(X.numpy(), X[list(subset)].numpy(), 0.9, weights.numpy())
+            assert value[subset] == pytest.approx(expected)
+    for smaller in value:
+        for larger in value:
+            if set(smaller) <= set(larger):
+                for point in set(range(5)) - set(larger):
+                    gain = value[tuple(sorted((*smaller, point)))] - value[smaller]
+                    less = value[tuple(sorted((*larger, point)))] - value[larger]
+                    assert gain >= less - 1e-12 and less >= -1e-12
+
+
+def test_a_reference_set_stands_for_the_pool():
+    X = torch.from_numpy(blobs()[0])
+    indices, _ = herding_batch(X, 1, radius=2.0, reference=X[60:100], random_state=0)
+    assert 60 <= indices[0] < 100  # the middle of the second group, whatever the others are
+
+
+def test_ties_are_broken_at_random_and_nothing_is_chosen_twice():
+    X = torch.zeros(6, 2)
+    firsts = set()
+    for seed in range(8):
+        indices, gains = herding_batch(X, 6, radius=1.0, random_state=seed)
+        assert sorted(indices.tolist()) == list(range(6))
+        assert gains.tolist() == [1.0, 0, 0, 0, 0, 0]
+        firsts.add(indices[0].item())
+    assert len(firsts) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"radius": 0.0}, ValueError, "radius must be a finite number above 0, got 0.0"),
+        ({"radius": "wide"}, TypeError, "radius must be a number, got 'wide'"),
+        ({"weights": torch.ones(3)}, ValueError, r"weights must have the shape \(4,\)"),
+        ({"weights": -torch.ones(4)}, ValueError, "weights must be finite numbers of at least 0"),
+        ({"weights": [1, 1, 1, 1]}, TypeError, "weights must be a torch tensor"),
+        ({"covered_by": torch.ones(1, 5)}, ValueError, "covered_by has 5 columns but features ha"),
+        ({"reference": torch.ones(0, 2)}, ValueError, "reference has no points"),
+    ],
+)
+def test_bad_arguments_of_the_batch_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        herding_batch(torch.rand(4, 2), 1, **({"radius": 1.0} | options))
+
+
+# --- the strategy ---------------------------------------------------------------------------------
+
+
+def test_without_a_learner_groups_come_by_their_size():
+    X, group = blobs()
+    indices, gains = herding_query(None, X, 3, radius=0.3, random_state=0)
+    assert group[indices].tolist() == [0, 1, 2]
+    assert (np.diff(gains) < 0).all() and gains.sum() < 1
+
+
+def test_labelled_and_pending_points_cover():
+    X, group = blobs()
+    labelled, pending = [[0.0, 0.0]], [[8.0, 0.0]]
+    options = {"X_labelled": labelled, "X_pending": pending, "radius": 0.3, "random_state": 0}
+    assert group[herding_query(None, X, 1, **options)[0]].tolist() == [2]
+
+
+@pytest.mark.modal
+def test_a_modal_learner_brings_its_labels_and_needs_none():
+    X, group = blobs()
+    learner = ActiveLearner(LogisticRegression(), query_strategy=herding_query)
+    first = indices_of(herding_query(learner, X, 2, radius=0.3, random_state=0))
+    assert group[first].tolist() == [0, 1]
+    learner.teach(X[first], group[first])
+    assert group[indices_of(herding_query(learner, X, 1, radius=0.3))].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        quick(),
+        RandomForestClassifier(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        [LogisticRegression(), RandomForestClassifier()],
+        fitted_classifier(),
+    ],
+    ids=lambda learner: type(learner).__name__,
+)
+def test_any_learner_will_do_fitted_or_not(learner):
+    X = digits()[0][-60:]
+    expected = herding_query(None, X, 5, random_state=0)[0]
+    assert herding_query(learner, X, 5, random_state=0)[0].tolist() == expected.tolist()
+
+
+def test_an_unfitted_pipeline_encodes_the_pool_in_a_copy():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(size=40), "colour": rng.choice(["red", "blue"], 40)})
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["colour"]), remainder="passthrough"
+    )
+    pipeline = make_pipeline(encode, LogisticRegression())
+    found = herding_query(pipeline, frame, 4, random_state=0)[0]
+    encoded = np.c_[frame.colour == "blue", frame.colour == "red", frame["size"]]
+    assert found.tolist() == herding_query(None, encoded, 4, random_state=0)[0].tolist()
+    assert not hasattr(encode, "transformers_")
+    with pytest.raises(ValueError, match=r"are no numbers, in \['colour'\]. Pass a learner whose"):
+        herding_query(LogisticRegression(), frame, 4)
+    needs_labels = make_pipeline(SelectKBest(k=1), LogisticRegression())
+    with pytest.raises(ValueError, match="SelectKBest cannot be fitted on the pool without labels"):
+        herding_query(needs_labels, encoded.astype(float), 4)
+
+
+def test_the_unit_of_a_column_does_not_matter_and_gaps_count_as_the_mean():
+    X, _ = blobs()
+    expected = herding_query(None, X, 5, random_state=0)[0].tolist()
+    assert herding_query(None, X * [1000.0, 0.001], 5, random_state=0)[0].tolist() == expected
+    forest = RandomForestClassifier(5).fit(np.where(X > 9, np.nan, X), np.arange(120) % 2)
+    holes = X - X.mean(0)
+    filled, holes[7] = holes.copy(), np.nan
+    filled[7] = np.delete(filled, 7, 0).mean(0)
+    # The scale of the columns is that of the other rows, so it is a little larger with the gap.
+    assert herding_query(forest, holes, 3, random_state=0)[0].tolist() == (
+        herding_query(forest, filled, 3, random_state=0)[0].tolist()
+    )
+
+
+def test_the_last_layer_is_a_space_of_its_own():
+    X = digits()[0][-60:]
+    with pytest.raises(ValueError, match="has not been fitted"):
+        herding_query(quick(), X, 1, space="last_layer")
+    inputs, layer = (
+        herding_query(fitted_classifier(), X, 8, space=space, random_state=0)[0].tolist()
+        for space in ("inputs", "last_layer")
+    )
+    assert inputs != layer
+    with pytest.raises(ValueError, match=r"space must be one of .*, got 'output'"):
+        herding_query(None, X, 1, space="output")
+
+
+def test_a_large_pool_is_that_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(strategy, "REFERENCE_POINTS", 300)
+    X, _ = blobs(1700)  # 10,200 rows
+    np.save(tmp_path / "pool.npy", X)
+    for query, learner in (
+        (herding_query, None),
+        (uncertainty_herding_query, quick().fit(X[::99], X[::99, 0] > 1)),
+    ):
+        batches = [
+            query(learner, pool, 3, radius=0.3, random_state=0)[0].tolist()
+            for pool in (X, tmp_path / "pool.npy", np.asfortranarray(X))
+        ]
+        assert batches[0] == batches[1] == batches[2]
+    with pytest.raises(ValueError, match="holds the inputs of all points in memory"):
+        herding_query(None, X, 3, memory_limit=1000)
+
+
+def test_what_is_no_learner_is_refused():
+    with pytest.raises(TypeError, match="learner must be a modAL learner, an estimator or None"):
+        herding_query("forest", blobs()[0], 1)
+    with pytest.raises(ValueError, match="X_labelled has rows of shape"):
+        herding_query(None, blobs()[0], 1, X_labelled=[[1.0]])
+
+
+# --- uncertainty herding --------------------------------------------------------------------------
+
+
+def test_a_narrow_kernel_is_margin_selection_and_a_high_temperature_herding():
+    X, y = iris()
+    classifier = quick().fit(X[:30], y[:30])
+    options = {"n_instances": 5, "random_state": 0}
+    narrow = uncertainty_herding_query(classifier, X[30:], radius=1e-6, temperature=1, **options)
+    assert narrow[0].tolist() == margin_query(classifier, X[30:], **options)[0].tolist()
+    hot = uncertainty_herding_query(classifier, X[30:], radius=0.5, temperature=1e9, **options)
+    assert hot[0].tolist() == herding_query(None, X[30:], radius=0.5, **options)[0].tolist()
+
+
+def test_the_kernel_narrows_and_the_temperature_follows_the_labels():
+    X, y = iris()
+    classifier = quick().fit(X[:30], y[:30])
+    options = {"X_labelled": X[:30], "random_state": 0, "n_instances": 4}
+    # The width is the distance of the nearest two labelled points, here put as a share of the
+    # median.
+    z = 3 * np.tanh((X - X[30:].mean(0)) / X[30:].std(0) / 3)
+    between, all_distances = pdist(z[:30]), pdist(z[30:])
+    share = between[between > 0].min() / np.median(all_distances[all_distances > 0])
+    first = uncertainty_herding_query(classifier, X[30:], **options)
+    same = uncertainty_herding_query(classifier, X[30:], radius=share, **options)
+    np.testing.assert_allclose(first[1], same[1], rtol=1e-4)
+    wide = uncertainty_herding_query(classifier, X[30:], radius=1.0, **options)
+    # Labels that contradict the classifier call for a high temperature: all is uncertain.
+    wrong = {"y_labelled": np.random.default_rng(0).permutation(y[:30])}
+    hot = uncertainty_herding_query(classifier, X[30:], radius=1.0, **wrong, **options)
+    assert hot[1].sum() > wide[1].sum()
+    with pytest.raises(ValueError, match="y_labelled has 3 labels but X_labelled has 30 rows"):
+        uncertainty_herding_query(classifier, X[30:], y_labelled=y[:3], **options)
+
+
+@pytest.mark.modal
+def test_uncertainty_herding_takes_the_labels_of_a_modal_learner():
+    X, y = iris()
+    learner = ActiveLearner(quick(), X_training=X[:30], y_training=y[:30])
+    taken = indices_of(uncertainty_herding_query(learner, X[30:], 5, random_state=0))
+    given = uncertainty_herding_query(
+        learner.estimator, X[30:], 5, X_labelled=X[:30], y_labelled=y[:30], random_state=0
+    )
+    assert taken.tolist() == given[0].tolist()
+
+
+def test_the_temperature_divides_logits_and_calibrates():
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 3)) * 4)
+    true = torch.softmax(logits / 2, 1)
+    torch.testing.assert_close(tempered(torch.softmax(logits, 1), 2.0), true)
+    labels = torch.tensor([np.random.default_rng(i).choice(3, p=p) for i, p in enumerate(true)])
+    is_right = logits.argmax(1) == labels
+    assert 1.5 < calibrated_temperature(torch.softmax(logits, 1), is_right) < 2.6
+
+
+def test_the_calibration_error_is_that_of_fifteen_bins():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet([0.5, 0.5, 0.5], 200)
+    is_right = rng.random(200) < 0.5
+    bins, total = (proba.max(1) * 15).astype(int).clip(max=14), 0.0
+    for b in range(15):
+        here = bins == b
+        if here.any():
+            total += here.mean() * abs(proba.max(1)[here].mean() - is_right[here].mean())
+    found = expected_calibration_error(torch.from_numpy(proba), torch.from_numpy(is_right))
+    assert found == pytest.approx(total)
+
+
+# --- within balance_margin_query ------------------------------------------------------------------
+
+
+@pytest.mark.modal
+def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_class():
+    X, y = digits()
+    options = {"n_samples": 20, "tau": 0.02, "random_state": 0}
+    for n_labels, is_covering in ((15, True), (16, False)):  # four classes
+        y_few = np.arange(n_labels) % 4
+        learner = ActiveLearner(quick(), X_training=X[:n_labels], y_training=y_few)
+        plain = indices_of(balance_margin_query(learner.estimator, X[-60:], 5, **options))
+        switch = {"min_labels_per_class": 4}
+        found = indices_of(balance_margin_query(learner, X[-60:], 5, **switch, **options))
+        herd = indices_of(herding_query(learner, X[-60:], 5, random_state=0))
+        assert found.tolist() == (herd if is_covering else plain).tolist()
+        assert herd.tolist() != plain.tolist()
+        off = balance_margin_query(learner, X[-60:], 5, **options)
+        assert indices_of(off).tolist() == plain.tolist()
+        one = balance_margin_query(learner, X[-60:], 1, **switch, **options)
+        assert (
+            indices_of(one).tolist()
+            == indices_of(margin_query(learner, X[-60:], 1, n_samples=20, random_state=0)).tolist()
+        )
+    with pytest.raises(ValueError, match="min_labels_per_class must be a finite number >= 0"):
+        balance_margin_query(learner, X[-60:], 5, min_labels_per_class=-1)
