@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sklearn.ensemble import RandomForestClassifier
 
 pytest.importorskip("skrub")
 pytest.importorskip("matplotlib")
 
+from modal_balance.table.choices import MODELS
 from modal_balance.table.commands import main
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -20,6 +22,7 @@ BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 @pytest.mark.skipif(not DOCS.exists(), reason="the tests run without the documentation")
 def test_the_commands_of_the_pages_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "forest", lambda: RandomForestClassifier(5, oob_score=True))
     pages = [BLOCK.findall((DOCS / name).read_text("utf-8")) for name in PAGES]
     *others, (_, made) = [block for page in pages for block in page]
     names: dict[str, object] = {}

@@ -45,7 +45,7 @@ def test_the_index_is_kept():
 @pytest.mark.parametrize(
     ("labels", "positions", "message"),
     [
-        (["B"], [2], "The label 'B' differs from 'b' only in capitals"),
+        (["B"], [2], "The labels 'B' and 'b' differ only in capitals"),
         (["b"], [0], "position 0 is 'a' in the table, 'b' in the answers"),
         (["b"], [5], "no row for 1 answer(s): position 5 in the answers"),
         (["b"], [-1], "position -1"),
@@ -126,8 +126,15 @@ def test_what_a_spreadsheet_may_have_changed_is_left_alone_where_it_is_a_class_i
         table(["007", "7", None, None, None]), answers(["7"], position=[4]), "kind"
     )
     assert merged.kind[4] == "7"
-    two_likely = table(["007", "07", None, None, None])
-    assert merge_answers(two_likely, answers(["7"], position=[4]), "kind").kind[4] == "7"
+    with pytest.raises(AnswersRefused, match="'7' may be '007', '07'"):
+        merge_answers(table(["007", "07", None, None, None]), answers(["7"], position=[4]), "kind")
+
+
+def test_annotators_that_differ_in_capitals_from_the_first_round_on_are_refused():
+    with pytest.raises(AnswersRefused, match="'barolo' and 'Barolo' differ only in capitals"):
+        joined(table([None] * 5), answers(["Barolo", "barolo"], position=[0, 1]))
+    frame = table(["A", "a", None, None, None])  # a table may have such classes
+    assert joined(frame, answers(["A", "a"], position=[2, 3])).counts == {"A": 2, "a": 2}
 
 
 def test_annotators_with_and_without_a_spreadsheet_agree():

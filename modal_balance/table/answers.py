@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .labelled import LabelledTable, Place, check_columns, some
+from .labelled import LabelledTable, Place, check_columns, quoted, some
 from .values import Names, class_of, is_missing, spellings
 
 __all__ = ["AnswersRefused", "cells_to_fill", "join_answers", "merge_answers"]
@@ -82,7 +82,7 @@ def join_answers(
         changed = [f"{a.place.name} as {a.place.truth!r}" for a in new if a.place.truth and a.name]
         if changed:
             notes.append(f"{source}: a spreadsheet has changed ids. Read are {some(changed)}.")
-    spelling, respelled = _spellings_with(table, found)
+    spelling, respelled, problems = _spellings_with(table, found)
     classes, given, sources_of = list(table.classes), dict(table.given), dict[int, str]()
     lost: list[str] = []
     conflicts: list[str] = []
@@ -102,7 +102,7 @@ def join_answers(
         elif classes[at] != respelled.get(name, name):
             where = sources_of.get(at, "the table")
             conflicts.append(f"{table.row(at)} is {classes[at]!r} in {where}, {name!r} in {source}")
-    new_classes, problems = _new_classes(table, spelling, classes)
+    new_classes = _about_new_classes(table, spelling, classes)
     if lost:
         changed_ids = "A spreadsheet may have changed ids: it writes 123 for 00123."
         problems.append(
@@ -138,18 +138,29 @@ def join_answers(
 
 def _spellings_with(
     table: LabelledTable, found: list[Answer]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the spelling of all classes, and which of the answers are others, changed."""
-    spelling, respelled = dict(table.spelling), dict[str, str]()
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return the spelling of all classes, which answers are others, changed, and problems."""
+    spelling, respelled, problems = dict(table.spelling), dict[str, str](), list[str]()
+    same = {name.casefold(): name for name in spelling}
     new = spellings(a.label for a in found if a.name != table.unsure)
     # What a spreadsheet writes comes last: it may stand for any other.
     for name in sorted(set(new) - set(spelling), key=lambda name: (_is_plain(name), name)):
         like = Names(spelling).like(name)
+        other = same.setdefault(name.casefold(), name)
         if len(like) == 1:
             respelled[name] = like[0]
+        elif like:
+            problems.append(
+                f"The label {name!r} may be {quoted(like)}, which a spreadsheet has changed."
+            )
+        elif other != name:
+            problems.append(
+                f"The labels {name!r} and {other!r} differ only in capitals. Write both alike; or, "
+                "if they are two classes, enter one such label of each in the table."
+            )
         else:
             spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]
-    return spelling, respelled
+    return spelling, respelled, problems
 
 
 def _is_plain(name: str) -> bool:
@@ -160,24 +171,18 @@ def _is_plain(name: str) -> bool:
         return name in ("TRUE", "FALSE")
 
 
-def _new_classes(
+def _about_new_classes(
     table: LabelledTable, spelling: dict[str, Any], classes: list[str | None]
-) -> tuple[list[str], list[str]]:
-    """Return what to say of classes that the table did not have, and which cannot be right."""
-    notes, problems = [], []
+) -> list[str]:
+    """Return what to say of classes that the table did not have."""
     old = {name.casefold(): name for name in table.spelling}
     counts = Counter(classes)
+    notes = []
     for name in [name for name in spelling if name not in table.spelling and old]:
-        if name.casefold() in old:
-            problems.append(
-                f"The label {name!r} differs from {old[name.casefold()]!r} only in capitals. Write "
-                "both alike; or, if they are two classes, enter one such label in the table."
-            )
-            continue
         close = difflib.get_close_matches(name.casefold(), list(old), 1)
         meant = f" Did you mean {old[close[0]]!r}?" if close else ""
         notes.append(f"The class {name!r} is new ({counts[name]} label(s)).{meant}")
-    return notes, problems
+    return notes
 
 
 def merge_answers(
