@@ -24,7 +24,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import train_test_split
 
 import modal_balance as mb
-from modal_balance.datasets import Dataset, imbalanced, load_dataset, read_table
+from modal_balance.datasets import Dataset, imbalanced, load_dataset, read_archive
 from modal_balance.simulation import simulate
 
 HERE = Path(__file__).parent
@@ -99,7 +99,7 @@ def whole_table(name: str, data_dir: Path | None) -> Dataset:
     """Return a table of the list, or any other: NAME.npz with the arrays X and y."""
     if name in CLASSES or data_dir is None:
         return load_dataset(name, data_dir)
-    X, y = read_table(data_dir / f"{name}.npz")
+    X, y = read_archive(data_dir / f"{name}.npz")
     return Dataset(name, X, np.unique(y, return_inverse=True)[1], None, None, f"{name}.npz")
 
 
