@@ -1,7 +1,11 @@
-"""Strategies compared over tables: a table is the unit, and its seeds say how well it is known."""
+"""Strategies compared over tables: a table is the unit, and its seeds say how well it is known.
+
+python docs/evidence/comparison.py tables/mcdropout_10/*.jsonl
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import studentized_range, wilcoxon
 
-from modal_balance.simulation.results import holm
+from modal_balance.simulation.results import holm, normalised_areas, read_results
 
 SIGNIFICANT = 0.05
 
@@ -131,3 +135,7 @@ def labels_saved(frame: pd.DataFrame, baseline: str, n_labels: int = 100) -> pd.
             needed = {s: labels_to_reach(n, curves[s].to_numpy(), target) for s in curves}
             rows[dataset, name] = 1 - needed[name] / needed[baseline]
     return pd.Series(rows).unstack()
+
+
+if __name__ == "__main__":
+    print(summary(normalised_areas(read_results(*sys.argv[1:])), "margin").to_string())

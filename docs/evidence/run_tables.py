@@ -24,7 +24,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import train_test_split
 
 import modal_balance as mb
-from modal_balance.datasets import Dataset, imbalanced, load_dataset
+from modal_balance.datasets import Dataset, imbalanced, load_dataset, read_archive
 from modal_balance.simulation import simulate
 
 HERE = Path(__file__).parent
@@ -96,7 +96,11 @@ BUDGETS = {part.batch: part.budget for part in PARTS}
 
 @cache
 def whole_table(name: str, data_dir: Path | None) -> Dataset:
-    return load_dataset(name, data_dir)
+    """Return a table of the list, or any other: NAME.npz with the arrays X and y."""
+    if name in CLASSES or data_dir is None:
+        return load_dataset(name, data_dir)
+    X, y = read_archive(data_dir / f"{name}.npz")
+    return Dataset(name, X, np.unique(y, return_inverse=True)[1], None, None, f"{name}.npz")
 
 
 def table(name: str, data_dir: Path | None, seed: int) -> dict[str, Any]:
@@ -169,8 +173,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, default=HERE / "tables")
     parser.add_argument(
-        "--tables", nargs="+", default=list(TABLES), choices=TABLES, metavar="TABLE"
-    )
+        "--tables", nargs="+", default=list(TABLES), metavar="TABLE",
+        help="of the list, or NAME for an archive NAME.npz in the folder of the data",
+    )  # fmt: skip
     parser.add_argument("--strategies", nargs="+", help="names, or all, main, ours, peers")
     parser.add_argument("--estimator", choices=ESTIMATORS, default="mcdropout")
     parser.add_argument("--batch", type=int, default=10)
