@@ -181,7 +181,7 @@ _SIMULATION = options(
     click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
                  help="Number of paired runs."),
     click.option("--initial", "n_initial", type=click.IntRange(0), default=1, show_default=True,
-                 help="Labels of each class at the start; 0, for mcdropout, begins without any."),
+                 help="Labels of each class at the start; 0 begins with a batch by herding."),
     click.option("--batch", "n_instances", type=click.IntRange(1), default=10, show_default=True,
                  help="Labels asked at a time."),
     click.option("--budget", type=click.IntRange(2), default=200, show_default=True,
