@@ -113,6 +113,8 @@ def main() -> None:
         some = package[package.dataset.isin(tables)]
         if len(some):
             random_labels(some, title)
+    both = package.dataset.isin([*TABLES_TO_CHOOSE, *TABLES_TO_CONFIRM])
+    random_labels(package[both], "both")
     curves()
     if args.picture:
         draw(runs, args.picture)
