@@ -111,8 +111,8 @@ def test_without_dropout_the_network_predicts_as_it_is(parameters):
     with torch.no_grad():
         expected = classifier.net_.module_.eval()(classifier.to_inputs(X)).softmax(1).numpy()
     np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="no active dropout"):
-        classifier.draw_hypotheses(3)
+    with pytest.raises(ValueError, match="has no dropout to sample"):
+        classifier.draw_hypotheses(3).predict_proba_samples(X)
 
 
 def test_images_with_a_network_of_ones_own():

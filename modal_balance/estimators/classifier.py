@@ -507,7 +507,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If masks are to be drawn and no dropout layer is active, or `n_samples` is below 1.
+            If `n_samples` is below 1. A network whose masks are to be drawn, and that drops nothing,
+            is a ValueError in its predictions.
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
