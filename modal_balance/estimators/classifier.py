@@ -507,8 +507,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `n_samples` is below 1. Where masks are to be drawn and the network drops nothing, the
-            predictions are a ValueError.
+            If `n_samples` is below 1. Where masks are to be drawn and the network drops nothing,
+            the predictions are a ValueError.
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
