@@ -159,8 +159,8 @@ def resolve_inputs(learner: Any) -> Resolved:
 
     Raises
     ------
-    TypeError
-        If it is no estimator at all.
+    TypeError, ValueError
+        If it is no estimator at all, or an empty list.
 
     Examples
     --------
@@ -175,6 +175,8 @@ def resolve_inputs(learner: Any) -> Resolved:
     classifier, transforms = unwrap(estimator)
     is_estimator = hasattr(classifier, "fit") or hasattr(classifier, "predict_proba_samples")
     if classifier is not None and (not is_estimator or isinstance(classifier, type)):
+        if isinstance(learner, list) and not learner:
+            raise ValueError("learner is an empty list. Pass its members, an estimator or None.")
         raise TypeError(
             "learner must be a modAL learner, an estimator or None, got a "
             f"{type(classifier).__name__}."
