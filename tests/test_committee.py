@@ -28,6 +28,7 @@ from toy import (
 from modal_balance import (
     badge_query,
     balance_batch,
+    balance_margin_query,
     balance_query,
     disjoint_pairs,
     draw_hypotheses,
@@ -353,7 +354,7 @@ def test_a_class_met_in_a_later_round_is_aligned():
         models.ActiveLearner(e, X_training=X[known], y_training=y[known])
         for e in (GaussianNB(), fast_classifier())
     ]
-    committee = models.Committee(learners, query_strategy=balance_query)
+    committee = models.Committee(learners, query_strategy=balance_margin_query)
     new = np.flatnonzero(y == 2)[:3]
     for labels in ([0, 1], [0, 1], [0, 1, 2]):
         hypotheses = draw_hypotheses(committee, 6, random_state=0)
