@@ -9,8 +9,8 @@ where these lie.
 What was found (10 seeds): ``balance_margin_query`` asks for 8.4 of the 10 classes, margin for 7.9;
 the nearest other point of the batch is 34 and 31 grey levels away, for BALD 26, for random points
 29. BALD asks for 6 classes, BatchBALD for 8. Of the 20 points, 8 are of the rare digits for margin
-and ``balance_margin_query``, 5 for BatchBALD, 3 for BALD and 1 at random. Where the pool holds every
-digit three times, with a little noise, 20 points are 19 different digits for
+and ``balance_margin_query``, 5 for BatchBALD, 3 for BALD and 1 at random. Where the pool holds
+every digit three times, with a little noise, 20 points are 19 different digits for
 ``balance_margin_query``, 17 for margin, 16 for BatchBALD, 14 for BALD.
 
 .. code-block:: text
