@@ -71,7 +71,7 @@ def test_a_seed_gives_the_same_ensemble():
 
 
 def test_members_train_with_early_stopping_where_there_are_validation_data():
-    classifier = ensemble(n_members=2, dropout=0.0)
+    classifier = ensemble(n_members=2, dropout=0.0, n_bins=0)
     classifier.fit(X[:60], y[:60], X_val=X[60:160], y_val=y[60:160])
     assert classifier.n_validation_rows_ == 100
     error = 1 - classifier.score(X[60:160], y[60:160])
