@@ -9,7 +9,7 @@ with random selection and with modAL's own vote entropy.
 
 What was found (6 seeds): ``balance_margin_query`` and vote entropy are level (0.958 ± 0.004 and
 0.958 ± 0.008 at 30 labels, 0.967 and 0.965 at 42) and ahead of random selection from 14 labels on
-(0.941 ± 0.014, 0.944 ± 0.015).
+(0.941 ± 0.013, 0.944 ± 0.015).
 
 .. code-block:: text
 
