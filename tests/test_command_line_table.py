@@ -88,8 +88,9 @@ def fill_in(path, truth, id_column="id"):
 
 # A merge that stops where it is about to put the new file into place, until it is killed.
 STOPS = """
-import os, sys, time
+import os, signal, sys, time
 from modal_balance.table.commands import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background ignore it
 os.replace = lambda *arguments: (print("here", flush=True), time.sleep(60))
 main(sys.argv[1:])
 """

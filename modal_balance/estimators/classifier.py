@@ -117,9 +117,9 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         With False, the network is given `X` as it is.
     n_bins : int, default=8
         Bins of a numeric column, at most, for the piecewise-linear encoding that the default
-        network is given beside the standardised columns, see
-        :class:`~modal_balance.estimators.scaling.PiecewiseLinearEncoding`. Columns of two values
-        have none; where columns are many or rows are few, all have fewer. 0: no encoding.
+        network is given beside the standardised columns (``estimators/scaling.py``). Columns of
+        two values have none; where columns are many or rows are few, all have fewer. 0: no
+        encoding.
     learning_rate : float, default=1e-3
         Learning rate of Adam.
     batch_size : int, default=256
