@@ -66,7 +66,7 @@ def batchbald_batch(
     n_instances : int, default=1
         Size of the batch, at most N.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions of the same hypotheses on points that are already out for annotation. They
+        Predictions of the same hypotheses on points whose labels are pending. They
         count as chosen before the batch begins.
     max_configurations : int, default=10000
         Number of label configurations of the points chosen so far that are looked at. Gains are
@@ -172,7 +172,7 @@ def conditional_bald_scores(
     proba : Tensor of shape (S, N, C)
         Predictions of S hypotheses on N points, float32 or float64.
     pending : Tensor of shape (S, M, C) or None
-        Predictions of the same hypotheses on points that are already out for annotation. None: the
+        Predictions of the same hypotheses on points whose labels are pending. None: the
         scores are those of :func:`~modal_balance.acquisition.information.bald_scores`.
     max_configurations : int, default=10000
         Number of label configurations of the pending points that are looked at. The scores are

@@ -103,7 +103,7 @@ def badge_batch(
     n_instances : int
         Size of the batch b, 1 to N.
     pending_features : Tensor of shape (M, D) or None, default=None
-        Inputs of the output layer at points that are already out for annotation.
+        Inputs of the output layer at points whose labels are pending.
     pending_proba : Tensor of shape (M, C) or None, default=None
         The network's prediction from these.
     random_state : int, RandomState, Generator or None, default=None
@@ -208,7 +208,7 @@ def coreset_batch(
     n_instances : int
         Size of the batch b, 1 to N.
     labelled_features : Tensor of shape (M, D) or None, default=None
-        Coordinates of the points that have labels, or are out for annotation: centres from the
+        Coordinates of the points that have labels, or whose labels are pending: centres from the
         start.
     random_state : int, RandomState, Generator or None, default=None
         Chooses the first point where there are no labelled ones, and breaks ties.

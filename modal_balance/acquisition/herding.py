@@ -68,7 +68,7 @@ def herding_batch(
         How much each of them counts, at least 0: in uncertainty herding, how uncertain its label
         is. None: all count 1.
     covered_by : Tensor of shape (L, D) or None, default=None
-        Points that have labels, or are out for annotation: they cover from the start.
+        Points that have labels, or whose labels are pending: they cover from the start.
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 

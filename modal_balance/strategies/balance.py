@@ -89,8 +89,8 @@ def balance_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. The batch does not ask
-        again for what their labels will tell.
+        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
+        for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
         scores. None: NumPy's global state.

@@ -51,7 +51,7 @@ def bald_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
@@ -143,8 +143,8 @@ def batchbald_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. The batch does not ask
-        again for what their labels will tell.
+        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
+        for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
         scores. None: NumPy's global state.
@@ -253,7 +253,7 @@ def epig_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal

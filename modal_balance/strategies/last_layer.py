@@ -1,6 +1,6 @@
 """Strategies that look at a network's last layer.
 
-N: points of the pool    M: points out for annotation    C: classes    D: features
+N: points of the pool    M: pending points    C: classes    D: features
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def badge_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. The batch does not ask
-        again for what their labels will tell.
+        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
+        for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
         scores. None: NumPy's global state.
@@ -144,8 +144,8 @@ def coreset_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. The batch does not ask
-        again for what their labels will tell.
+        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
+        for what their labels will tell.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
         scores. None: NumPy's global state.

@@ -1,6 +1,6 @@
 """A checked call of a query strategy: what all strategies share.
 
-S: hypotheses    N: points of the pool    M: points out for annotation    C: classes
+S: hypotheses    N: points of the pool    M: pending points    C: classes
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Query:
     memory_limit : int or None
         Bytes of memory that predictions may take. None: what is free decides.
     X_pending : array-like with M rows or None
-        Points out for annotation. None where there are none.
+        Pending points. None where there are none.
     random_state : RandomState
         Source of all randomness of the query.
     verbose : int
@@ -103,7 +103,7 @@ class Query:
         memory_limit : int, str or None, default=None
             Memory that predictions may take.
         X_pending : array-like with M rows or None, default=None
-            Points out for annotation.
+            Pending points.
         random_state : int, RandomState, Generator or None, default=None
             Source of randomness.
         verbose : int, default=0

@@ -35,7 +35,7 @@ def random_query(
     n_instances : int, default=1
         Size of the batch, 1 to N.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal

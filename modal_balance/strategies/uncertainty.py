@@ -54,7 +54,7 @@ def margin_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
@@ -140,7 +140,7 @@ def entropy_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
@@ -223,7 +223,7 @@ def variation_ratio_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal
@@ -307,7 +307,7 @@ def mean_std_query(
         Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
         text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
     X_pending : like X_pool, optional
-        Points already out for annotation, left out of ``X_pool``. They change nothing here,
+        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
         because points are scored one by one.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random in the query: the hypotheses and the order among equal

@@ -27,7 +27,7 @@ def diverse_batch(
     n : int
         Size of the batch, 1 to N.
     known : ndarray of shape (M, D) or None, default=None
-        Features of rows that have labels, or are out for annotation.
+        Features of rows that have labels, or whose labels are pending.
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
