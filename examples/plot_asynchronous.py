@@ -10,8 +10,8 @@ test set after the same number of answers, and how near a question was to the ne
 (in pixels, larger is better).
 
 What was found (5 seeds): with and without ``X_pending`` accuracy is level (0.684 and 0.663 after 40
-answers, 0.798 and 0.807 after 60, 0.905 and 0.900 after 100), and the questions are a little further
-apart with it (42 pixels against 40). Random selection reaches 0.669.
+answers, 0.798 and 0.807 after 60, 0.905 and 0.900 after 100), and the questions are a little
+further apart with it (42 pixels against 40). Random selection reaches 0.669.
 
 .. code-block:: text
 
