@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
-from skorch.dataset import unpack_data
+from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -172,7 +172,7 @@ def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
 def _numbers(X: Any) -> NDArray[np.float64]:
     """Return rows as numbers, (n, D): several axes in one, several inputs side by side."""
     if isinstance(X, Dataset):
-        return _numbers(unpack_data(default_collate([X[row] for row in range(len(X))]))[0])
+        return _numbers(unpack_data(default_collate([X[row] for row in range(get_len(X))]))[0])
     if isinstance(X, Mapping):
         return np.hstack([_numbers(X[name]) for name in sorted(X)])
     if sparse.issparse(X):
