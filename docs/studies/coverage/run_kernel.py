@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from modal_balance.acquisition.herding import herding_batch
 from modal_balance.estimators.scaling import SquashedScaling
-from modal_balance.simulation.records import append_record, mend
+from modal_balance.simulation.records import append_record
 
 PER_CLASS = (1, 3)
 
@@ -71,8 +71,10 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    mend(args.out)
-    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    text = args.out.read_text() if args.out.exists() else ""
+    whole = text[: text.rfind("\n") + 1]  # without a last line that was cut off
+    args.out.write_text(whole)
+    lines = whole.splitlines()
     done = {(json.loads(line)["name"], json.loads(line)["seed"]) for line in lines}
     for seed in range(args.seeds):
         for name in DEVELOPMENT:

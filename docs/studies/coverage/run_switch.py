@@ -27,7 +27,7 @@ from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.temperature import calibrated_temperature
 from modal_balance.acquisition.uncertainty import margin_scores
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
-from modal_balance.simulation.records import append_record, mend
+from modal_balance.simulation.records import append_record
 from modal_balance.strategies.herding import herding_query, uncertainty_herding_query
 
 N_HYPOTHESES, N_TEST_HYPOTHESES = 40, 32
@@ -205,8 +205,10 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    mend(args.out)
-    lines = args.out.read_text().splitlines() if args.out.exists() else []
+    text = args.out.read_text() if args.out.exists() else ""
+    whole = text[: text.rfind("\n") + 1]  # without a last line that was cut off
+    args.out.write_text(whole)
+    lines = whole.splitlines()
     done = {tuple(json.loads(line)[k] for k in ("dataset", "seed", "rule")) for line in lines}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.datasets:
