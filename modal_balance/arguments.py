@@ -50,9 +50,7 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_number(
-    value: float, name: str, maximum: float = math.inf, *, below_maximum: bool = False
-) -> float:
+def check_number(value: float, name: str, maximum: float = math.inf) -> float:
     """Return ``value`` as a float, or raise unless it is a number from 0 to ``maximum``.
 
     Parameters
@@ -63,8 +61,6 @@ def check_number(
         What the error message calls it.
     maximum : float, default=inf
         Largest value allowed. With infinity every finite number is.
-    below_maximum : bool, default=False
-        Whether ``maximum`` itself is refused.
 
     Returns
     -------
@@ -84,13 +80,12 @@ def check_number(
     1.0
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    below_maximum = below_maximum or maximum == math.inf
-    if is_number and (0 <= value < maximum or (value == maximum and not below_maximum)):
+    if is_number and 0 <= value <= maximum and value < math.inf:
         return float(value)
     if maximum == math.inf:
         expected = "be a finite number >= 0"
     else:
-        where = f"[0, {maximum}{')' if below_maximum else ']'}"
+        where = f"[0, {maximum}]"
         expected = f"lie in {where}" if is_number else f"be a number in {where}"
     raise (ValueError if is_number else TypeError)(f"{name} must {expected}, got {value!r}.")
 

@@ -13,13 +13,13 @@ from sklearn.metrics import cohen_kappa_score  # noqa: E402
 from sklearn.model_selection import cross_val_score  # noqa: E402
 
 from modal_balance import MCDropoutClassifier, margin_query, random_query  # noqa: E402
+from modal_balance.strategies import herding_query  # noqa: E402
 from modal_balance.table import (  # noqa: E402
     merge_answers,
     next_rows,
     table_status,
 )
 from modal_balance.table.choices import MODELS, strategies_by_name  # noqa: E402
-from modal_balance.table.first_batch import diverse_batch  # noqa: E402
 from modal_balance.table.preparation import prepare  # noqa: E402
 
 FAST = LogisticRegression(max_iter=200)
@@ -140,9 +140,9 @@ def test_the_first_batch_takes_a_row_of_each_group_and_none_of_a_group_that_is_k
     rng = np.random.RandomState(0)
     groups = np.repeat(np.arange(5), 40)
     X = (100 * np.eye(5)[groups] + rng.normal(size=(200, 5))).astype(np.float32)
-    assert set(groups[diverse_batch(X, 5, random_state=0)[0]]) == set(range(5))
+    assert set(groups[herding_query(None, X, 5, random_state=0)[0]]) == set(range(5))
     left = groups != 2
-    picks, gains = diverse_batch(X[left], 3, known=X[groups == 3][:1], random_state=0)
+    picks, gains = herding_query(None, X[left], 3, X_labelled=X[groups == 3][:1], random_state=0)
     assert set(groups[left][picks]) == {0, 1, 4}
     assert (np.diff(gains) <= 0).all()
 
@@ -157,12 +157,12 @@ def test_the_first_batch_covers_better_than_chance():
 
     rng = np.random.RandomState(0)
     random = [spread(rng.permutation(300)[:10]) for _ in range(10)]
-    assert best < spread(diverse_batch(X, 10, random_state=0)[0]) < np.mean(random)
+    assert best < spread(herding_query(None, X, 10, random_state=0)[0]) < np.mean(random)
 
 
 def test_a_whole_pool_of_duplicates_can_be_taken():
     X = np.zeros((6, 2), dtype=np.float32)
-    picks, _ = diverse_batch(X, 6, random_state=0)
+    picks, _ = herding_query(None, X, 6, random_state=0)
     assert sorted(picks) == list(range(6))
 
 

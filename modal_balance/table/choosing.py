@@ -14,10 +14,10 @@ from ..arguments import RandomState, as_random_state, check_integer
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
+from ..strategies.herding import herding_query
 from ..strategies.report import QueryReport
 from .answers import join_answers
 from .choices import fit_quietly, model_by_name, strategy_by_name
-from .first_batch import diverse_batch
 from .labelled import LabelledTable
 from .preparation import prepare
 
@@ -46,7 +46,7 @@ def next_rows(
 
     Rows without a label, in the table or in the answers, are the pool. Columns of numbers, words,
     dates and free text, with or without gaps, are prepared by skrub. Where labels of two classes
-    are still missing, there is nothing to learn from: the batch then covers the pool
+    are still missing, no model can be fitted: the batch then covers the pool
     (:func:`~modal_balance.herding_query` on the prepared columns), and a warning says so.
 
     Parameters
@@ -168,7 +168,7 @@ def choose_rows(
         )
         warnings.warn(reason, UserWarning, stacklevel=3)
         known = features[np.union1d(table.labelled, pending)]
-        picks, _ = diverse_batch(features[pool], n, known=known, random_state=rng)
+        picks, _ = herding_query(None, features[pool], n, X_labelled=known, random_state=rng)
         return _as_frame(table, pool[picks], [], reason)
     X_labelled, X_pending, X_pool = (features[at] for at in (table.labelled, pending, pool))
     del features  # of a million rows there should not be two copies
