@@ -56,15 +56,11 @@ OURS: dict[str, Any] = {
     "PowerBALD": mb.power_bald_query,
     "BADGE": mb.badge_query,
     "core-set": mb.coreset_query,
+    "herding": mb.herding_query,
+    "uncertainty herding": mb.uncertainty_herding_query,
 }
-if hasattr(mb, "herding_query"):
-    OURS["herding"] = mb.herding_query
 MAIN = [
-    name
-    for name in (
-        "balance_query", "balance_margin_query", "clustered margin", "herding", "margin", "random",
-    )
-    if name in OURS
+    "balance_query", "balance_margin_query", "clustered margin", "herding", "margin", "random",
 ]  # fmt: skip
 ESTIMATORS: dict[str, Any] = {
     "mcdropout": mb.MCDropoutClassifier(),
@@ -83,7 +79,14 @@ class Part(NamedTuple):
     seeds: int
 
 
+# In order of worth: wherever the runs are stopped, what is there makes a page.
 PARTS = [
+    Part("mcdropout", 10, 150, ["main"], 3),
+    Part("mcdropout", 10, 150, ["all"], 1),
+    Part("mcdropout", 50, 270, ["main"], 2),
+    Part("mcdropout", 10, 150, ["main"], 5),
+    Part("extra-trees", 10, 150, ["main"], 2),
+    Part("forest", 10, 150, ["main"], 2),
     Part("mcdropout", 10, 150, ["all"], 5),
     Part("mcdropout", 50, 270, ["main"], 5),
     Part("mcdropout", 10, 150, ["main"], 20),

@@ -120,13 +120,13 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         network is given beside the standardised columns (``estimators/scaling.py``). Columns of
         two values have none; where columns are many or rows are few, all have fewer. 0: no
         encoding.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=2e-3
         Learning rate of Adam.
     batch_size : int, default=256
         Rows of a training batch; where labels are fewer, a step sees all of them.
     label_smoothing : float in [0, 1), default=0.05
         Share of each label that is spread evenly over all classes.
-    n_steps : int, default=400
+    n_steps : int, default=200
         Training steps without validation data.
     samples_per_epoch, max_epochs, patience : int, default=4096, 100, 3
         With validation data: rows drawn per epoch, the largest number of epochs, and epochs without
@@ -217,10 +217,10 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         module: Callable[[int, int], nn.Module] | None = None,
         normalise: bool = True,
         n_bins: int = 8,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 256,
         label_smoothing: float = 0.05,
-        n_steps: int = 400,
+        n_steps: int = 200,
         samples_per_epoch: int = 4096,
         max_epochs: int = 100,
         patience: int = 3,
