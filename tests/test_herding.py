@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from scipy.spatial.distance import pdist
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
@@ -328,17 +329,28 @@ def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_clas
         y_few = np.arange(n_labels) % 4
         learner = ActiveLearner(quick(), X_training=X[:n_labels], y_training=y_few)
         plain = indices_of(balance_margin_query(learner.estimator, X[-60:], 5, **options))
-        switch = {"min_labels_per_class": 4}
-        found = indices_of(balance_margin_query(learner, X[-60:], 5, **switch, **options))
+        found = indices_of(balance_margin_query(learner, X[-60:], 5, **options))
         herd = indices_of(herding_query(learner, X[-60:], 5, random_state=0))
         assert found.tolist() == (herd if is_covering else plain).tolist()
         assert herd.tolist() != plain.tolist()
-        off = balance_margin_query(learner, X[-60:], 5, **options)
+        off = balance_margin_query(learner, X[-60:], 5, min_labels_per_class=None, **options)
         assert indices_of(off).tolist() == plain.tolist()
-        one = balance_margin_query(learner, X[-60:], 1, **switch, **options)
+        one = balance_margin_query(learner, X[-60:], 1, **options)
         assert (
             indices_of(one).tolist()
             == indices_of(margin_query(learner, X[-60:], 1, n_samples=20, random_state=0)).tolist()
         )
     with pytest.raises(ValueError, match="min_labels_per_class must be a finite number >= 0"):
         balance_margin_query(learner, X[-60:], 5, min_labels_per_class=-1)
+
+
+@pytest.mark.modal
+def test_balance_margin_predicts_where_few_labels_have_inputs_too_wide_for_distances():
+    X = sparse.random(40, 2**22, density=1e-5, format="csr", random_state=0)
+    learner = ActiveLearner(RandomForestClassifier(10, random_state=0), X_training=X[:4],
+                            y_training=[0, 1, 2, 3])  # fmt: skip
+    with pytest.raises(ValueError, match="X_pool is sparse, 36 x 4194304"):
+        herding_query(learner, X[4:], 5, random_state=0)
+    found = balance_margin_query(learner, X[4:], 5, tau=0.0, random_state=0)
+    plain = balance_margin_query(learner.estimator, X[4:], 5, tau=0.0, random_state=0)
+    assert indices_of(found).tolist() == indices_of(plain).tolist()

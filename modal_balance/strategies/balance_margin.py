@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def balance_margin_query(
     *,
     n_samples: int = 100,
     cut_share: float = 0.7,
-    min_labels_per_class: float | None = None,
+    min_labels_per_class: float | None = 4,
     pairing: Pairing = "auto",
     max_edges: int | None = None,
     tau: float | None = None,
@@ -46,9 +47,9 @@ def balance_margin_query(
     each cluster on which the hypotheses predict alike. With ``n_instances=1`` and nothing
     pending, it is :func:`~modal_balance.margin_query`.
 
-    With very few labels, uncertainty is no guide. With ``min_labels_per_class=4``, a batch of
-    several points covers the pool instead, as that of :func:`~modal_balance.herding_query`, while
-    the learner has fewer than four labels for each class seen so far.
+    With very few labels, uncertainty is no guide. While one of modAL's learners has fewer than
+    four labels for each class seen so far, a batch of several points covers the pool instead, as
+    that of :func:`~modal_balance.herding_query`.
 
     tau and the data that it is computed from matter only where edges do: not for a single
     point, and not with ``cut_share=0``. There the arguments are checked and not used.
@@ -71,10 +72,11 @@ def balance_margin_query(
         Share of the edge weight to cut before low-margin points fill the batch. 0: low-margin
         points only, as :func:`~modal_balance.clustered_margin_query`. 1: low-margin points only
         once every edge is cut, except for the last point of the batch.
-    min_labels_per_class : float or None, default=None
-        Labels for each class seen, on average, from which on predictions choose; with fewer, the
-        batch covers the pool. It needs to know the labels: it applies to modAL's learners, which
-        have ``y_training``, and not to plain estimators. None: predictions always choose.
+    min_labels_per_class : float or None, default=4
+        Average number of labels for each class seen, from which on predictions choose. With
+        fewer, the batch covers the pool. It applies to learners with ``y_training``, such as
+        modAL's ActiveLearner, and to numeric inputs whose distances fit into the memory; for
+        others, predictions always choose. None: predictions always choose.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare. "disjoint": each with one other, as in the paper.
         "ring": each with the next of them. "all": each with every other. "partition": build
@@ -163,12 +165,16 @@ def balance_margin_query(
         verbose=verbose,
         callback=callback,
     )
-    covers = query.n_instances > 1 and _has_few_labels(learner, min_labels_per_class)
-    if covers or query.n_instances == 1 or cut_share == 0:
+    has_few_labels = query.n_instances > 1 and _has_few_labels(learner, min_labels_per_class)
+    if has_few_labels or query.n_instances == 1 or cut_share == 0:
         check_tau_arguments(tau, anneal, X_val, y_val)
         query.other_rows(X_val, "X_val")
         query.other_rows(X_reference, "X_reference")
-        return query_by_herding(query) if covers else query_low_margins(query, n_samples)
+    if has_few_labels:
+        with suppress(ValueError):  # of inputs that have no distances, or too many coordinates
+            return query_by_herding(query)
+    if query.n_instances == 1 or cut_share == 0:
+        return query_low_margins(query, n_samples)
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
     edges = edges_of(predictions, pairing, max_edges, query.random_state)
     with pool_of(query, predictions, edges) as pool:

@@ -5,6 +5,7 @@ N: points of the pool    n: rows    D: columns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from .query import Query
 __all__ = ["InputFeatures", "pool_input_features"]
 
 BOUND = 3.0  # standard deviations
+MAX_DENSE = 2**27  # numbers of a sparse matrix that is made dense: 1 GiB
 MAX_NAMES = 5  # columns that an error message names
 
 
@@ -176,6 +178,11 @@ def _numbers(X: Any) -> NDArray[np.float64]:
     if isinstance(X, Mapping):
         return np.hstack([_numbers(X[name]) for name in sorted(X)])
     if sparse.issparse(X):
+        if math.prod(X.shape) > MAX_DENSE:
+            raise ValueError(
+                f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, and distances need it dense. Put "
+                "TruncatedSVD into the learner's Pipeline, or pass fewer columns."
+            )
         X = X.toarray()
     elif hasattr(X, "detach"):
         X = X.detach().cpu().numpy()
