@@ -67,6 +67,23 @@ def test_every_model_chooses_rows_without_a_label(model, n_labels):
     pd.testing.assert_frame_equal(frame, before)
 
 
+class Scaled(LogisticRegression):
+    """Notes the rows that it is given to scale columns by."""
+
+    n_rows: list[int] = []
+
+    def fit(self, X, y, X_unlabelled=None):
+        self.n_rows.append(len(X_unlabelled))
+        return super().fit(X, y)
+
+
+def test_the_whole_table_decides_how_columns_are_scaled():
+    frame, _ = mixed(n=40, n_labels=20)
+    next_rows(frame, "kind", 3, id_column="name", model=Scaled(), strategy="random")
+    table_status(frame, "kind", id_column="name", model=Scaled())
+    assert set(Scaled.n_rows) == {40}
+
+
 @pytest.mark.parametrize("strategy", strategies_by_name())
 def test_every_strategy_can_be_asked_for(strategy):
     frame, _ = mixed(60)

@@ -13,6 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 from .. import strategies
 from ..arguments import RandomState, draw_seed
@@ -40,21 +41,25 @@ def model_by_name(model: Any, random_state: RandomState = None) -> Any:
         return clone(model)
     if model not in MODELS:
         raise ValueError(f"There is no model {model!r}. Known are {', '.join(MODELS)}.")
-    found = MODELS[model]().set_params(random_state=draw_seed(random_state))
-    # All rows together have said what the scales are, better than the few labelled ones can.
-    return found.set_params(normalise=False) if hasattr(found, "normalise") else found
+    return MODELS[model]().set_params(random_state=draw_seed(random_state))
 
 
-def fit_quietly(estimator: Any, X: NDArray[np.float32], y: NDArray[Any]) -> Any:
+def fit_quietly(
+    estimator: Any, X: NDArray[np.float32], y: NDArray[Any], X_unlabelled: NDArray[np.float32]
+) -> Any:
     """Fit a classifier without the warnings that few labels bring.
 
+    A classifier that takes ``X_unlabelled`` gets all rows of the table to scale its columns by.
     Some rows have no out-of-bag prediction, or none can be validated on: with few labels that is
     to be expected, and no user of a table can do anything about it but label.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        return estimator.fit(X, y)
+        given = (
+            {"X_unlabelled": X_unlabelled} if has_fit_parameter(estimator, "X_unlabelled") else {}
+        )
+        return estimator.fit(X, y, **given)
 
 
 def strategies_by_name() -> dict[str, Any]:

@@ -171,8 +171,8 @@ def choose_rows(
         picks, _ = herding_query(None, features[pool], n, X_labelled=known, random_state=rng)
         return _as_frame(table, pool[picks], [], reason)
     X_labelled, X_pending, X_pool = (features[at] for at in (table.labelled, pending, pool))
+    fit_quietly(estimator, X_labelled, table.codes_of(table.labelled), features)
     del features  # of a million rows there should not be two copies
-    fit_quietly(estimator, X_labelled, table.codes_of(table.labelled))
     reports: list[QueryReport] = []
     picks = _query(
         choose,

@@ -12,7 +12,7 @@ from ..datasets import Dataset, dataset_names, load_dataset, read_archive
 from ..exceptions import RandomSelectionWarning
 from ..simulation import simulate
 from ..simulation.results import normalised_areas
-from .choices import MODELS, model_by_name, strategy_by_name
+from .choices import MODELS, strategy_by_name
 from .files import FORMATS
 from .labelled import LabelledTable
 from .preparation import prepare
@@ -54,11 +54,8 @@ def run_strategies(
         # What they say is in the results: the rows behind a validation error, and the edges.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RandomSelectionWarning)
-        # The columns of a table are scaled already.
-        prepared = Path(data.source).suffix.lower() in FORMATS
-        estimator = model_by_name(model, 0) if prepared else MODELS[model]()
         frame = simulate(
-            estimator, data.X, data.y, strategies, X_test=data.X_test, y_test=data.y_test,
+            MODELS[model](), data.X, data.y, strategies, X_test=data.X_test, y_test=data.y_test,
             dataset=data.name, estimator_name=model, results=results, **settings,
         )  # fmt: skip
     means = normalised_areas(frame).groupby("strategy").mean().sort_values(ascending=False)

@@ -222,7 +222,7 @@ def _accuracy(
     n_right = 0
     for fold in stratified_folds(codes, N_FOLDS, rng):
         others = np.setdiff1d(np.arange(len(codes)), fold)
-        predicted = _predictions(estimator, X[others], codes[others], X[fold])
+        predicted = _predictions(estimator, X[others], codes[others], X[fold], features)
         n_right += int(np.sum(predicted == codes[fold]))
     low, high = binomtest(n_right, len(tested)).proportion_ci(method="wilson")
     return Accuracy(
@@ -253,7 +253,7 @@ def _kappas(
         codes = table.codes_of(rows)
         if len(np.unique(codes)) < 2:  # nothing to learn from, before this round
             continue
-        predictions.append(_predictions(estimator, features[rows], codes, features[stop]))
+        predictions.append(_predictions(estimator, features[rows], codes, features[stop], features))
     kappas = tuple(
         # Where all rows are predicted alike, agreement by chance is full agreement.
         float(cohen_kappa_score(a, b)) if len(np.union1d(a, b)) > 1 else math.nan
@@ -267,9 +267,13 @@ def _kappas(
 
 
 def _predictions(
-    estimator: Any, X: NDArray[np.float32], codes: NDArray[np.intp], X_new: NDArray[np.float32]
+    estimator: Any,
+    X: NDArray[np.float32],
+    codes: NDArray[np.intp],
+    X_new: NDArray[np.float32],
+    X_all: NDArray[np.float32],
 ) -> NDArray[np.intp]:
     """Return predicted classes. Some models want to learn classes counted from 0 without a gap."""
     classes, y = np.unique(codes, return_inverse=True)
-    predicted = fit_quietly(estimator, X, y).predict(X_new)
+    predicted = fit_quietly(estimator, X, y, X_all).predict(X_new)
     return np.asarray(classes[np.asarray(predicted, dtype=np.intp)])
