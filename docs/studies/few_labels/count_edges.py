@@ -1,4 +1,4 @@
-"""How many of 50 disjoint pairs are edges under annealed tau, with and without bins."""
+"""How many of 50 disjoint pairs are edges under annealed tau, by kind of hypotheses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ import torch
 from data_sets import append, labelled_rows, load
 
 from modal_balance import MCDropoutClassifier, balance_query
+
+KINDS: dict[str, dict[str, Any]] = {
+    "masks": {},
+    "masks, no bins": {"n_bins": 0},
+    "members and masks": {"posterior": "ensemble"},
+    "members": {"posterior": "ensemble", "dropout": 0.0, "n_members": 100},
+}
 
 
 def main() -> None:
@@ -28,16 +35,16 @@ def main() -> None:
             data = load(name, args.data_dir, 800)
             for n in args.labels:
                 rows = labelled_rows(data, n, seed)
-                for n_bins in (0, 8):
+                for kind, parameters in KINDS.items():
                     classifier = MCDropoutClassifier(
-                        classes=range(data.n_classes), n_bins=n_bins, random_state=seed
+                        classes=range(data.n_classes), random_state=seed, **parameters
                     ).fit(data.x_pool[rows], data.y_pool[rows], X_unlabelled=data.x_pool)
                     reports: list[Any] = []
                     balance_query(
                         classifier, data.x_pool, 1, pairing="disjoint", random_state=seed,
                         callback=reports.append,
                     )  # fmt: skip
-                    run = {"dataset": name, "n": n, "seed": seed, "n_bins": n_bins}
+                    run = {"dataset": name, "n": n, "seed": seed, "kind": kind}
                     run |= {"tau": reports[0].tau, "edges": reports[0].n_edges}
                     append(args.out, [run | {"pairs": reports[0].n_pairs}])
 
