@@ -1,5 +1,6 @@
 """The statistics of the page of the evidence."""
 
+import json
 import sys
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,7 @@ if not EVIDENCE.exists():
     pytest.skip("a copy of the tests without the pages", allow_module_level=True)
 sys.path.insert(0, str(EVIDENCE))
 import comparison  # noqa: E402
+import run_images  # noqa: E402
 
 from modal_balance.simulation.results import labels_needed  # noqa: E402
 
@@ -124,3 +126,22 @@ def test_labels_saved():
     saved = comparison.labels_saved(frame, "margin").loc["t"]
     assert saved.to_dict() == pytest.approx({"fast": 1 - needed["fast"] / 100, "slow": -0.4})
     assert comparison.labels_to_reach(n, np.array(curves["margin"]), 0.5) == 20
+
+
+def test_sizes_of_images_are_given_or_the_papers(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 10
+    images = np.clip(rng.normal(20 * y[:, None], 20, (200, 784)), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "mnist.npz", X_train=images, y_train=y, X_test=images, y_test=y)
+    results = tmp_path / "images.jsonl"
+    given = {"pool": 30, "test": 20, "masks": 2, "pairs": 2, "samples-per-epoch": 128}
+    given |= {"budget": 24, "seeds": 1, "jobs": 1, "data-dir": tmp_path, "results": results}
+    options = [str(part) for name, value in given.items() for part in (f"--{name}", value)]
+    options += ["--paper-size", "--experiments", "repeated-1", "--strategies", "margin"]
+    monkeypatch.setattr(sys, "argv", ["run_images.py", *options])
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # set by the script
+    run_images.main()
+    settings = json.loads(results.read_text().splitlines()[0])["settings"]
+    assert (settings["n_rows"], settings["validation_rows"]) == (60, 128)
+    assert "samples_per_epoch=128" in settings["parameters"]
+    assert "n_samples=2" in settings["parameters"]

@@ -11,11 +11,13 @@ the error on them on MNIST and a quarter elsewhere:
 By default at a size that two cores can do in a day: pools of 1,000 different images, K = 25, epochs
 of 2,048 draws, 1,000 validation and 1,000 test images, predictions on these averaged over 20 masks,
 and a VGG with a quarter of the channels. With --paper-size, on a GPU, all images, the paper's K,
-epochs and validation images, 2 K masks and the whole VGG:
+epochs and validation images, 2 K masks and the whole VGG. Options change a size of either:
 
 python docs/evidence/run_images.py --data-dir DATA
 python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
     --results images_paper_size.jsonl
+python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
+    --pool 10000 --test 5000 --masks 20 --results images_paper_size.jsonl
 """
 
 from __future__ import annotations
@@ -46,6 +48,10 @@ EXPERIMENTS = {
     "cifar10": ("CIFAR-10", "cinic10", 0, 300, 3),
 }
 SHAPES = {"cifar10": (32, 32, 3)}  # height, width, channels
+SMALL = {
+    "pool": 1000, "pairs": 25, "samples_per_epoch": 2048, "validation": 1000, "test": 1000,
+    "masks": 20,
+}  # fmt: skip
 NARROW_VGG = (16, 32, 64, 64, 128, 128, 128, 128)  # a quarter of the channels
 
 
@@ -80,12 +86,12 @@ def main() -> None:
     )
     parser.add_argument("--strategies", nargs="+", help="some of them, by name")
     parser.add_argument("--paper-size", action="store_true")
-    parser.add_argument("--pool", type=int, default=1000, help="different images in the pool")
-    parser.add_argument("--pairs", type=int, default=25, help="K, where the paper's is larger")
-    parser.add_argument("--samples-per-epoch", type=int, default=2048)
-    parser.add_argument("--validation", type=int, default=1000)
-    parser.add_argument("--test", type=int, default=1000)
-    parser.add_argument("--masks", type=int, default=20, help="averaged by predictions")
+    parser.add_argument("--pool", type=int, help="different images in the pool")
+    parser.add_argument("--pairs", type=int, help="K, where the paper's is larger")
+    parser.add_argument("--samples-per-epoch", type=int)
+    parser.add_argument("--validation", type=int, help="validation images")
+    parser.add_argument("--test", type=int, help="test images")
+    parser.add_argument("--masks", type=int, help="averaged by predictions")
     parser.add_argument("--budget", type=int, help="labels at the end")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, help="run the seeds below this number")
@@ -104,26 +110,30 @@ def main() -> None:
         settings = PAPER_SETTINGS[name]
         name = "cifar10" if name == "cinic10" else name
         data = load_dataset(name, args.data_dir)
-        n_pool, n_pairs, n_masks = args.pool, min(args.pairs, settings.n_pairs), args.masks
-        n_validation, n_test = args.validation, args.test
-        n_drawn = args.samples_per_epoch
         network = getattr(networks, settings.network)
+        size = SMALL
         if args.paper_size:
-            n_pool, n_pairs, n_masks = len(data.X), settings.n_pairs, 2 * settings.n_pairs
-            n_validation, n_test = settings.n_validation, settings.n_test
-            n_drawn = settings.samples_per_epoch
+            size = {
+                "pool": len(data.X),
+                "pairs": settings.n_pairs,
+                "samples_per_epoch": settings.samples_per_epoch,
+                "validation": settings.n_validation,
+                "test": settings.n_test,
+                "masks": 2 * settings.n_pairs,
+            }
         elif network is networks.VGG11:
             network = partial(network, widths=NARROW_VGG)
+        size = {k: v if getattr(args, k) is None else getattr(args, k) for k, v in size.items()}
         rows = np.random.RandomState(seed).permutation(len(data.X))
-        validation, pool = rows[:n_validation], rows[n_validation:][:n_pool]
-        test = np.random.RandomState(0).permutation(len(data.X_test))[:n_test]
+        validation, pool = rows[: size["validation"]], rows[size["validation"] :][: size["pool"]]
+        test = np.random.RandomState(0).permutation(len(data.X_test))[: size["test"]]
         mean, deviation = data.X[pool].mean(), data.X[pool].std()
         X, X_val, X_test = (
             (part - mean) / deviation
             for part in (data.X[pool], data.X[validation], data.X_test[test])
         )
         X, y = repeated(X, data.y[pool], n_repeats, random_state=seed)
-        known = strategies(n_pairs, settings.anneal)
+        known = strategies(min(size["pairs"], settings.n_pairs), settings.anneal)
         if args.strategies:
             known = {s: known[s] for s in args.strategies}
         simulate(
@@ -131,9 +141,9 @@ def main() -> None:
                 module=network,
                 classes=np.unique(data.y),
                 learning_rate=settings.learning_rate,
-                samples_per_epoch=n_drawn,
+                samples_per_epoch=size["samples_per_epoch"],
                 patience=settings.patience,
-                n_samples=n_masks,
+                n_samples=size["masks"],
                 device=args.device,
             ),
             images(X, name),

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -603,8 +603,7 @@ def train(
     with tqdm(range(max_epochs), desc="epochs", disable=not verbose, leave=False) as epochs:
         for epoch in epochs:
             net.notify("on_epoch_begin", dataset_train=dataset)
-            net.run_single_epoch(batches, training=True, prefix="train", step_fn=net.train_step)
-            loss = float(np.mean(net.history[-1, "batches", :, "train_loss"]))
+            loss = _train_epoch(net, batches)
             net.history.record("train_loss", loss)
             if not math.isfinite(loss):
                 raise ValueError(
@@ -621,6 +620,24 @@ def train(
                 break
     net.module_.load_state_dict(best_state)
     return len(net.history)
+
+
+def _train_epoch(net: NeuralNetClassifier, batches: Iterable[Data]) -> float:
+    """Take the steps of an epoch, and return the mean of their losses.
+
+    skorch's own loop reads the loss after each step, and so waits for a GPU to finish it.
+    """
+    sizes, losses = [], []
+    for batch in batches:
+        sizes.append(len(batch[1]))
+        losses.append(net.train_step(batch)["loss"].detach())
+    values = torch.stack(losses).tolist()
+    for size, value in zip(sizes, values, strict=True):
+        net.history.new_batch()
+        net.history.record_batch("train_batch_size", size)
+        net.history.record_batch("train_loss", value)
+    net.history.record("train_batch_count", len(sizes))
+    return float(np.mean(values))
 
 
 def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:

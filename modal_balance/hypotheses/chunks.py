@@ -15,12 +15,14 @@ from skorch.utils import multi_indexing
 from torch import Tensor
 from tqdm.auto import tqdm
 
-# Values of a layer's output for all hypotheses on one chunk: 16 MiB in float32.
+# Values of a layer's output for all hypotheses on one chunk: 16 MiB in float32, for a CPU's cache.
 CHUNK_VALUES = 2**22
+# 512 MiB. A GPU is idle while Python prepares the next chunk.
+CHUNK_VALUES_CUDA = 2**27
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def rows_per_chunk(n_hypotheses: int, row_size: int) -> int:
+def rows_per_chunk(n_hypotheses: int, row_size: int, device: str | torch.device = "cpu") -> int:
     """Return how many rows to predict at once.
 
     Parameters
@@ -29,6 +31,8 @@ def rows_per_chunk(n_hypotheses: int, row_size: int) -> int:
         S.
     row_size : int
         Number of values of one row in the widest layer.
+    device : str or torch.device, default="cpu"
+        Where they are predicted.
 
     Returns
     -------
@@ -40,8 +44,11 @@ def rows_per_chunk(n_hypotheses: int, row_size: int) -> int:
     >>> from modal_balance.hypotheses.chunks import rows_per_chunk
     >>> rows_per_chunk(n_hypotheses=100, row_size=64)
     655
+    >>> rows_per_chunk(n_hypotheses=100, row_size=64, device="cuda")
+    20971
     """
-    return max(1, CHUNK_VALUES // (n_hypotheses * row_size))
+    n_values = CHUNK_VALUES_CUDA if torch.device(device).type == "cuda" else CHUNK_VALUES
+    return max(1, n_values // (n_hypotheses * row_size))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -135,7 +135,7 @@ class DropoutHypotheses:
         check_row_fits(self.net, row)
         ensemble.trace(partial(forward, row), partial(forward, twice(row)))
         self._warn_of_unseen(ensemble.unseen)
-        n_batch = rows_per_chunk(self.n_samples, ensemble.row_size)
+        n_batch = rows_per_chunk(self.n_samples, ensemble.row_size, ensemble.device)
         blocks = Blocks(self.verbose)
         proba: Tensor | None = None  # (S, n, C)
         start = 0

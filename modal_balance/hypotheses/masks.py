@@ -56,6 +56,8 @@ class DropoutEnsemble:
     row_size : int
         Number of values of one row in the widest layer that runs once for each draw; known after
         :meth:`trace`.
+    device : torch.device
+        Where the masks are; known after :meth:`trace`.
     unseen : list of str
         Modules whose dropout cannot be sampled, so that it is off in the networks; known after
         :meth:`trace`.
@@ -81,6 +83,7 @@ class DropoutEnsemble:
         self.seed = seed
         self.verbose = verbose
         self.row_size = 0
+        self.device = torch.device("cpu")
         self.unseen: list[str] = []
         self._masks: dict[Site, Tensor] = {}  # bool, True: kept, (S, *shape of one row's mask)
         self._vectorised = True
@@ -181,6 +184,7 @@ class DropoutEnsemble:
     def _trace_site(self, site: Site, dropout: Dropout, x: Tensor) -> Tensor:
         self._fitting(self._masks_of(site, dropout, x)[0], dropout, x)
         self.row_size = max(self.row_size, x.numel())
+        self.device = x.device
         return x
 
     def _run(

@@ -92,7 +92,8 @@ class SnapshotHypotheses:
         ):
             row_size = self._row_size(X[:1].to(reference.device, dtype))
             blocks = Blocks(self.verbose)
-            for part in torch.split(X, rows_per_chunk(len(reference), row_size)):
+            n_rows = rows_per_chunk(len(reference), row_size, reference.device)
+            for part in torch.split(X, n_rows):
                 logits = blocks.predict(
                     self._logits, part.to(reference.device, dtype)
                 )  # (S, n_part, C)

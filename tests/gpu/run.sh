@@ -27,13 +27,14 @@ else
 fi
 echo "device: $TEST_DEVICE"
 
-# What each step found is in the folder even if a later one is stopped.
+# What each step found is in the folder even if a later one is stopped. Measurements come first: once
+# tests.txt is there, other processes may use the device.
 status=0
+timeout 200 "$python" tests/gpu/measure.py "$report/measurements.md" || status=1
 timeout 200 "$python" -m pytest -q -p no:cacheprovider tests/gpu 2>&1 |
     tee "$report/tests.txt" || status=1
 # The CUDA tests of the suite; on the CPU they are skipped.
 timeout 60 "$python" -m pytest -q -p no:cacheprovider -rs -k cuda \
     tests/test_classifier_sklearn.py tests/test_sgmcmc.py tests/test_laplace.py 2>&1 |
     tee "$report/suite.txt" || status=1
-timeout 200 "$python" tests/gpu/measure.py "$report/measurements.md" || status=1
 exit $status
