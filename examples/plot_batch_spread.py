@@ -2,16 +2,21 @@
 Where the batches of five strategies lie
 ========================================
 
-One network, trained on 40 imbalanced digits, and one pool. Random selection, margin, BALD,
-BatchBALD and ``balance_margin_query`` each choose 20 points, and a t-SNE plane of the pool shows
-where these lie.
+Five strategies choose 20 points each, from the same pool and with the same network, which was
+trained on 40 imbalanced digits: random selection, margin, BALD, BatchBALD and
+``balance_margin_query``. A t-SNE plane of the pool shows where the points lie.
 
-What was found (10 seeds): ``balance_margin_query`` asks for 8.4 of the 10 classes, margin for 7.9;
-the nearest other point of the batch is 34 and 31 grey levels away, for BALD 26, for random points
-29. BALD asks for 6 classes, BatchBALD for 8. Of the 20 points, 8 are of the rare digits for margin
-and ``balance_margin_query``, 5 for BatchBALD, 3 for BALD and 1 at random. Where the pool holds
-every digit three times, with a little noise, 20 points are 19 different digits for
-``balance_margin_query``, 17 for margin, 16 for BatchBALD, 14 for BALD.
+What was found (10 seeds):
+
+* **Classes.** ``balance_margin_query`` asks for 8.4 of the 10 classes, BatchBALD for 8, margin for
+  7.9 and BALD for 6.
+* **Rare digits.** Of the 20 points, 8 are rare digits with margin and with
+  ``balance_margin_query``, 5 with BatchBALD, 3 with BALD and 1 at random.
+* **Distances.** The nearest other point of the batch is 34 grey levels away with
+  ``balance_margin_query``, 31 with margin, 26 with BALD and 29 at random.
+* **Duplicates.** If the pool has every digit three times, with a little noise, the 20 points are 19
+  different digits with ``balance_margin_query``, 17 with margin, 16 with BatchBALD and 14 with
+  BALD.
 
 .. code-block:: text
 

@@ -2,14 +2,14 @@
 Edges cut, pick by pick
 =======================
 
-A network with dropout is trained on 60 imbalanced digits. 100 hypotheses are drawn and compared in
-pairs, and a batch of 12 is chosen. How much of each edge is left after every pick?
+This example shows how much of each edge is left after every pick of a batch of 12. A network with
+dropout is trained on 60 imbalanced digits, and 100 hypotheses are drawn and compared in pairs.
 
-A pick cuts an edge as far as its label is expected to tell the two hypotheses apart. A few picks
-cut nearly all of the edge weight. ``balance_query`` follows the paper's objective to the end of the
-batch; the last picks then depend on label configurations that hardly ever occur.
-``balance_margin_query`` stops following it when 70 % of the weight is cut, and fills the batch with
-low-margin points, one from each cluster of points on which the hypotheses predict alike.
+A pick cuts an edge to the extent that its label is expected to tell the two hypotheses apart. A few
+picks cut nearly all of the edge weight. ``balance_query`` follows the paper's objective to the end
+of the batch, so its last picks depend on label configurations that hardly ever occur.
+``balance_margin_query`` stops when 70 % of the weight is cut, and fills the batch with low-margin
+points, one from each cluster of points for which the hypotheses predict alike.
 
 .. code-block:: text
 
@@ -61,7 +61,8 @@ print(f"tau = {tau:.3f}; {len(edges)} of {N_HYPOTHESES // 2} pairs are edges")
 # %%
 # What is left of each edge
 # -------------------------
-# W[j, e], the product over the picks of G[j, e], begins with 1 for every hypothesis j and edge e.
+# W[j, e] is the product of G[j, e] over the picks. It starts at 1 for every hypothesis j and edge
+# e.
 
 
 def weight_left(picks):
@@ -89,9 +90,9 @@ for strategy in (balance_query, balance_margin_query):
 # %%
 # The picture
 # -----------
-# A row of the upper panels is an edge, a column a pick; dark is what is left. Below, the mean over
-# the edges on a logarithmic scale. Low-margin points cut edges too, although they are not chosen
-# for it.
+# In the upper panels, a row is an edge and a column a pick; dark cells are edges that are left. The
+# lower panels show the mean over the edges on a logarithmic scale. Low-margin points cut edges,
+# too, although they are not chosen for that.
 
 figure, panels = plt.subplots(
     2, 2, figsize=(8, 6), height_ratios=(3, 2), sharex=True, sharey="row", layout="constrained"

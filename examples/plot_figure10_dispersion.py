@@ -2,43 +2,50 @@
 Figure 10: how much do scores vary from draw to draw?
 =====================================================
 
-The paper's Figure 10, with all pairs of hypotheses beside its disjoint ones. For 5 independent sets
-of 2K hypotheses of one trained network, the coefficient of variation (standard deviation / mean
-over the sets) of the score of every point: BALD, BALanCe with K disjoint pairs as in the paper, and
-BALanCe with all pairs. All three cost the same 2K forward passes. It is averaged over the points
-whose mean score is among the top 20 % of the pool (of each score's own; points of negligible score
-would have any variation), then over 6 networks with their own labels and pools of up to 500 points:
-digits, 5 to 9 thinned to 8 %, 120 labels; breast cancer, 40 labels.
+This example repeats the paper's Figure 10, and adds all pairs of hypotheses to the paper's disjoint
+pairs. It measures how much the score of a point varies between 5 independent sets of 2K hypotheses
+of one trained network: the coefficient of variation, that is, the standard deviation over the sets
+divided by the mean. Three scores are compared: BALD, BALanCe with K disjoint pairs, and BALanCe
+with all pairs. All three need the same 2K forward passes.
 
-Selection with all pairs takes time in proportion to the cube of K, so subsets are tried, too:
-random ones, as ``max_edges`` of ``balance_query`` takes them, and even ones, in which all
-hypotheses are in as many pairs (the neighbours on a ring). Every subset sees the draws that all
-pairs see.
+The coefficient is averaged over the points whose mean score is among the top 20 % of the pool, for
+each score separately, because scores near 0 would have any variation. It is then averaged over 6
+networks, each with its own labels and a pool of up to 500 points: digits with 5 to 9 thinned to 8 %
+and 120 labels; breast cancer with 40 labels.
+
+With all pairs, the time to select grows with the cube of K. So the example also tries subsets of
+all pairs from the same draws: random ones, as with ``max_edges`` of ``balance_query``, and even
+ones, in which every hypothesis is in the same number of pairs (its neighbours on a ring).
 
 What was found (6 networks):
 
-* On digits BALanCe varies less than BALD at the same number of forward passes, as the paper says:
-  at K = 50, all pairs 0.031, disjoint pairs 0.033, BALD 0.073. All fall about as one over the
-  square root of K.
-* On breast cancer that depends on the network. Where all pairs of hypotheses are edges (three of
-  the six), all pairs vary by 0.013 to 0.026 at K = 50, BALD by 0.100 to 0.125. Where only 21 to
-  68 % are, it is 0.075 to 0.243 against 0.129 to 0.160. The means over all six are 0.085 (all
-  pairs), 0.111 (disjoint pairs), 0.125 (BALD).
-* BALanCe's top scores also lie closer together: among these points the mean scores have a
-  coefficient of variation of 0.09 against BALD's 0.20 (digits), 0.20 against 0.45 (breast cancer).
-  So the *selection* is not as much steadier. Of the 10 best points, two sets of draws share 82 %
-  (all pairs), 79 % (disjoint pairs), 71 % (BALD) on digits at K = 50, but 75 %, 71 %, 82 % on
-  breast cancer, where BALD is ahead for every K, by less than BALanCe differs between networks.
-* Disjoint pairs have 8 to 11 % more variation than all pairs on digits, what a fifth more forward
-  passes would repair, and 11 to 40 % more on breast cancer. The time to select 10 digits grows from
-  0.015 to about 1 s at K = 50, from 0.04 to about 7 s at K = 100 (one core).
-* Random subsets are dear: 8K edges are within 7 % of all pairs on digits and 11 % on breast cancer,
-  16K within 4 and 12 %. So with all pairs of networks ``max_edges=8 * n_samples`` (16K) is the
-  value to take, 0.2 s instead of 1 s at K = 50. (All pairs are more than that from K = 9 on.)
-* Even subsets are better: on digits 2K pairs (``pairing="ring"``) are within 5 % of all pairs, 4K
-  within 3 %, 8K within 1.2 %; on breast cancer, where not all of them are edges, within 27, 12 and
-  4 %. In a random subset some hypotheses are in many pairs and others in none: 1K random pairs vary
-  29 to 38 % more than all pairs on digits, the K disjoint ones 8 to 11 %.
+* **Digits.** BALanCe varies less than BALD at the same number of forward passes, as the paper says.
+  At K = 50, all pairs vary by 0.031, disjoint pairs by 0.033, BALD by 0.073. All fall about as one
+  over the square root of K.
+* **Breast cancer.** The result depends on the network. For three of the six, all pairs of
+  hypotheses are edges; all pairs then vary by 0.013 to 0.026 at K = 50, and BALD by 0.100 to 0.125.
+  For the others, 21 to 68 % of the pairs are edges; all pairs then vary by 0.075 to 0.243, and BALD
+  by 0.129 to 0.160. The means over all six are 0.085 (all pairs), 0.111 (disjoint pairs) and 0.125
+  (BALD).
+* **Selection** gains less than the scores, because the top scores of BALanCe lie closer together:
+  among the top points, the mean scores have a coefficient of variation of 0.09 against 0.20 for
+  BALD (digits), and 0.20 against 0.45 (breast cancer). At K = 50 on digits, two sets of draws share
+  82 % (all pairs), 79 % (disjoint pairs) and 71 % (BALD) of their 10 best points. On breast cancer,
+  these are 75 %, 71 % and 82 %. There BALD is ahead for every K, but by less than BALanCe differs
+  between networks.
+* **Disjoint pairs** vary by 8 to 11 % more than all pairs on digits, which a fifth more forward
+  passes would make up for, and by 11 to 40 % more on breast cancer. Selecting 10 digits takes 0.015
+  s with disjoint and about 1 s with all pairs at K = 50, 0.04 s and about 7 s at K = 100 (one
+  core).
+* **Random subsets** need many edges: 8K edges are within 7 % of all pairs on digits and 11 % on
+  breast cancer, and 16K within 4 % and 12 %. With all pairs of networks,
+  ``max_edges=8 * n_samples`` (16K) is a good value: 0.2 s instead of 1 s at K = 50. (All pairs are
+  more than that from K = 9 on.)
+* **Even subsets** are better. On digits, 2K pairs (``pairing="ring"``) are within 5 % of all pairs,
+  4K within 3 % and 8K within 1.2 %. On breast cancer, where not all of them are edges, they are
+  within 27 %, 12 % and 4 %. In a random subset, some hypotheses are in many pairs and others in
+  none: on digits, 1K random pairs vary by 29 to 38 % more than all pairs, and K disjoint ones by 8
+  to 11 %.
 
 .. code-block:: text
 

@@ -2,36 +2,43 @@
 Figure 1: are the large equivalence classes the accurate ones?
 ==============================================================
 
-The paper's Figure 1, on imbalanced digits. From the thinned digits (5 to 9: 8 % are left), 120 are
-labelled and a network with dropout is trained. 200 hypotheses are drawn, compared by their votes on
-the unlabelled pool, and partitioned into equivalence classes by farthest-first traversal. A class
-has a mass, its share of the hypotheses, and the mean accuracy of its hypotheses on test digits that
-are balanced. The paper says that under imbalance the mass does not lie where the accuracy is. So
-mass and accuracy are correlated over the classes, for several radii: the annealed radius
-(validation error / 4), the validation error itself, and quantiles of the distances ("q 0.1": a
-tenth of all pairs are nearer). The same is done with 120 balanced labels, and with the votes on a
-pool that has not been thinned.
+This example repeats the paper's Figure 1 on imbalanced digits. The paper says that under class
+imbalance, most of the probability mass does not lie on the accurate equivalence classes.
 
-"without small" leaves out classes of fewer than 3 hypotheses. "ball, accuracy" needs no partition:
-over the hypotheses, it correlates how many others lie within the radius with the accuracy.
+A network with dropout is trained on 120 labels from thinned digits (8 % of the digits 5 to 9 are
+left). 200 hypotheses are drawn, compared by their votes on the unlabelled pool, and partitioned
+into equivalence classes by a farthest-first traversal. The mass of a class is its share of the
+hypotheses; its accuracy is the mean accuracy of its hypotheses on balanced test digits. The example
+computes the rank correlation of mass and accuracy over the classes, for several radii:
+
+* the annealed radius, validation error / 4;
+* the validation error itself;
+* quantiles of the distances; "q 0.1" means that a tenth of all pairs are nearer.
+
+It does the same with 120 balanced labels, and with the votes on a pool that is not thinned.
+
+In the tables, "without small" leaves out classes of fewer than 3 hypotheses. "ball, accuracy" needs
+no partition: for every hypothesis, it counts the others within the radius, and correlates this
+number with the accuracy.
 
 What was found (10 seeds, rank correlations as mean ± standard deviation):
 
-* At the annealed radius there is nothing to see. It is 0.03, half of all pairs of hypotheses differ
-  on more than 43 % of the pool, and nearly each of the 200 is a class of its own (199.9 classes).
-* At larger radii large classes are the *more* accurate ones, under imbalance, too: 0.40 ± 0.22,
-  0.42 ± 0.21, 0.48 ± 0.34 at q 0.1, 0.25, 0.5 on the thinned pool; macro-F1 says the same (0.33,
-  0.36, 0.45). Small classes of outlying, poor hypotheses are part of it, but without them 0.24,
-  0.30, 0.43 are left. The claim in its strong form, that the mass lies on the poor classes, is not
-  confirmed here.
-* Imbalance does weaken the relation. With balanced labels it is 0.57, 0.69, 0.73 on the thinned
-  pool: higher in 9, 9, 8 of 10 seeds. Compared on the full pool it is 0.69, 0.77, 0.83, against
-  0.33 ± 0.28, 0.36 ± 0.36, 0.45 ± 0.30 with imbalanced labels: higher in 9, 10, 10 of 10 seeds, and
-  one seed is negative under imbalance. That agrees with the claim.
-* The largest class is not the best one: at q 0.25 on the thinned pool it has 22 % of the mass and
-  accuracy 0.50, the best class 9 % and 0.53. But balanced labels give 14 % and 0.72, 6 % and 0.75,
-  so that is not due to imbalance. One hypothesis alone has 0.45 and the mean prediction of many
-  0.59, more than the best of the classes at any quantile.
+* **The annealed radius** is too small to form classes. It is 0.03, but half of all pairs of
+  hypotheses differ on more than 43 % of the pool. Nearly each of the 200 is alone in its class
+  (199.9 classes).
+* **At larger radii, large classes are more accurate**, under imbalance, too. On the thinned pool,
+  the correlation is 0.40 ± 0.22, 0.42 ± 0.21 and 0.48 ± 0.34 at q 0.1, 0.25 and 0.5; with macro-F1
+  it is 0.33, 0.36 and 0.45. Small classes of poor outliers explain a part of this; without them it
+  is 0.24, 0.30 and 0.43. So this example does not confirm the claim in its strong form, that the
+  mass lies on the poor classes.
+* **Imbalance weakens the correlation**, which agrees with the claim. On the thinned pool it is
+  0.57, 0.69 and 0.73 with balanced labels, higher in 9, 9 and 8 of 10 seeds. On the full pool it is
+  0.69, 0.77 and 0.83 with balanced labels, against 0.33 ± 0.28, 0.36 ± 0.36 and 0.45 ± 0.30 with
+  imbalanced ones: higher in 9, 10 and 10 of 10 seeds, and negative for one seed under imbalance.
+* **The largest class is not the best.** At q 0.25 on the thinned pool, it has 22 % of the mass and
+  an accuracy of 0.50; the best class has 9 % and 0.53. This is not due to imbalance, because
+  balanced labels give 14 % and 0.72, 6 % and 0.75. A single hypothesis has 0.45, and the mean
+  prediction of many 0.59, more than the best class at any quantile.
 
 .. code-block:: text
 

@@ -2,16 +2,16 @@
 Figure 2: how many labels does it take?
 =======================================
 
-The paper's stylised example, with numbers. n hypotheses are thresholds on a uniform pool: at 1, at
-1/2, at 1/4 and so on, each at half of the one before. Almost all of them crowd together near 0,
-where they hardly differ: those up to sigma form one equivalence class. BALD asks for the label that
-halves the number of hypotheses, and so spends its queries on differences that do not matter. EC2
-asks for the label that tells equivalence classes apart.
+This example puts numbers on the paper's stylised Figure 2. The n hypotheses are thresholds on a
+uniform pool, at 1, 1/2, 1/4 and so on. Almost all of them lie close together near 0, where they
+hardly differ; those up to sigma form one equivalence class. BALD asks for the label that halves the
+number of hypotheses, so it spends queries on differences that do not matter. EC2 asks for the label
+that tells equivalence classes apart.
 
-Counted are the queries until all hypotheses left lie in one class, for the truth that takes most
-queries and on average over all n truths. Both policies stop at the same moment: when the class is
-known. With sigma = 0 every hypothesis is a class of its own: that is how long BALD, which knows of
-no classes, would go on by itself.
+The table counts the queries until all remaining hypotheses lie in one class, for the truth that
+needs most queries and on average over all n truths. Both policies stop when the class is known.
+With sigma = 0, every hypothesis is a class by itself; this is how long BALD, which does not know
+the classes, would continue.
 
 .. code-block:: text
 

@@ -2,13 +2,16 @@
 The first twenty labels
 =======================
 
-No labels yet, ten digits, twenty labels to buy. ``herding_query`` chooses all twenty before there
-is a model. Margin selection needs one: it starts from four random labels and adds four at a time. A
-t-SNE plane of the pool shows where the picks of herding, of margin and of chance lie.
+You have no labels yet, and can buy twenty labels of digits. ``herding_query`` chooses all twenty
+before there is a model. Margin selection needs a model, so it starts from four random labels and
+adds four at a time. A t-SNE plane of the pool shows the picks of herding, margin and random
+selection.
 
-What was found (10 seeds): a network trained on the 20 labels classifies 81.5 % of the other digits
-with herding, 69.5 % with margin and 65.3 % at random. Herding finds all 10 classes every time,
-margin 9.7 on average, random selection 9.0.
+What was found (10 seeds):
+
+* A network trained on the 20 labels classifies 81.5 % of the other digits with herding, 69.5 % with
+  margin and 65.3 % with random selection.
+* Herding finds all 10 classes every time, margin 9.7 on average, random selection 9.0.
 
 .. code-block:: text
 
@@ -40,8 +43,8 @@ X, y = load_digits(return_X_y=True)
 # %%
 # Twenty picks
 # ------------
-# ``herding_query`` takes ``None`` for the learner. It also takes a pipeline that is not fitted, and
-# then chooses from what its classifier would be given.
+# ``herding_query`` takes ``None`` as the learner. It also takes a pipeline that is not fitted, and
+# then measures distances between the inputs of its classifier.
 #
 # On the site, the table is that of the quick form (``--quick``): one seed. The numbers under "What
 # was found" are those of the full form.
@@ -86,8 +89,9 @@ print(pd.DataFrame(rows).groupby("strategy", sort=False).mean().round(3).to_stri
 # %%
 # The picture
 # -----------
-# The picks of the first seed, in the quick form and the full form alike. Grey: the pool. Coloured:
-# the picks, by their true class, with the order in which they were chosen.
+# The picture shows the picks of the first seed, in the quick form and the full form. Grey points
+# are the pool. Coloured points are the picks; the colour is the true class, the number the order of
+# choice.
 
 pool, _, picks = chosen[0]
 plane = dict(zip(pool, TSNE(random_state=0).fit_transform(X[pool]), strict=True))

@@ -2,18 +2,23 @@
 Four strategies on imbalanced digits
 ====================================
 
-The digits that come with scikit-learn are made imbalanced: of the digits 5 to 9, only 8 % stay in
-the pool. The test set keeps all digits alike. Every strategy starts from the same 20 labels, asks
-for 10 more in every round, and trains the same network anew each time.
+This example compares four strategies in modAL's loop. It makes scikit-learn's digits imbalanced:
+only 8 % of the digits 5 to 9 stay in the pool, while the test set stays balanced. Every strategy
+starts from the same 20 labels, asks for 10 more in every round, and trains the same network anew
+each time.
 
-What was found (8 seeds; accuracy, mean ± standard deviation): ``balance_margin_query`` needs 70
-labels for an accuracy of 0.85 and 114 for 0.90, margin selection 79 and 121. ``balance_query``, the
-paper's Batch-BALanCe, is as good up to 60 labels (0.814 ± 0.030; ``balance_margin_query`` 0.816 ±
-0.037, margin 0.775 ± 0.047) and falls behind after that: 0.888 ± 0.023 at 140 labels, where
-``balance_margin_query`` has 0.906 ± 0.022 and margin 0.903 ± 0.029. In some of its queries no two
-hypotheses differ by more than tau, so that the batch is random, and a warning says so. Random
-selection has 0.721 ± 0.052 at 140 labels, less than the others have at 50. Macro F1 orders them
-alike.
+What was found (8 seeds; accuracy as mean ± standard deviation):
+
+* ``balance_margin_query`` needs 70 labels for an accuracy of 0.85 and 114 for 0.90. Margin
+  selection needs 79 and 121.
+* ``balance_query``, the paper's Batch-BALanCe, is as good up to 60 labels: 0.814 ± 0.030, where
+  ``balance_margin_query`` has 0.816 ± 0.037 and margin selection 0.775 ± 0.047.
+* After that ``balance_query`` falls behind: 0.888 ± 0.023 at 140 labels, where
+  ``balance_margin_query`` has 0.906 ± 0.022 and margin selection 0.903 ± 0.029. In some of its
+  queries, no two hypotheses differ by more than tau, so the batch is random; a warning reports
+  this.
+* Random selection has 0.721 ± 0.052 at 140 labels, less than the others have at 50.
+* Macro F1 gives the same order.
 
 .. code-block:: text
 
@@ -50,7 +55,7 @@ LEVELS = (0.85, 0.90)
 # %%
 # Strategies
 # ----------
-# Two of this package, modAL's own margin sampling, and a strategy written by hand.
+# Two of this package, modAL's margin sampling, and random selection written by hand.
 
 
 def random_sampling(learner, X_pool, n_instances, *, random_state):
@@ -88,7 +93,8 @@ def imbalanced_digits(seed):
 # %%
 # The loop
 # --------
-# ``query``, ask, ``teach``, and take what is labelled out of the pool.
+# Each round calls ``query``, asks for the labels, calls ``teach``, and removes the labelled rows
+# from the pool.
 
 
 def run(name, seed, n_rounds):

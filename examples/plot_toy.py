@@ -2,13 +2,13 @@
 Ten hypotheses, their classes, and the points that tell them apart
 ==================================================================
 
-Eight labels, a pool in two dimensions, and ten straight lines that all fit the labels: the members
-of a bootstrap committee. What Batch-BALanCe does with them can be drawn completely.
+This example draws all steps of Batch-BALanCe in two dimensions. There are eight labels, and ten
+straight lines that fit all of them: the members of a bootstrap committee.
 
-The pool has four groups. All lines agree on the left one and the right one, and there is nothing to
-learn there. They disagree on the small groups above and below.
+The pool has four groups. All lines agree on the groups on the left and on the right, so their
+labels would tell nothing. The lines disagree on the small groups above and below.
 
-Run as a script with ``--output toy.png``, it saves the first picture.
+As a script with ``--output toy.png``, it saves the first picture.
 """
 
 import argparse
@@ -43,7 +43,7 @@ NAMES, CLASSES = ["green", "orange", "purple"], np.array(["#1b7837", "#e08214", 
 # Data and hypotheses
 # -------------------
 # A hypothesis is a function that gives every point class probabilities. Here it is a logistic
-# regression on a resample of the eight labels; in practice it is mostly a network under one fixed
+# regression on a resample of the eight labels. In practice it is usually a network under one fixed
 # set of dropout masks.
 
 random = np.random.default_rng(0)
@@ -64,8 +64,8 @@ proba = committee.predict_proba_samples(X_pool)  # (hypotheses, points, labels)
 # Distances, classes, edges
 # -------------------------
 # The distance of two hypotheses is the share of the pool on which they predict different labels
-# (Eq. 2). Those within ``tau`` of each other count as equivalent, and every pair further apart is
-# an edge. The objective needs the edges alone; the classes give the lines their colours.
+# (Eq. 2). Two hypotheses within ``tau`` of each other are equivalent, and every pair further apart
+# is an edge. The objective needs only the edges. The classes give the lines their colours.
 
 pool_votes = votes(proba)
 pairs = all_pairs(N_HYPOTHESES)
@@ -80,8 +80,9 @@ print(f"{len(edges)} of {len(pairs)} pairs are edges, in {cells.max() + 1} class
 # %%
 # The batch
 # ---------
-# ``balance_batch`` picks greedily. What a pick leaves of an edge is the mean, over all hypotheses
-# j, of the product of G over the picks so far: the closed form of the paper's objective.
+# ``balance_batch`` picks greedily. The share of an edge that is left after some picks is the mean,
+# over all hypotheses j, of the product of G over these picks: the closed form of the paper's
+# objective.
 
 indices, gains = balance_batch(proba, edges, weights, n_instances=N_PICKS, random_state=0)
 
@@ -185,9 +186,9 @@ if options.output:
 
 # %%
 # The first pick cuts most of the edges between green and orange lines. It lies on the purple lines,
-# which are not sure of its label, and so leaves more of theirs, most of all between orange and
-# purple. The second pick lies on the other side of the purple lines, the third in the other group.
-# The points on the left and on the right never have anything to cut.
+# which are uncertain about its label. So it leaves more of the edges to purple lines, most of all
+# of those between orange and purple. The second pick lies on the other side of the purple lines,
+# the third in the other group. The points on the left and on the right never have anything to cut.
 
 figure, rows = plt.subplots(2, N_PICKS, figsize=(9, 6), layout="constrained")
 for n, (above, below) in enumerate(rows.T):
