@@ -55,7 +55,7 @@ def switch_tables(path: Path) -> None:
         row([name, str(classes[name]), str(len(runs)), *cells])
     row(["all runs", "", str(len(curves)), *(mean(everything[rule]) for rule in rules)])
     print()
-    row(["labels for each class, minus balance_margin", *rules[1:], "margin"])
+    row(["labels per class", *rules[1:], "margin"])
     row(["---"] * (1 + len(rules)))
     for low, high in BINS:
         gains = defaultdict(list)
