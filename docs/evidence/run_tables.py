@@ -82,16 +82,15 @@ class Part(NamedTuple):
 # In order of worth: wherever the runs are stopped, what is there makes a page.
 PARTS = [
     Part("mcdropout", 10, 150, ["main"], 3),
+    Part("mcdropout", 50, 270, ["main"], 1),
     Part("mcdropout", 10, 150, ["all"], 1),
-    Part("mcdropout", 50, 270, ["main"], 2),
+    Part("extra-trees", 10, 150, ["main"], 1),
     Part("mcdropout", 10, 150, ["main"], 5),
-    Part("extra-trees", 10, 150, ["main"], 2),
-    Part("forest", 10, 150, ["main"], 2),
-    Part("mcdropout", 10, 150, ["all"], 5),
     Part("mcdropout", 50, 270, ["main"], 5),
+    Part("mcdropout", 10, 150, ["all"], 5),
     Part("mcdropout", 10, 150, ["main"], 20),
-    Part("forest", 10, 150, ["main"], 5),
     Part("extra-trees", 10, 150, ["main"], 5),
+    Part("forest", 10, 150, ["main"], 5),
     Part("mcdropout", 1, 60, ["main"], 5),
 ]
 BUDGETS = {part.batch: part.budget for part in PARTS}
