@@ -1,4 +1,4 @@
-"""Tables and the picture of the second part, from its results files."""
+"""Tables and the picture of the second and the third part, from their results files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from data_sets import FRESH_TABLES, TABLES_TO_CHOOSE, TABLES_TO_CONFIRM
 HERE = Path(__file__).parent
 SIMPLE = ["ET200", "RF200", "LR", "SVC", "5NN"]
 NAMES = {
-    "bins": "MCDropoutClassifier",
-    "no bins": "the same, n_bins=0",
+    "200 steps": "MCDropoutClassifier",
     "ET200": "ExtraTrees(200)",
     "RF200": "RandomForest(200)",
     "LR": "LogisticRegression",
@@ -80,6 +79,26 @@ def curves() -> None:
     print((wide.balance - wide.margin).groupby("config").agg(["mean", "sem", "count"]).round(2))
 
 
+def steps() -> None:
+    """Print how the number of steps and the learning rate change accuracy."""
+    runs = read("third_steps").set_index(["dataset", "n", "seed"])
+    wide = runs.pivot(columns="config")
+    for config in runs.config.unique():
+        gap = 100 * (wide["acc"][config] - wide["acc"]["bins"])
+        means = wide.xs(config, axis=1, level="config").mean()
+        print(
+            f"{config}: accuracy {means.acc:.4f}, F1 {means.f1:.4f}, NLL {means.nll:.3f}, "
+            f"{gap.mean():+.2f} +- {gap.sem():.2f} points, {means.seconds:.2f} s"
+        )
+
+
+def edges() -> None:
+    """Print how many of 50 pairs are edges, by kind of hypotheses."""
+    runs = read("third_edges")
+    share = 50 * runs.edges / runs.pairs
+    print(share.groupby([runs.kind, runs.n, runs.dataset]).mean().unstack().round(0).to_string())
+
+
 def draw(runs: pd.DataFrame, path: Path) -> None:
     """Draw accuracy and macro F1 by number of labels."""
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
@@ -89,7 +108,7 @@ def draw(runs: pd.DataFrame, path: Path) -> None:
         some = runs[runs.dataset.isin(full[full == full.max()].index)]
         means = some.groupby(["config", "n"])[metric].mean().unstack("n")
         for config, name in NAMES.items():
-            style = {"lw": 2.5} if config == "bins" else {"lw": 1.2}
+            style = {"lw": 2.5} if config == "200 steps" else {"lw": 1.2}
             panel.plot(means.columns, means.loc[config], marker=".", label=name, **style)
         panel.set(xlabel="labels, at random", title=title)
         panel.grid(alpha=0.3)
@@ -106,16 +125,26 @@ def main() -> None:
     fresh = models[models.dataset.isin(FRESH_TABLES) & models.config.isin(["bins", "no bins"])]
     # At 20 labels, a bin takes five rows; the runs with eight bins there are another recipe.
     fresh = fresh.drop_duplicates(["config", "dataset", "n", "seed"], keep="last")
-    runs = random_labels(fresh, "fresh tables")
+    random_labels(fresh, "fresh tables")
     package = read("second_classifier")
     package = package[package.config == "bins"]
-    for title, tables in (("to choose", TABLES_TO_CHOOSE), ("to confirm", TABLES_TO_CONFIRM)):
+    for title, tables in (("development", TABLES_TO_CHOOSE), ("validation", TABLES_TO_CONFIRM)):
         some = package[package.dataset.isin(tables)]
         if len(some):
             random_labels(some, title)
     both = package.dataset.isin([*TABLES_TO_CHOOSE, *TABLES_TO_CONFIRM])
     random_labels(package[both], "both")
     curves()
+    steps()
+    edges()
+    today = read("third_classifier")
+    for title, tables in (
+        ("development", TABLES_TO_CHOOSE),
+        ("validation", TABLES_TO_CONFIRM),
+        ("both", TABLES_TO_CHOOSE + TABLES_TO_CONFIRM),
+        ("fresh tables", FRESH_TABLES),
+    ):
+        runs = random_labels(today[today.dataset.isin(tables)], f"third part, {title}")
     if args.picture:
         draw(runs, args.picture)
 

@@ -16,18 +16,29 @@ from sklearn.preprocessing import StandardScaler
 
 from modal_balance import MCDropoutClassifier
 
+# What the first two parts trained by; the default is half of them at twice the rate.
+STEPS = {"n_steps": 400, "learning_rate": 1e-3}
 # Name -> whether the columns are standardised before, and the parameters.
 CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
-    # The second part. Training has nothing to do with the validation error, which takes time.
-    "no bins": (False, {"n_bins": 0, "validation": None}),
-    "bins": (False, {"validation": None}),
-    "bins of the pool": (False, {"validation": None}),
+    # The third part. Training has nothing to do with the validation error, which takes time.
+    "200 steps": (False, {"validation": None}),
+    "130 steps": (False, {"validation": None, "n_steps": 130, "learning_rate": 3e-3}),
+    "150 steps": (False, {"validation": None, "n_steps": 150, "learning_rate": 4e-3}),
+    "200 fast steps": (False, {"validation": None, "learning_rate": 3e-3}),
+    "four members": (False, {"validation": None, "posterior": "ensemble", "n_members": 4}),
+    # The second part.
+    "no bins": (False, {"n_bins": 0, "validation": None, **STEPS}),
+    "bins": (False, {"validation": None, **STEPS}),
+    "bins of the pool": (False, {"validation": None, **STEPS}),
     # The first part.
-    "default": (True, {}),
-    "raw": (False, {}),
-    "ensemble": (True, {"posterior": "ensemble"}),
-    "ensemble without dropout": (True, {"posterior": "ensemble", "dropout": 0.0}),
-    "held out": (True, {"validation": 0.2}),
+    "default": (True, {"n_bins": 0, **STEPS}),
+    "raw": (False, {"n_bins": 0, **STEPS}),
+    "ensemble": (True, {"n_bins": 0, "posterior": "ensemble", **STEPS}),
+    "ensemble without dropout": (
+        True,
+        {"n_bins": 0, "posterior": "ensemble", "dropout": 0.0, **STEPS},
+    ),
+    "held out": (True, {"n_bins": 0, "validation": 0.2, "learning_rate": 1e-3}),
 }
 
 
