@@ -24,8 +24,12 @@ import argparse
 
 import matplotlib.pyplot as plt
 
-from modal_balance.reference.finite import ec2_scores, information_gain_scores
-from modal_balance.reference.finite_policy import count_queries, halving_thresholds
+from modal_balance.reference.finite import (
+    count_queries,
+    ec2_scores,
+    halving_thresholds,
+    information_gain_scores,
+)
 
 SCORES = {"BALD": information_gain_scores, "EC2": ec2_scores}
 SIGMAS = {"0": 0.0, "1/1024": 1 / 1024, "1/64": 1 / 64, "1/8": 1 / 8}

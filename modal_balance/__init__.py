@@ -9,6 +9,8 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._utils.versions import __version__ as __version__
+    from ._utils.versions import show_versions
     from .acquisition import balance_batch, balance_scores
     from .equivalence import annealed_tau, disjoint_pairs, edges_beyond
     from .estimators import (
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
         uncertainty_herding_query,
         variation_ratio_query,
     )
-    from .versions import __version__ as __version__
-    from .versions import show_versions
 
 __all__ = [
     "BootstrapCommittee",
@@ -87,8 +87,8 @@ _SUBPACKAGES = (
     "exceptions",
     "hypotheses",
     "strategies",
-    "versions",
 )
+_SOURCES = (*_SUBPACKAGES, "_utils.versions")
 
 
 def __getattr__(name: str) -> Any:
@@ -96,8 +96,8 @@ def __getattr__(name: str) -> Any:
         return _import_module(f".{name}", __name__)
     if name not in __all__ and name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for subpackage in _SUBPACKAGES:
-        module = _import_module(f".{subpackage}", __name__)
+    for source in _SOURCES:
+        module = _import_module(f".{source}", __name__)
         names = {*__all__, "__version__"} & set(vars(module))
         globals().update({inner: getattr(module, inner) for inner in names})
     return globals()[name]

@@ -19,12 +19,18 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from .arguments import RandomState, as_random_state, check_integer, check_validation_pair, n_rows
+from ._utils.arguments import (
+    RandomState,
+    as_random_state,
+    check_integer,
+    check_validation_pair,
+    n_rows,
+)
 from .equivalence.pairs import all_pairs, annealed_tau, check_tau, edges_beyond, votes
 from .hypotheses.draw import draw_from
-from .hypotheses.resolved import resolve
-from .strategies.inputs import check_has_classes, check_rows
-from .strategies.tau import final_tau, known_tau
+from .hypotheses.unwrap import resolve
+from .strategies.edges import final_tau, known_tau
+from .strategies.query import check_has_classes, check_rows
 
 __all__ = [
     "AccuracyReached",

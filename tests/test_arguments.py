@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.utils import check_random_state
 
-from modal_balance.arguments import as_random_state, check_validation_pair, draw_seed
+from modal_balance._utils.arguments import as_random_state, check_validation_pair, draw_seed
 
 
 @pytest.mark.parametrize("seed", [0, 7, np.int64(7), 2**32 - 1, True])

@@ -14,8 +14,9 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from modal_balance import compat, margin_query
-from modal_balance.compat import repair_modal
+from modal_balance import margin_query
+from modal_balance._utils import modal_compat
+from modal_balance._utils.modal_compat import repair_modal
 
 pytest.importorskip("modAL")
 import modAL.batch
@@ -296,7 +297,7 @@ def run_python(code, **environment):
     run = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
-        cwd=Path(compat.__file__).parents[1],
+        cwd=Path(modal_compat.__file__).parents[2],
         capture_output=True,
         text=True,
     )
@@ -361,7 +362,7 @@ def test_without_a_modal_that_can_be_imported_strategies_work(modal):
 import sys, types
 sys.modules["modAL"] = {modal}  # importing modAL.models now fails
 from modal_balance import margin_query
-from modal_balance.compat import repair_modal
+from modal_balance._utils.modal_compat import repair_modal
 from sklearn.ensemble import RandomForestClassifier
 forest = RandomForestClassifier(5).fit([[0.0], [1.0]], [0, 1])
 print(repair_modal(), margin_query(forest, [[0.5]])[0])

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_wine
 
-from modal_balance import networks
-from modal_balance.datasets import (
+from modal_balance.simulation import networks
+from modal_balance.simulation.datasets import (
+    PAPER_SETTINGS,
     dataset_names,
     imbalanced,
     load_dataset,
     read_archive,
     repeated,
 )
-from modal_balance.datasets.paper import PAPER_SETTINGS
 
 # --- by name --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch import nn
 from toy import digits, fitted_net
 
 from modal_balance.acquisition.diversity import badge_batch, coreset_batch, gradient_embedding
-from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.last_layer import last_layer_features
 
 
 def random_pool(seed, n_points=30, n_features=4, n_classes=3):

@@ -15,7 +15,7 @@ from torch import nn
 from toy import digits, fast_classifier, fitted_classifier, fitted_net, skorch_net
 
 from modal_balance import MCDropoutClassifier
-from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.last_layer import last_layer_features
 
 
 def same(one, other):

@@ -9,10 +9,12 @@ from oracles import random_proba
 from scipy.spatial.distance import pdist, squareform
 
 from modal_balance.equivalence.partition import farthest_first_cells
-from modal_balance.reference.finite import ec2_scores, eced_scores, information_gain_scores
-from modal_balance.reference.finite_policy import (
+from modal_balance.reference.finite import (
     count_queries,
+    ec2_scores,
+    eced_scores,
     halving_thresholds,
+    information_gain_scores,
     query_until_solved,
 )
 

@@ -18,18 +18,18 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from modal_balance.arguments import check_integer, n_rows
+from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
-from modal_balance.hypotheses.resolved import resolve
-from modal_balance.strategies import inputs
-from modal_balance.strategies.inputs import check_has_classes, check_same_width
+from modal_balance.hypotheses.unwrap import resolve
+from modal_balance.strategies import query
+from modal_balance.strategies.query import check_has_classes, check_same_width
 
 X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 FITTED = LogisticRegression().fit(X, y)
 
 
 def check_rows(rows, name, estimator):
-    return inputs.check_rows(rows, name, resolve(estimator))
+    return query.check_rows(rows, name, resolve(estimator))
 
 
 @pytest.mark.parametrize("value", [1, np.int64(7)])

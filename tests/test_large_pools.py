@@ -27,7 +27,7 @@ from modal_balance import (
 )
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
-from modal_balance.pools.memory import left_in_container, memory_bytes
+from modal_balance.pools.caching import left_in_container, memory_bytes
 
 N, D = 22_000, 6
 COLUMNS = [f"column {i}" for i in range(D)]

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from modal_balance._utils.torch_state import undisturbed
 from modal_balance.hypotheses.chunks import Blocks
 from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
 from modal_balance.hypotheses.snapshots import SnapshotHypotheses
-from modal_balance.torch_state import undisturbed
 
 S = 7
 

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import DIGITS
 
 from modal_balance import MCDropoutClassifier, draw_hypotheses
-from modal_balance.networks import VGG11, ThreeBlockCNN, TwoBlockCNN
+from modal_balance.simulation.networks import VGG11, ThreeBlockCNN, TwoBlockCNN
 
 X = np.kron(DIGITS[0].reshape(-1, 1, 8, 8), np.ones((1, 1, 4, 4)))[:, :, 2:-2, 2:-2]  # 28 x 28
 X, y = X.astype(np.float32), DIGITS[1]

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modal_balance.acquisition.prediction_clusters import prediction_clusters_batch
+from modal_balance.acquisition.low_margin import prediction_clusters_batch
 from modal_balance.acquisition.uncertainty import margin_scores
 
 S, C = 6, 3

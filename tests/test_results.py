@@ -13,7 +13,6 @@ pd = pytest.importorskip("pandas")
 
 from modal_balance import margin_query, random_query  # noqa: E402
 from modal_balance.simulation import simulate  # noqa: E402
-from modal_balance.simulation.records import records_to_resume  # noqa: E402
 from modal_balance.simulation.results import (  # noqa: E402
     holm,
     labels_needed,
@@ -21,6 +20,7 @@ from modal_balance.simulation.results import (  # noqa: E402
     normalised_areas,
     pairwise,
     read_results,
+    records_to_resume,
 )
 
 

@@ -18,10 +18,9 @@ from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.greedy import TieOrder
 from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimination, candidates
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
-from modal_balance.pools.keeping import KeepInFile, Layout
+from modal_balance.pools.caching import KeepInFile, Layout
 from modal_balance.pools.local import even_bounds, local_shards
-from modal_balance.pools.shard import block_rows_for
-from modal_balance.pools.shipping import packed, unpacked
+from modal_balance.pools.shard import block_rows_for, packed, unpacked
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {

@@ -11,7 +11,7 @@ import modal_balance as mb
 from modal_balance import RandomSelectionWarning, acquisition, draw_hypotheses
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
 from modal_balance.equivalence.partition import farthest_first_cells
-from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.last_layer import last_layer_features
 
 X, y = digits()
 POOL = X[-120:]

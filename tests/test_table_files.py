@@ -19,7 +19,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("charset_normalizer")
 pytest.importorskip("skrub")
 
-from modal_balance.atomic import replacing  # noqa: E402
+from modal_balance._utils.atomic import replacing  # noqa: E402
 from modal_balance.table import files  # noqa: E402
 from modal_balance.table.files import read_table, table_format, write_filled, write_rows  # noqa: E402
 from modal_balance.table.preparation import prepare, typed  # noqa: E402

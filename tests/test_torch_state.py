@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from modal_balance.torch_state import threads
+from modal_balance._utils.torch_state import threads
 
 
 def test_threads_are_put_back_in_threads_that_overlap():

@@ -31,8 +31,8 @@ from modal_balance import (
     draw_hypotheses,
     margin_query,
 )
-from modal_balance.hypotheses.features import last_layer_features
-from modal_balance.hypotheses.unwrapping import check_labels_of_net
+from modal_balance.hypotheses.last_layer import last_layer_features
+from modal_balance.hypotheses.unwrap import check_labels_of_net
 from modal_balance.hypotheses.validation import validation_error
 from modal_balance.simulation.loop import rounds
 

@@ -2,7 +2,7 @@ import re
 from importlib.metadata import requires, version
 
 import modal_balance
-from modal_balance.versions import DEPENDENCIES
+from modal_balance._utils.versions import DEPENDENCIES
 
 
 def test_the_version_stands_in_one_place():

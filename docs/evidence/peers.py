@@ -17,7 +17,7 @@ from skactiveml import pool
 from skactiveml.base import SkactivemlClassifier
 from sklearn.preprocessing import StandardScaler
 
-from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.last_layer import last_layer_features
 
 SKACTIVEML = ("Falcun", "MaxHerding", "TypiClust", "Badge", "DropQuery", "Clue", "ContrastiveAL")
 

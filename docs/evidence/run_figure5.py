@@ -21,9 +21,8 @@ from paper_estimator import paper_estimator_query
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
-from modal_balance.datasets import load_dataset
-from modal_balance.datasets.paper import PAPER_SETTINGS
 from modal_balance.simulation import simulate
+from modal_balance.simulation.datasets import PAPER_SETTINGS, load_dataset
 
 
 def epig_query(

@@ -31,10 +31,8 @@ from typing import Any
 import numpy as np
 
 import modal_balance as mb
-from modal_balance import networks
-from modal_balance.datasets import load_dataset, repeated
-from modal_balance.datasets.paper import PAPER_SETTINGS
-from modal_balance.simulation import simulate
+from modal_balance.simulation import networks, simulate
+from modal_balance.simulation.datasets import PAPER_SETTINGS, load_dataset, repeated
 
 HERE = Path(__file__).parent
 # Name in the results, the paper's settings, repetitions, labels at the end, seeds.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import modal_balance as mb
-from modal_balance.datasets import load_dataset
 from modal_balance.simulation import simulate
+from modal_balance.simulation.datasets import load_dataset
 
 DRAWN = {"n_samples": 20}
 STRATEGIES: dict[str, Any] = {

@@ -14,7 +14,7 @@ import numpy as np
 from run_many_classes import simulate_from_no_labels
 from sklearn.preprocessing import StandardScaler
 
-from modal_balance.datasets import load_dataset
+from modal_balance.simulation.datasets import load_dataset
 
 SIZES = {"dry_bean": (2000, 1500), "digits": (400, 600)}  # validation, test
 SHARE_KEPT = 0.08

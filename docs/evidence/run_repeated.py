@@ -19,8 +19,8 @@ import numpy as np
 from paper_estimator import paper_estimator_query
 
 import modal_balance as mb
-from modal_balance.datasets import load_dataset, repeated
 from modal_balance.simulation import simulate
+from modal_balance.simulation.datasets import load_dataset, repeated
 
 DRAWN = {"n_samples": 40}
 STRATEGIES: dict[str, Any] = {

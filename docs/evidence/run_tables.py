@@ -24,8 +24,8 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import train_test_split
 
 import modal_balance as mb
-from modal_balance.datasets import Dataset, imbalanced, load_dataset, read_archive
 from modal_balance.simulation import simulate
+from modal_balance.simulation.datasets import Dataset, imbalanced, load_dataset, read_archive
 
 HERE = Path(__file__).parent
 CLASSES = {

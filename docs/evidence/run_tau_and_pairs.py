@@ -20,8 +20,8 @@ from distances import distance_quantile
 from sklearn.preprocessing import StandardScaler
 
 import modal_balance as mb
-from modal_balance.datasets import load_dataset
 from modal_balance.simulation import simulate
+from modal_balance.simulation.datasets import load_dataset
 
 
 def median_distance_query(

@@ -17,7 +17,7 @@ from .batchbald import batchbald_batch, conditional_bald_scores, iter_batchbald_
 from .diversity import badge_batch, coreset_batch, gradient_embedding
 from .herding import herding_batch
 from .information import bald_scores, epig_scores
-from .probabilities import check_probabilities, likelihood_deficit
+from .predictions import check_probabilities, likelihood_deficit
 from .top import power_batch, top_batch
 from .uncertainty import entropy_scores, margin_scores, mean_std_scores, variation_ratio_scores
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..arguments import check_integer, kind_of
+from .._utils.arguments import check_integer, kind_of
 
 Ties = Literal["random", "first"]
 

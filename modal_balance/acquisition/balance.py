@@ -29,7 +29,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state
+from .._utils.arguments import RandomState, as_random_state
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_number
+from .._utils.arguments import RandomState, as_random_state, check_number
 from .arguments import Ties, check_n_instances
 from .greedy import TieOrder
 from .low_margin import diverse_low_margin

@@ -35,12 +35,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_integer
+from .._utils.arguments import RandomState, as_random_state, check_integer
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
 from .information import bald_scores
-from .probabilities import check_same_hypotheses, working_precision
+from .predictions import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
 
 # Configurations are taken in blocks of this size, so that the products stay in cache.

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ..arguments import RandomState, as_random_state
+from .._utils.arguments import RandomState, as_random_state
 from .arguments import check_features, check_n_instances
 from .greedy import greedy
-from .probabilities import check_probabilities
+from .predictions import check_probabilities
 
 # Values of a block of distances: 32 MiB in float64.
 BLOCK_VALUES = 2**22
@@ -97,7 +97,7 @@ def badge_batch(
     ----------
     features : Tensor of shape (N, D)
         Inputs of the output layer, such as the first result of
-        :func:`~modal_balance.hypotheses.features.last_layer_features`.
+        :func:`~modal_balance.hypotheses.last_layer.last_layer_features`.
     proba : Tensor of shape (N, C)
         The network's prediction from these features: the second result.
     n_instances : int
@@ -204,7 +204,7 @@ def coreset_batch(
     ----------
     features : Tensor of shape (N, D)
         Coordinates of the points of the pool, such as the first result of
-        :func:`~modal_balance.hypotheses.features.last_layer_features`.
+        :func:`~modal_balance.hypotheses.last_layer.last_layer_features`.
     n_instances : int
         Size of the batch b, 1 to N.
     labelled_features : Tensor of shape (M, D) or None, default=None

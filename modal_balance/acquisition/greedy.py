@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, draw_seed
+from .._utils.arguments import RandomState, as_random_state, draw_seed
 from .arguments import Ties
 
 # A permutation up to this size; beyond it a hash of the row number, which needs no memory.

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, check_positive, kind_of
+from .._utils.arguments import RandomState, check_positive, kind_of
 from .arguments import check_features, check_n_instances
 from .greedy import TieOrder, as_tensors, greedy
 

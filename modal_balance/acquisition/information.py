@@ -25,8 +25,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..arguments import check_integer
-from .probabilities import check_same_hypotheses, working_precision
+from .._utils.arguments import check_integer
+from .predictions import check_same_hypotheses, working_precision
 from .uncertainty import entropy, mean_prediction, plogp
 
 # Joint probabilities computed at once: as many targets as fit, so that they stay in cache.

@@ -16,11 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import check_integer
+from .._utils.arguments import check_integer
 from .arguments import check_edges, check_weights
 from .greedy import TieOrder
-from .predictions import HeldPredictions, PoolPredictions
-from .probabilities import check_same_hypotheses, likelihood_deficit, working_precision
+from .predictions import (
+    HeldPredictions,
+    PoolPredictions,
+    check_same_hypotheses,
+    likelihood_deficit,
+    working_precision,
+)
 
 __all__ = ["BalanceObjective", "EdgeDiscrimination"]
 

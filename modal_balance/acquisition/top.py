@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_number, kind_of
+from .._utils.arguments import RandomState, as_random_state, check_number, kind_of
 from .arguments import Ties, check_n_instances
 from .greedy import tie_rank
 

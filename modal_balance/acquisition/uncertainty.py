@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .probabilities import working_precision
+from .predictions import working_precision
 
 
 def plogp(proba: Tensor) -> Tensor:

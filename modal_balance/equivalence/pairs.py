@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, check_integer, check_number
+from .._utils.arguments import RandomState, as_random_state, check_integer, check_number
 
 
 def votes(proba: Tensor) -> Tensor:

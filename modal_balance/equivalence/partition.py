@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import RandomState, as_random_state, kind_of
+from .._utils.arguments import RandomState, as_random_state, kind_of
 from .pairs import all_pairs, check_tau
 
 

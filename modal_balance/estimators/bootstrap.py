@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch import NeuralNet
 from torch import Tensor
 
-from ..arguments import RandomState, as_indexable, as_random_state, draw_seed
-from ..hypotheses.unwrapping import unwrap
-from ..sklearn_compat import get_tags
+from .._utils.arguments import RandomState, as_indexable, as_random_state, draw_seed
+from .._utils.sklearn_compat import get_tags
+from ..hypotheses.unwrap import unwrap
 from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
 from .training import smoothed_error

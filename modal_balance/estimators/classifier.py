@@ -15,10 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor, nn
 
-from ..arguments import RandomState, as_random_state, check_validation_pair
+from .._utils.arguments import RandomState, as_random_state, check_validation_pair
+from .._utils.sklearn_compat import validate_data
+from .._utils.torch_state import seeded
 from ..hypotheses.protocol import Hypotheses
-from ..sklearn_compat import validate_data
-from ..torch_state import seeded
 from .base import (
     COUNT,
     DEVICE,

@@ -30,12 +30,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ..arguments import RandomState, draw_seed
-from ..hypotheses.features import last_layer_features
-from ..hypotheses.last_layer import LaplaceHypotheses
-from ..hypotheses.unwrapping import unwrap
+from .._utils.arguments import RandomState, draw_seed
+from .._utils.torch_state import seeded
+from ..hypotheses.last_layer import LaplaceHypotheses, last_layer_features
+from ..hypotheses.unwrap import unwrap
 from ..hypotheses.validation import validation_error
-from ..torch_state import seeded
 from .base import (
     COUNT,
     POSITIVE,
@@ -71,7 +70,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         labels 0..C-1, or a Pipeline that ends in one of these. It is cloned and fitted; put a
         fitted one into scikit-learn's ``FrozenEstimator`` to keep it as it is. The network must
         end in an ``nn.Linear`` with one output per class, see
-        :func:`~modal_balance.hypotheses.features.last_layer_features`.
+        :func:`~modal_balance.hypotheses.last_layer.last_layer_features`.
     hessian_structure : {"kron", "full", "diag"}, default="kron"
         Form of the precision: Kronecker-factored, exact (of D C + C rows and columns), or its
         diagonal alone.

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from skorch import NeuralNet
 from torch import Tensor
 
-from ..arguments import draw_seed
+from .._utils.arguments import draw_seed
 from ..hypotheses.dropout import DropoutHypotheses
-from ..hypotheses.joined import JoinedHypotheses, Part
 from ..hypotheses.masks import has_dropout
-from ..hypotheses.protocol import Hypotheses
+from ..hypotheses.protocol import Hypotheses, JoinedHypotheses, Part
 from ..hypotheses.snapshots import SnapshotHypotheses
 from .base import check_finite
 from .sgmcmc import CyclicalSGLD

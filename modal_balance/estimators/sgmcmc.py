@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-from ..torch_state import undisturbed
+from .._utils.torch_state import undisturbed
 from .base import COUNT, POSITIVE, Constraint, between, check_parameters
 
 __all__ = ["CyclicalSGLD"]

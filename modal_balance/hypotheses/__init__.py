@@ -2,9 +2,14 @@
 
 from .draw import draw_hypotheses
 from .dropout import DropoutHypotheses
-from .features import last_layer_features
-from .joined import JoinedHypotheses, SingleHypothesis
-from .protocol import GivenHypotheses, Hypotheses, TransformedHypotheses
+from .last_layer import last_layer_features
+from .protocol import (
+    GivenHypotheses,
+    Hypotheses,
+    JoinedHypotheses,
+    SingleHypothesis,
+    TransformedHypotheses,
+)
 from .snapshots import SnapshotHypotheses
 from .validation import validation_error, validation_error_on
 

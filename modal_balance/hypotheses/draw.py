@@ -13,11 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import RandomState, as_random_state, check_integer, draw_seed
+from .._utils.arguments import RandomState, as_random_state, check_integer, draw_seed
 from .dropout import DropoutHypotheses
-from .joined import JoinedHypotheses, Part, SingleHypothesis
-from .protocol import GivenHypotheses, Hypotheses, TransformedHypotheses
-from .resolved import Resolved, resolve
+from .protocol import (
+    GivenHypotheses,
+    Hypotheses,
+    JoinedHypotheses,
+    Part,
+    SingleHypothesis,
+    TransformedHypotheses,
+)
+from .unwrap import Resolved, resolve
 
 
 def draw_hypotheses(

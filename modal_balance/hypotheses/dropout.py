@@ -16,9 +16,9 @@ from skorch import NeuralNet
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..acquisition.probabilities import working_precision
+from .._utils.torch_state import undisturbed
+from ..acquisition.predictions import working_precision
 from ..exceptions import UnseenDropoutWarning
-from ..torch_state import undisturbed
 from .chunks import Blocks, rows_per_chunk
 from .masks import DropoutEnsemble
 from .net_inputs import (

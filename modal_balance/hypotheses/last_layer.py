@@ -1,19 +1,220 @@
-"""Draws of a network's output layer, as frozen hypotheses that share its features.
+"""A network's output layer: the features that it sees of each row, and draws of its weights.
 
-S: hypotheses    n: rows    D: features    C: classes
+S: hypotheses    n: rows    D: inputs of the output layer    C: classes
+
+The network is taken as it is, without dropout. Its output layer maps the features of a row to
+logits, and these to probabilities:
+
+    logits(x) = W h(x) + bias        W (C, D), h(x) (D,)
+
+The output layer is the last ``nn.Linear`` that runs in the forward pass and has C outputs. A hook
+reads h(x) on the way in, so that nothing need be known of the network's own structure.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from torch import Tensor, nn
 
-from .features import last_layer_features
+from .._utils.torch_state import undisturbed
+from ..acquisition.predictions import check_probabilities
+from .net_inputs import PROBABILITY_CAUSE, batches, check_row_fits, cloned, first_row, uncompiled
+from .unwrap import unwrap
 
-__all__ = ["LaplaceHypotheses"]
+__all__ = [
+    "LaplaceHypotheses",
+]
+
+
+class _LinearCall(NamedTuple):
+    """The last call of a linear layer of some width in a forward pass."""
+
+    name: str  # of the layer, within the module
+    input: Tensor  # (n, D)
+
+
+def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
+    """Return the input of a network's output layer for every row, and the network's prediction.
+
+    Both come from one pass of the deterministic network: in eval mode, dropout off. The output
+    layer is the last ``nn.Linear`` that runs in the forward pass and has one output per class: of
+    a module with several heads, the head that runs last.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted skorch classifier, an :class:`~modal_balance.MCDropoutClassifier`, or a
+        scikit-learn Pipeline that ends in one of these, a search over them, or a FrozenEstimator
+        around them. It needs no dropout layers.
+    X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
+        n rows of whatever the estimator takes. Floating-point input is cast to the precision of
+        the module.
+
+    Returns
+    -------
+    features : Tensor of shape (n, D), float32 or float64
+        What the output layer sees, on the device of the net.
+    proba : Tensor of shape (n, C), float32 or float64
+        The prediction of the deterministic network, on the device of the net. The
+        ``predict_proba`` of an MCDropoutClassifier differs: it is a mean over dropout masks.
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no network that could be looked into.
+    NotFittedError
+        If the estimator has not been fitted; also a ValueError.
+    ValueError
+        If the rows do not fit the module or hold NaN or infinity, the net's output is not a
+        distribution over at least two classes, or the module has no output layer as described
+        above with one vector of features for each row.
+
+    References
+    ----------
+    Sener & Savarese, *Active Learning for Convolutional Neural Networks: A Core-Set Approach*,
+    ICLR 2018, and Ash et al., *Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
+    Bounds*, ICLR 2020, whose algorithms run on these features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from modal_balance import MCDropoutClassifier
+    >>> from modal_balance.hypotheses.last_layer import last_layer_features
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MCDropoutClassifier(hidden_layer_sizes=(64, 32), random_state=0).fit(X, y)
+    >>> features, proba = last_layer_features(clf, X)
+    >>> features.shape, proba.shape
+    (torch.Size([150, 32]), torch.Size([150, 3]))
+    """
+    unwrapped = unwrap(estimator)
+    return network_features(unwrapped.estimator, unwrapped.transform(X))
+
+
+def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
+    """Return :func:`last_layer_features` of a classifier that nothing is wrapped around.
+
+    Parameters
+    ----------
+    classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
+        Fitted.
+    X : array-like
+        n rows of whatever the classifier takes.
+
+    Returns
+    -------
+    features : Tensor of shape (n, D)
+    proba : Tensor of shape (n, C)
+    """
+    if hasattr(classifier, "to_inputs"):
+        check_is_fitted(classifier)
+        return _features_of_net(classifier.net_, classifier.to_inputs(X))
+    if isinstance(classifier, NeuralNet):
+        classifier.check_is_fitted()
+        return _features_of_net(uncompiled(classifier), X)
+    raise TypeError(
+        f"A {type(classifier).__name__} has no network to take features from. Use "
+        "MCDropoutClassifier, a skorch classifier, or a Pipeline that ends in one of these."
+    )
+
+
+def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
+    dataset = net.get_dataset(X)
+    n_rows = len(dataset)
+    if n_rows == 0:
+        raise ValueError("X has no rows: there are no features to compute.")
+    # The user's own batch size, as in skorch's predict; -1 stands for all rows at once.
+    n_batch = net.batch_size if net.batch_size > 0 else n_rows
+    nonlinearity = net._get_predict_nonlinearity()
+    # Data loaders, too, draw from torch's global random state.
+    with undisturbed(net.module_), _linear_calls(net.module_) as calls:
+        check_row_fits(net, first_row(net, dataset))
+        parts = []
+        for batch in batches(net, dataset, n_batch):
+            parts.append(_pass(net, batch, nonlinearity, calls))
+    features, proba = zip(*parts, strict=True)
+    return torch.cat(features), torch.cat(proba)  # (n, D), (n, C)
+
+
+def _pass(
+    net: NeuralNet,
+    batch: Any,
+    nonlinearity: Callable[[Tensor], Tensor],
+    calls: dict[int, _LinearCall],
+) -> tuple[Tensor, Tensor]:
+    """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
+    calls.clear()  # a layer that this batch does not reach must not answer for it
+    output = net.infer(cloned(batch))
+    proba = _at_least_float32(nonlinearity(output[0] if isinstance(output, tuple) else output))
+    check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
+    return _at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba
+
+
+def _input_of_output_layer(
+    module: nn.Module, calls: dict[int, _LinearCall], proba: Tensor
+) -> Tensor:
+    """Return what the last linear layer with one output per class was given, (n, D)."""
+    name = type(module).__name__
+    n_rows, n_classes = proba.shape
+    if not calls:
+        raise ValueError(
+            f"{name} has no output layer to take features from: no nn.Linear runs in its forward "
+            f"pass. Let the module end in nn.Linear(n_features, {n_classes})."
+        )
+    if n_classes not in calls:
+        widths = ", ".join(f"{call.name} has {width}" for width, call in sorted(calls.items()))
+        raise ValueError(
+            f"{name} predicts {n_classes} classes, but no nn.Linear in its forward pass has "
+            f"{n_classes} outputs ({widths}). Let the module end in nn.Linear(n_features, "
+            f"{n_classes}), for two classes too."
+        )
+    call = calls[n_classes]
+    if call.input.ndim != 2 or len(call.input) != n_rows:
+        raise ValueError(
+            f"{name} calls its output layer, {call.name}, with an input of the shape "
+            f"{tuple(call.input.shape)} for {n_rows} rows. Expected ({n_rows}, n_features), one "
+            "vector for each row: pool or flatten before the output layer."
+        )
+    return call.input
+
+
+@contextmanager
+def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
+    """Watch the linear layers of a module: yield the last call for each number of outputs.
+
+    One call per width and not all of them: a deep network's activations would fill the memory.
+    """
+    calls: dict[int, _LinearCall] = {}
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            assert isinstance(layer, nn.Linear)
+            value = args[0] if args else kwargs["input"]
+            # A copy, because what runs later may write into its input in place.
+            calls[layer.out_features] = _LinearCall(name or "the module itself", value.clone())
+
+        return hook
+
+    handles = [
+        layer.register_forward_pre_hook(hook_of(name), with_kwargs=True)
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 class LaplaceHypotheses:

@@ -5,15 +5,19 @@ S: hypotheses    n: rows    C: classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from skorch import NeuralNet
 from torch import Tensor
 
-from ..acquisition.probabilities import check_probabilities
-from ..arguments import n_rows
+from .._utils.arguments import n_rows
+from .._utils.torch_state import undisturbed
+from ..acquisition.predictions import check_probabilities
+from .unwrap import unwrap
 
 
 class Hypotheses(Protocol):
@@ -165,3 +169,232 @@ class GivenHypotheses:
                 "Return one column for each of classes_."
             )
         return proba
+
+
+CAUSE = "Look at what predict_proba of each member returns: it must be one distribution per row."
+
+
+class Part(NamedTuple):
+    """Hypotheses that become part of a larger set."""
+
+    hypotheses: Hypotheses
+    classes: np.ndarray | None  # labels of their columns; None: 0..C-1
+    transform: Callable[[Any], Any] | None = None  # of the input, before they see it
+
+
+class SingleHypothesis:
+    """The ``predict_proba`` of a fitted classifier, as one hypothesis.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted classifier. Of a skorch net, dropout is off.
+
+    Raises
+    ------
+    TypeError
+        If it predicts no probabilities.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from modal_balance.hypotheses.protocol import SingleHypothesis
+    >>> X, y = load_iris(return_X_y=True)
+    >>> SingleHypothesis(GaussianNB().fit(X, y)).predict_proba_samples(X).shape
+    torch.Size([1, 150, 3])
+    """
+
+    complete = True
+
+    def __init__(self, estimator: Any) -> None:
+        if not hasattr(estimator, "predict_proba"):
+            raise TypeError(
+                f"{type(estimator).__name__} has no predict_proba, so it is no hypothesis. Use a "
+                "classifier that predicts probabilities; SVC needs probability=True."
+            )
+        self.estimator = estimator
+        self._net = unwrap(estimator).estimator
+        # The classes_ of a skorch net are the labels it was last shown, not the columns.
+        is_net = isinstance(self._net, NeuralNet)
+        self.classes_ = None if is_net else np.asarray(estimator.classes_)
+
+    def predict_proba_samples(self, X: Any) -> Tensor:
+        """Return the prediction.
+
+        Parameters
+        ----------
+        X : array-like
+            n rows of whatever the classifier takes.
+
+        Returns
+        -------
+        Tensor of shape (1, n, C), float32
+        """
+        is_net = isinstance(self._net, NeuralNet)
+        with undisturbed(self._net.module_) if is_net else nullcontext():
+            proba = np.asarray(self.estimator.predict_proba(X), dtype=np.float32)  # (n, C)
+        if proba.ndim != 2:
+            raise ValueError(
+                f"predict_proba of {type(self.estimator).__name__} has the shape {proba.shape}. "
+                "Expected (rows, classes): use one classifier for each output."
+            )
+        return torch.from_numpy(proba)[None]
+
+
+class JoinedHypotheses:
+    """Several sets of hypotheses as one, over the union of their classes.
+
+    A class that some of them do not know has probability 0 under these. Where one of the sets
+    numbers its classes and does not name them, as those of skorch nets do, all labels are
+    column numbers.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        The sets.
+    complete : bool, default=True
+        Whether the parts are the complete set.
+    seed : int or None, default=None
+        Shuffle the hypotheses, so that those of one part are not all neighbours.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,) or None
+        The union of the classes. None: the labels are 0..C-1.
+    complete : bool
+        Whether the parts are the complete set, and each is complete itself.
+
+    Raises
+    ------
+    ValueError
+        If the labels of the parts are of different kinds.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from modal_balance.hypotheses.protocol import JoinedHypotheses, Part, SingleHypothesis
+    >>> X = [[0.0], [1.0], [2.0]]
+    >>> one = SingleHypothesis(GaussianNB().fit(X, ["a", "a", "b"]))
+    >>> two = SingleHypothesis(GaussianNB().fit(X, ["a", "c", "c"]))
+    >>> both = JoinedHypotheses([Part(one, one.classes_), Part(two, two.classes_)])
+    >>> both.classes_.tolist(), both.predict_proba_samples(X).shape
+    (['a', 'b', 'c'], torch.Size([2, 3, 3]))
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], *, complete: bool = True, seed: int | None = None
+    ) -> None:
+        self.parts = list(parts)
+        self.seed = seed
+        self.classes_ = union_of_classes([part.classes for part in self.parts])
+        self.complete = complete and all(
+            getattr(part.hypotheses, "complete", False) for part in self.parts
+        )
+
+    def predict_proba_samples(self, X: Any) -> Tensor:
+        """Return the predictions of all hypotheses.
+
+        Parameters
+        ----------
+        X : array-like
+            n rows of whatever all parts take.
+
+        Returns
+        -------
+        Tensor of shape (S, n, C)
+
+        Raises
+        ------
+        ValueError
+            If a prediction is no distribution, or has other columns than its part has classes.
+        """
+        samples = self._samples(X)
+        columns = [
+            self._columns(part.classes, proba.shape[2])
+            for part, proba in zip(self.parts, samples, strict=True)
+        ]
+        n_hypotheses = sum(len(proba) for proba in samples)
+        n_classes = len(self.classes_) if self.classes_ is not None else 1 + max(map(max, columns))
+        places = np.arange(n_hypotheses)
+        if self.seed is not None:
+            np.random.RandomState(self.seed).shuffle(places)
+        dtype = torch.float64 if any(p.dtype == torch.float64 for p in samples) else torch.float32
+        joined = samples[0].new_zeros(n_hypotheses, samples[0].shape[1], n_classes, dtype=dtype)
+        start = 0
+        for proba, own in zip(samples, columns, strict=True):
+            for place, row in zip(places[start : start + len(proba)], proba, strict=True):
+                joined[place][:, own] = row.to(joined)  # (n, C of the part)
+            start += len(proba)
+        check_probabilities(joined, name="The members' prediction", cause=CAUSE)
+        return joined
+
+    def _samples(self, X: Any) -> list[Tensor]:
+        """Return the predictions of each part, (S, n, C) each."""
+        samples = []
+        before, transformed = None, X
+        for part in self.parts:
+            if part.transform is not before:  # the trees of a forest share theirs
+                before = part.transform
+                transformed = X if before is None else before(X)
+            samples.append(part.hypotheses.predict_proba_samples(transformed))
+        return samples
+
+    def _columns(self, classes: np.ndarray | None, n_columns: int) -> list[int]:
+        """Return where the columns of a part belong."""
+        if classes is None:
+            return list(range(n_columns))
+        if len(classes) != n_columns:
+            raise ValueError(
+                f"A member predicts {n_columns} columns but knows {len(classes)} classes. Expected "
+                "one column for each class."
+            )
+        if self.classes_ is None:
+            return [int(label) for label in classes]
+        columns: list[int] = np.searchsorted(self.classes_, classes).tolist()
+        return columns
+
+
+def union_of_classes(sets: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return all labels of several classifiers, in order.
+
+    Parameters
+    ----------
+    sets : sequence of ndarray or None
+        The labels of each. None: numbers from 0 on, however many.
+
+    Returns
+    -------
+    ndarray of shape (C,), or None
+        None if one of the sets is: then all labels are numbers from 0 on.
+
+    Raises
+    ------
+    ValueError
+        If the labels are of different kinds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.hypotheses.protocol import union_of_classes
+    >>> union_of_classes([np.array(["b", "c"]), np.array(["a", "c"])]).tolist()
+    ['a', 'b', 'c']
+    """
+    labels = {label for classes in sets if classes is not None for label in classes.tolist()}
+    if any(classes is None for classes in sets):
+        for label in sorted(labels, key=str):
+            if isinstance(label, str) or label != int(label) or label < 0:
+                raise ValueError(
+                    f"One member is a skorch net, which numbers its classes 0, 1, ..., but another "
+                    f"knows the label {label!r}. Teach all members the same labels, or use "
+                    "MCDropoutClassifier in place of the net."
+                )
+        return None
+    try:
+        return np.array(sorted(labels))
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise ValueError(
+            f"The members' labels are of different kinds: {', '.join(kinds)}. Teach all members "
+            "the same labels."
+        ) from error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from tqdm.auto import tqdm
 
-from ..torch_state import undisturbed
+from .._utils.torch_state import undisturbed
 from .chunks import Blocks, is_out_of_memory, rows_per_chunk
 
 __all__ = ["SnapshotHypotheses"]

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from skorch import NeuralNet
 
-from ..arguments import check_validation_pair
-from .ensembles import out_of_bag_error
+from .._utils.arguments import check_validation_pair
 from .protocol import Hypotheses
-from .resolved import Resolved, resolve
+from .unwrap import Resolved, out_of_bag_error, resolve
 
 
 def validation_error(estimator: Any) -> float | None:

@@ -22,12 +22,20 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.predictions import Prepare
-from .keeping import Keep, KeepInFile, Keeping, KeepInMemory, KeepNothing, Layout, choose_keeping
+from .caching import (
+    DEFAULT_SHARE,
+    Keep,
+    KeepInFile,
+    Keeping,
+    KeepInMemory,
+    KeepNothing,
+    Layout,
+    choose_keeping,
+    free_memory,
+)
 from .local import WORKING_BLOCKS, even_bounds
-from .memory import DEFAULT_SHARE, free_memory
-from .parts import PartsSource
-from .shard import Shard, block_rows_for
-from .shipping import ShippedFunction, packed, unpacked
+from .partitions import PartsSource
+from .shard import Shard, ShippedFunction, block_rows_for, packed, unpacked
 from .sources import ShiftedSource, Source, part_of
 
 __all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..acquisition.predictions import Prepare
-from .keeping import (
+from .caching import (
     Keep,
     KeepInFile,
     Keeping,
@@ -27,8 +27,7 @@ from .keeping import (
     Layout,
     choose_keeping,
 )
-from .shard import Shard, block_rows_for
-from .shipping import FunctionInFile
+from .shard import FunctionInFile, Shard, block_rows_for
 from .sources import Source, part_of
 
 __all__ = ["LocalShards", "even_bounds", "local_shards"]

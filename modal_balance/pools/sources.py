@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ..arguments import n_rows
+from .._utils.arguments import n_rows
 
 __all__ = [
     "ArraySource",

@@ -28,9 +28,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .._utils.arguments import RandomState, as_random_state
 from ..acquisition.arguments import check_edges, check_weights
-from ..acquisition.probabilities import check_probabilities
-from ..arguments import RandomState, as_random_state
+from ..acquisition.predictions import check_probabilities
 
 MAX_CONFIGURATIONS = 1_000_000
 

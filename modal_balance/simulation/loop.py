@@ -15,10 +15,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from ..arguments import as_indexable, check_integer, check_validation_pair, draw_seed
-from ..hypotheses.unwrapping import check_labels_of_net
+from .._utils.arguments import as_indexable, check_integer, check_validation_pair, draw_seed
+from ..hypotheses.unwrap import check_labels_of_net
 from ..strategies.herding import herding_query
-from ..strategies.report import QueryReport
+from ..strategies.query import QueryReport
 from .metrics import evaluate
 
 __all__ = ["Learner", "Round", "first_labels", "rounds"]

@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..atomic import replacing
+from .._utils.atomic import replacing
 from .figures import area_heat_map, learning_curves, rank_figure
 from .results import labels_needed, mean_ranks, normalised_areas, pairwise
 

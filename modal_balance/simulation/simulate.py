@@ -19,11 +19,11 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
-from ..arguments import as_indexable, check_integer, check_validation_pair
+from .._utils.arguments import as_indexable, check_integer, check_validation_pair
+from .._utils.versions import __version__
 from ..strategies.herding import herding_query
-from ..versions import __version__
 from .loop import Fit, Round, Strategy, first_labels, fit_round, rounds
-from .records import Key, Record, append_record, finished_rounds, frame_of, records_to_resume
+from .results import Key, Record, append_record, finished_rounds, frame_of, records_to_resume
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """Query strategies with modAL's signature ``(learner, X_pool, n_instances)``."""
 
-from ..compat import repair_modal as _repair_modal
+from .._utils.modal_compat import repair_modal
 from .balance import balance_query
 from .balance_margin import balance_margin_query
 from .clustered_margin import clustered_margin_query
@@ -8,8 +8,8 @@ from .herding import herding_query, uncertainty_herding_query
 from .information import bald_query, batchbald_query, epig_query
 from .last_layer import badge_query, coreset_query
 from .power import power_balance_query, power_bald_query
+from .query import QueryReport
 from .random import random_query
-from .report import QueryReport
 from .uncertainty import entropy_query, margin_query, mean_std_query, variation_ratio_query
 
 __all__ = [
@@ -35,4 +35,4 @@ __all__ = [
 
 # Here, because a learner must be fitted and taught before it queries, and whoever does either for
 # a strategy has imported one. modAL adds nothing to the time: all that it imports is here already.
-_repair_modal()
+repair_modal()

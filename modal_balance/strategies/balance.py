@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._utils.arguments import RandomState, check_integer
 from ..acquisition.balance import iter_balance_batch
 from ..acquisition.greedy import as_tensors
-from ..arguments import RandomState, check_integer
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples, with_progress
 from .query import Callback, Query
 

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._utils.arguments import RandomState, check_integer, check_number
 from ..acquisition.balance_margin import iter_balance_margin_batch
-from ..arguments import RandomState, check_integer, check_number
 from .clustered_margin import query_low_margins
-from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples, with_progress
+from .edges import (
+    Pairing,
+    check_pairing,
+    check_tau_arguments,
+    edges_of,
+    pool_of,
+    predict_samples,
+    with_progress,
+)
 from .herding import query_by_herding
 from .query import Callback, Query
-from .tau import check_tau_arguments
 
 
 def balance_margin_query(

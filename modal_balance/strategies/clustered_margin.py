@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from .._utils.arguments import RandomState, check_integer
 from ..acquisition.greedy import TieOrder
 from ..acquisition.low_margin import diverse_low_margin
 from ..acquisition.predictions import alone
 from ..acquisition.uncertainty import margin_scores
-from ..arguments import RandomState, check_integer
 from .pool import held_or_sharded
 from .query import Callback, Query
 

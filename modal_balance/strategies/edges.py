@@ -1,4 +1,4 @@
-"""The edges of a query: pairs of hypotheses in different equivalence classes (Eq. 2).
+"""tau and the edges of a query: pairs of hypotheses in different equivalence classes (Eq. 2).
 
 S: hypotheses    N: points of the pool    M: pending points    C: classes    P: pairs    E: edges
 """
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._utils.arguments import check_validation_pair, n_rows
 from ..acquisition.objective import EdgeDiscrimination
 from ..acquisition.predictions import PoolPredictions
-from ..arguments import n_rows
 from ..equivalence.pairs import (
     all_pairs,
+    annealed_tau,
+    check_tau,
     disjoint_pairs,
     edges_beyond,
     random_edges,
@@ -27,13 +29,88 @@ from ..equivalence.pairs import (
 )
 from ..equivalence.partition import farthest_first_cells, partition_edges
 from ..hypotheses.protocol import Hypotheses
-from ..pools.keeping import Keeping
+from ..hypotheses.unwrap import Resolved
+from ..hypotheses.validation import validation_error_of, validation_error_on
+from ..pools.caching import Keeping
 from ..pools.shard import block_rows_for
 from ..pools.sources import RowsInMemory
-from .inputs import SMALL_POOL
 from .pool import held_or_sharded
-from .query import Query
-from .tau import final_tau, known_tau
+from .query import SMALL_POOL, Query
+
+
+def check_tau_arguments(tau: float | None, anneal: float, X_val: Any, y_val: Any) -> None:
+    """Raise unless the arguments that decide tau are as described in the strategies."""
+    annealed_tau(0.0, anneal)
+    check_validation_pair(X_val, y_val)
+    if tau is not None:
+        check_tau(tau)
+
+
+def known_tau(
+    resolved: Resolved, tau: float | None, anneal: float, X_val: Any, y_val: Any
+) -> float | None:
+    """Return tau where it is known before anything is predicted.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        The classifier or committee.
+    tau : float in [0, 1] or None
+        The radius as the user gave it.
+    anneal : float
+        Ratio of tau to the validation error, >= 0.
+    X_val, y_val : array-like or None
+        Labelled validation data.
+
+    Returns
+    -------
+    float or None
+        None: the error on the validation data will tell, see :func:`final_tau`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or there is nothing to take tau from.
+    """
+    check_tau_arguments(tau, anneal, X_val, y_val)
+    if tau is not None:
+        return float(tau)
+    if X_val is not None:
+        return None
+    error = validation_error_of(resolved)
+    if error is None:
+        raise ValueError(
+            "tau is unknown: the estimator has no validation error from its last fit. Pass tau=, "
+            "or X_val= and y_val=, or hold out validation data when the estimator is fitted "
+            "(skorch: train_split; a forest: oob_score=True; a committee: all its members)."
+        )
+    return annealed_tau(error, anneal)
+
+
+def final_tau(
+    tau: float | None, hypotheses: Hypotheses, anneal: float, X_val: Any, y_val: Any
+) -> float:
+    """Return tau, from the error of the hypotheses on validation data where it is not yet known.
+
+    Parameters
+    ----------
+    tau : float or None
+        What :func:`known_tau` returned.
+    hypotheses : Hypotheses
+        The hypotheses of the query.
+    anneal : float
+        Ratio of tau to the validation error, >= 0.
+    X_val, y_val : array-like
+        Labelled validation data; not needed where tau is known.
+
+    Returns
+    -------
+    float
+    """
+    if tau is not None:
+        return tau
+    return annealed_tau(validation_error_on(hypotheses, X_val, y_val), anneal)
+
 
 Pairing = Literal["auto", "disjoint", "ring", "all", "partition"]
 PAIRINGS = ("auto", "disjoint", "ring", "all", "partition")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .._utils.arguments import RandomState, check_integer
 from ..acquisition.batchbald import iter_batchbald_batch
 from ..acquisition.greedy import as_tensors
 from ..acquisition.information import bald_scores, epig_scores
 from ..acquisition.top import top_batch
-from ..arguments import RandomState, check_integer
 from .edges import with_progress
 from .pool import held_predictions, pool_scores
 from .query import Callback, Query

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from .._utils.arguments import RandomState
 from ..acquisition.diversity import badge_batch, coreset_batch
-from ..arguments import RandomState
 from .pool import pool_features
 from .query import Callback, Query
 

@@ -17,15 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..acquisition.predictions import HeldPredictions, PoolPredictions, Prepare, alone
-from ..acquisition.probabilities import working_precision
-from ..hypotheses.features import network_features
+from ..acquisition.predictions import (
+    HeldPredictions,
+    PoolPredictions,
+    Prepare,
+    alone,
+    working_precision,
+)
+from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.resolved import Resolved
+from ..hypotheses.unwrap import Resolved
+from ..pools.caching import Keeping, memory_bytes
 from ..pools.cluster import ClusterShards, client_at_hand, cluster_shards
-from ..pools.keeping import Keeping
 from ..pools.local import LocalShards, local_shards
-from ..pools.memory import memory_bytes
 from .query import Query
 
 __all__ = ["held_or_sharded", "held_predictions", "pool_features", "pool_scores"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .._utils.arguments import RandomState, check_integer, draw_seed
 from ..acquisition.balance import warn_of_random_picks
 from ..acquisition.batchbald import conditional_bald_scores
 from ..acquisition.objective import BalanceObjective
 from ..acquisition.top import check_coldness, power_batch
-from ..arguments import RandomState, check_integer, draw_seed
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples
 from .pool import pool_scores
 from .query import Callback, Query

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from .._utils.arguments import RandomState
 from ..acquisition.top import top_batch
-from ..arguments import RandomState
 from .query import Callback, Query
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .._utils.arguments import RandomState, check_integer
 from ..acquisition.top import top_batch
 from ..acquisition.uncertainty import (
     entropy_scores,
@@ -17,7 +18,6 @@ from ..acquisition.uncertainty import (
     mean_std_scores,
     variation_ratio_scores,
 )
-from ..arguments import RandomState, check_integer
 from .pool import pool_scores
 from .query import Callback, Query
 

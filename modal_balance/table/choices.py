@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from .. import strategies
-from ..arguments import RandomState, draw_seed
+from .._utils.arguments import RandomState, draw_seed
 from ..estimators import BootstrapCommittee, MCDropoutClassifier
 
 __all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "strategy_by_name"]

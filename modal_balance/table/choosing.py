@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import RandomState, as_random_state, check_integer
+from .._utils.arguments import RandomState, as_random_state, check_integer
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
 from ..strategies.herding import herding_query
-from ..strategies.report import QueryReport
+from ..strategies.query import QueryReport
 from .answers import join_answers
 from .choices import fit_quietly, model_by_name, strategy_by_name
 from .labelled import LabelledTable

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..atomic import replacing
+from .._utils.atomic import replacing
 from .labelled import quoted
 from .values import cell_text
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from ..arguments import RandomState, as_random_state, draw_seed
+from .._utils.arguments import RandomState, as_random_state, draw_seed
 from .values import ERRORS, MISSING, cell_text, is_missing
 
 __all__ = ["prepare", "typed"]

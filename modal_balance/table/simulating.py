@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import Dataset, dataset_names, load_dataset, read_archive
 from ..exceptions import RandomSelectionWarning
 from ..simulation import simulate
+from ..simulation.datasets import Dataset, dataset_names, load_dataset, read_archive
 from ..simulation.results import normalised_areas
 from .choices import MODELS, strategy_by_name
 from .files import FORMATS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
-from ..arguments import RandomState, as_random_state
+from .._utils.arguments import RandomState, as_random_state
 from ..estimators.labels import stratified_folds
 from .answers import join_answers
 from .choices import fit_quietly, model_by_name

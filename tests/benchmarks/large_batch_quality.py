@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import RandomForestClassifier
 
 from modal_balance import clustered_margin_query
-from modal_balance.acquisition import prediction_clusters
+from modal_balance.acquisition import low_margin
 
 N_FIRST, N_SEEDS = 60, 8
 
@@ -41,7 +41,7 @@ def one_seed(make, seed):
     forest = RandomForestClassifier(60, random_state=seed).fit(X[:N_FIRST], y[:N_FIRST])
     found = []
     for many_clusters in (10**9, 256):
-        prediction_clusters.MANY_CLUSTERS = many_clusters
+        low_margin.MANY_CLUSTERS = many_clusters
         batch = clustered_margin_query(forest, X[N_FIRST:], n_instances, random_state=seed)[0]
         found.append(accuracy(X, y, X_test, y_test, batch))
     return found

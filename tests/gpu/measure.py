@@ -24,7 +24,7 @@ from modal_balance import (
     disjoint_pairs,
 )
 from modal_balance.hypotheses import chunks
-from modal_balance.networks import TwoBlockCNN
+from modal_balance.simulation.networks import TwoBlockCNN
 
 DEVICE = os.environ.get("TEST_DEVICE", "cuda")
 TOY = DEVICE == "cpu"

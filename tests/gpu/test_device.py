@@ -24,7 +24,7 @@ from modal_balance import (
     draw_hypotheses,
     margin_query,
 )
-from modal_balance.hypotheses.features import last_layer_features
+from modal_balance.hypotheses.last_layer import last_layer_features
 
 DEVICE = os.environ.get("TEST_DEVICE", "cuda")
 pytestmark = pytest.mark.skipif(

@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
 from data_sets import labelled_rows, load
 
+from modal_balance._utils.torch_state import seeded
 from modal_balance.acquisition.balance import balance_scores
 from modal_balance.acquisition.batchbald import batchbald_batch
 from modal_balance.acquisition.diversity import badge_batch, coreset_batch
@@ -46,8 +47,7 @@ from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import SquashedScaling
 from modal_balance.estimators.training import train_steps
-from modal_balance.simulation.records import append_record
-from modal_balance.torch_state import seeded
+from modal_balance.simulation.results import append_record
 
 DEVELOPMENT = ("digits", "digits_imbalanced", "dry_bean", "synthetic", "breast_cancer")
 CONFIRMATION = ("har", "drift", "fashion", "wine", "mnist")

@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from modal_balance.acquisition.herding import herding_batch
 from modal_balance.estimators.scaling import SquashedScaling
-from modal_balance.simulation.records import append_record
+from modal_balance.simulation.results import append_record
 
 PER_CLASS = (1, 3)
 

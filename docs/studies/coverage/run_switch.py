@@ -27,7 +27,7 @@ from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.temperature import calibrated_temperature
 from modal_balance.acquisition.uncertainty import margin_scores
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
-from modal_balance.simulation.records import append_record
+from modal_balance.simulation.results import append_record
 from modal_balance.strategies.herding import herding_query, uncertainty_herding_query
 
 N_HYPOTHESES, N_TEST_HYPOTHESES = 40, 32

@@ -39,7 +39,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from modal_balance.atomic import replacing
+    >>> from modal_balance._utils.atomic import replacing
     >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
     >>> with replacing(path) as new:
     ...     _ = new.write_text("new")

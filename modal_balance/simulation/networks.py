@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .estimators.networks import MLP
+from ..estimators.networks import MLP
 
 __all__ = ["MLP", "VGG11", "ThreeBlockCNN", "TwoBlockCNN"]
 
@@ -47,7 +47,7 @@ class TwoBlockCNN(_Convolutional):
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.networks import TwoBlockCNN
+    >>> from modal_balance.simulation.networks import TwoBlockCNN
     >>> TwoBlockCNN(1, 10)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
@@ -97,7 +97,7 @@ class ThreeBlockCNN(_Convolutional):
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.networks import ThreeBlockCNN
+    >>> from modal_balance.simulation.networks import ThreeBlockCNN
     >>> ThreeBlockCNN(1, 47)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 47])
     """
@@ -148,7 +148,7 @@ class VGG11(_Convolutional):
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.networks import VGG11
+    >>> from modal_balance.simulation.networks import VGG11
     >>> VGG11(3, 10, widths=(4,) * 8)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """

@@ -39,7 +39,7 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
 
     Examples
     --------
-    >>> from modal_balance.arguments import check_integer
+    >>> from modal_balance._utils.arguments import check_integer
     >>> check_integer(3, "n_samples")
     3
     """
@@ -75,7 +75,7 @@ def check_number(value: float, name: str, maximum: float = math.inf) -> float:
 
     Examples
     --------
-    >>> from modal_balance.arguments import check_number
+    >>> from modal_balance._utils.arguments import check_number
     >>> check_number(1, "tau", 1)
     1.0
     """
@@ -113,7 +113,7 @@ def check_positive(value: float, name: str) -> float:
 
     Examples
     --------
-    >>> from modal_balance.arguments import check_positive
+    >>> from modal_balance._utils.arguments import check_positive
     >>> check_positive(2, "radius")
     2.0
     """
@@ -143,7 +143,7 @@ def n_rows(X: Any) -> int:
 
     Examples
     --------
-    >>> from modal_balance.arguments import n_rows
+    >>> from modal_balance._utils.arguments import n_rows
     >>> n_rows({"a": [1, 2, 3], "b": [4, 5, 6]})
     3
     """
@@ -169,7 +169,7 @@ def as_indexable(X: Any) -> Any:
 
     Examples
     --------
-    >>> from modal_balance.arguments import as_indexable
+    >>> from modal_balance._utils.arguments import as_indexable
     >>> as_indexable(["red dog", "blue cat"])  # a list stays as it is
     ['red dog', 'blue cat']
     """
@@ -204,7 +204,7 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
     Examples
     --------
     >>> import numpy as np
-    >>> from modal_balance.arguments import as_random_state
+    >>> from modal_balance._utils.arguments import as_random_state
     >>> int(as_random_state(0).randint(100))
     44
     >>> rng = np.random.default_rng(0)
@@ -241,7 +241,7 @@ def draw_seed(random_state: RandomState) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> from modal_balance.arguments import draw_seed
+    >>> from modal_balance._utils.arguments import draw_seed
     >>> draw_seed(0) == draw_seed(np.random.RandomState(0))
     True
     >>> rng = np.random.RandomState(0)
@@ -268,7 +268,7 @@ def check_validation_pair(X_val: Any, y_val: Any) -> None:
 
     Examples
     --------
-    >>> from modal_balance.arguments import check_validation_pair
+    >>> from modal_balance._utils.arguments import check_validation_pair
     >>> check_validation_pair([[1.0], [2.0], [3.0]], [0, 1])
     Traceback (most recent call last):
     ValueError: X_val has 3 rows but y_val has 2 labels.
@@ -298,7 +298,7 @@ def kind_of(value: object) -> str:
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.arguments import kind_of
+    >>> from modal_balance._utils.arguments import kind_of
     >>> kind_of(torch.zeros(2)), kind_of([0.0, 0.0])
     ('a tensor of torch.float32', 'list')
     """

@@ -32,7 +32,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.torch_state import undisturbed
+    >>> from modal_balance._utils.torch_state import undisturbed
     >>> module = torch.nn.Dropout(0.5)
     >>> with undisturbed(module):
     ...     module.training
@@ -79,7 +79,7 @@ def threads(n_threads: int) -> Iterator[None]:
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.torch_state import threads
+    >>> from modal_balance._utils.torch_state import threads
     >>> before = torch.get_num_threads()
     >>> with threads(before + 1):
     ...     torch.get_num_threads() == before + 1
@@ -114,7 +114,7 @@ def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.torch_state import seeded
+    >>> from modal_balance._utils.torch_state import seeded
     >>> before = torch.get_rng_state()
     >>> with seeded(0, "cpu"):
     ...     _ = torch.rand(3)

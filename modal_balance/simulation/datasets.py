@@ -1,9 +1,12 @@
-"""Data sets by name: scikit-learn's own, OpenML's, or files in a folder."""
+"""Data sets of the experiments: by name or from files, made harder, and the paper's settings.
+
+The settings are those of the BALanCe paper's section 4.1, Table 1 and appendix B.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +16,19 @@ import sklearn
 import sklearn.datasets
 from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "Dataset", "dataset_names", "load_dataset", "read_archive"]
+from .._utils.arguments import RandomState, as_random_state, check_integer, check_number
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "PAPER_SETTINGS",
+    "PaperSettings",
+    "dataset_names",
+    "imbalanced",
+    "load_dataset",
+    "read_archive",
+    "repeated",
+]
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Dataset:
 
     Examples
     --------
-    >>> from modal_balance.datasets import load_dataset
+    >>> from modal_balance.simulation.datasets import load_dataset
     >>> load_dataset("iris").X.shape
     (150, 4)
     """
@@ -107,7 +122,7 @@ def dataset_names() -> list[str]:
 
     Examples
     --------
-    >>> from modal_balance.datasets import dataset_names
+    >>> from modal_balance.simulation.datasets import dataset_names
     >>> "digits" in dataset_names()
     True
     """
@@ -144,7 +159,7 @@ def load_dataset(
 
     Examples
     --------
-    >>> from modal_balance.datasets import load_dataset
+    >>> from modal_balance.simulation.datasets import load_dataset
     >>> load_dataset("digits").source.endswith("load_digits")
     True
     """
@@ -234,7 +249,7 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
     --------
     >>> import pathlib, tempfile
     >>> import numpy as np
-    >>> from modal_balance.datasets import read_archive
+    >>> from modal_balance.simulation.datasets import read_archive
     >>> path = pathlib.Path(tempfile.mkdtemp(), "a.npz")
     >>> np.savez(path, X=[[1, 2], [3, 4]], y=["a", "b"])
     >>> read_archive(path)[0].tolist()
@@ -257,3 +272,152 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
     if not np.isfinite(X).all():
         raise ValueError(f"{path} has missing or infinite values. Impute them.")
     return X, y
+
+
+def imbalanced(
+    y: NDArray[Any], rare_classes: Sequence[Any], share: float, random_state: RandomState = None
+) -> NDArray[np.intp]:
+    """Return the rows that are left when classes are thinned.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        Labels.
+    rare_classes : sequence
+        The classes to be thinned.
+    share : float in [0, 1]
+        Share of their rows that is left, at random; of each class one row at least.
+    random_state : int, RandomState, Generator or None, default=None
+        Decides which.
+
+    Returns
+    -------
+    ndarray of int
+        Row numbers, sorted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.simulation.datasets import imbalanced
+    >>> y = np.repeat([0, 1, 2], 50)
+    >>> np.bincount(y[imbalanced(y, [1, 2], 0.1, random_state=0)]).tolist()
+    [50, 5, 5]
+    """
+    check_number(share, "share", 1)
+    rng = as_random_state(random_state)
+    kept = np.ones(len(y), dtype=bool)
+    for label in rare_classes:
+        rows = rng.permutation(np.flatnonzero(y == label))
+        if not len(rows):
+            raise ValueError(f"rare_classes has {label!r}, which is not a label of y.")
+        kept[rows[max(1, round(share * len(rows))) :]] = False
+    return np.flatnonzero(kept)
+
+
+def repeated(
+    X: NDArray[Any],
+    y: NDArray[Any],
+    n_repeats: int,
+    *,
+    noise: float = 0.1,
+    random_state: RandomState = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a pool in which every row occurs several times, with noise: as Repeated-MNIST.
+
+    Parameters
+    ----------
+    X : array of shape (n, ...)
+        Rows.
+    y : array of shape (n,)
+        Labels.
+    n_repeats : int, at least 0
+        How often a row comes again: there are ``(1 + n_repeats) n`` rows.
+    noise : float, default=0.1
+        Standard deviation of the Gaussian noise on the repeated rows.
+    random_state : int, RandomState, Generator or None, default=None
+        Source of the noise.
+
+    Returns
+    -------
+    X, y : arrays of shape ((1 + n_repeats) n, ...) and ((1 + n_repeats) n,)
+        The rows as they are, then the repetitions.
+
+    References
+    ----------
+    Kirsch, van Amersfoort, Gal, *BatchBALD*, NeurIPS 2019, section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.simulation.datasets import repeated
+    >>> X, y = repeated(np.zeros((3, 2)), np.arange(3), 2, random_state=0)
+    >>> X.shape, y.tolist()
+    ((9, 2), [0, 1, 2, 0, 1, 2, 0, 1, 2])
+    """
+    check_integer(n_repeats, "n_repeats", 0)
+    check_number(noise, "noise")
+    rng = as_random_state(random_state)
+    copies = [X]
+    for _ in range(n_repeats):
+        copies.append((X + rng.normal(scale=noise, size=X.shape)).astype(X.dtype))
+    return np.concatenate(copies), np.tile(y, 1 + n_repeats)
+
+
+@dataclass(frozen=True)
+class PaperSettings:
+    """How the paper runs active learning on a data set.
+
+    Parameters
+    ----------
+    n_validation, n_test : int
+        Rows for early stopping, and to test on.
+    network : str
+        "MLP", or the name of one in :mod:`modal_balance.simulation.networks`.
+    n_initial : int
+        Labels at the start.
+    n_pairs : int
+        Pairs of hypotheses, K; twice as many are drawn.
+    n_instances : int
+        Size of a batch, B.
+    learning_rate : float
+        Of Adam.
+    samples_per_epoch : int
+        Rows drawn in an epoch.
+    patience : int
+        Epochs without a better validation accuracy before training stops.
+    anneal : float
+        Ratio of tau to the validation error.
+
+    Examples
+    --------
+    >>> from modal_balance.simulation.datasets import PAPER_SETTINGS
+    >>> PAPER_SETTINGS["mnist"].anneal
+    0.5
+    """
+
+    n_validation: int
+    n_test: int
+    network: str
+    n_initial: int
+    n_pairs: int
+    n_instances: int
+    learning_rate: float
+    samples_per_epoch: int
+    patience: int
+    anneal: float
+
+
+# From the paper: K and B of the image sets, learning rate and patience of the tabular sets, 2,000
+# validation rows for these, draws of 4,096 rows, the ratios of tau. Where we could not tell, our
+# choice: the labels at the start, K = 20 on the tabular sets, validation rows and patience of the
+# image sets, the row of CINIC-10.
+PAPER_SETTINGS: dict[str, PaperSettings] = {
+    "mnist": PaperSettings(128, 10_000, "TwoBlockCNN", 20, 100, 10, 1e-3, 4096, 3, 0.5),
+    "fashion_mnist": PaperSettings(128, 10_000, "ThreeBlockCNN", 20, 100, 10, 1e-3, 4096, 3, 0.25),
+    "emnist_balanced": PaperSettings(2000, 18_800, "ThreeBlockCNN", 0, 10, 5, 1e-3, 4096, 3, 0.25),
+    "emnist_bymerge": PaperSettings(2000, 18_800, "ThreeBlockCNN", 0, 10, 5, 1e-3, 4096, 3, 0.25),
+    "cinic10": PaperSettings(2000, 10_000, "VGG11", 200, 50, 10, 1e-3, 4096, 3, 0.25),
+    "har": PaperSettings(2000, 2947, "MLP", 20, 20, 10, 1e-2, 4096, 3, 0.25),
+    "drift": PaperSettings(2000, 2000, "MLP", 20, 20, 10, 1e-2, 4096, 3, 0.25),
+    "dry_bean": PaperSettings(2000, 2000, "MLP", 20, 20, 10, 1e-2, 4096, 3, 0.25),
+}

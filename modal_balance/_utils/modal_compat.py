@@ -48,7 +48,7 @@ def repair_modal() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from modal_balance.compat import repair_modal
+    >>> from modal_balance._utils.modal_compat import repair_modal
     >>> repaired = repair_modal()
     >>> repair_modal() == repaired  # the second call finds nothing left to do
     True

@@ -1,0 +1,1 @@
+"""Helpers without a room: arguments, files, torch state, versions, and older dependencies."""

@@ -1,0 +1,505 @@
+"""Unwrap a learner: its classifier, the transformations of its input, and its members.
+
+:func:`unwrap` takes a classifier out of pipelines, searches and frozen estimators. A committee is a
+modAL Committee, or a list or tuple of fitted classifiers; scikit-learn's ensembles have members,
+too. :func:`resolve` does it all, once for each query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+
+from .._utils.sklearn_compat import ALLOW_NAN, FrozenEstimator, validate_data
+from .masks import has_dropout
+
+
+class Unwrapped(NamedTuple):
+    """A classifier out of its wrappers.
+
+    ``transforms`` are to be applied to the input one after the other before ``estimator`` sees it.
+    """
+
+    estimator: Any
+    transforms: tuple[Callable[[Any], Any], ...]
+
+    def transform(self, X: Any) -> Any:
+        """Return what the classifier itself is given for the input X of its wrappers."""
+        for transform in self.transforms:
+            X = transform(X)
+        return X
+
+
+def unwrap(estimator: Any) -> Unwrapped:
+    """Take a fitted classifier out of pipelines, searches and frozen estimators, however nested.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A Pipeline, of scikit-learn or imbalanced-learn (its last step counts), a search such as
+        GridSearchCV (its ``best_estimator_`` counts), a FrozenEstimator, or any other estimator,
+        which is returned as it is.
+
+    Returns
+    -------
+    Unwrapped
+        The classifier, and the transformations of the input on the way to it.
+
+    Raises
+    ------
+    ValueError
+        If a search has kept no best estimator.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from modal_balance.hypotheses.unwrap import unwrap
+    >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> classifier, transforms = unwrap(pipeline.fit([[0.0], [1.0]], [0, 1]))
+    >>> classifier, len(transforms)
+    (LogisticRegression(), 1)
+    """
+    transforms: list[Callable[[Any], Any]] = []
+    while True:
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "draw_hypotheses") or hasattr(estimator, "predict_proba_samples"):
+            break
+        elif isinstance(estimator, Pipeline):
+            # Step by step: as a pipeline of their own, steps without attributes learnt in fit
+            # would not pass for fitted. Samplers of imbalanced-learn act in fit alone.
+            steps = [step for _, step in estimator.steps[:-1]]
+            steps = [s for s in steps if s not in (None, "passthrough")]
+            transforms += [s.transform for s in steps if not hasattr(s, "fit_resample")]
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "cv_results_"):
+            raise ValueError(
+                f"This {type(estimator).__name__} has no best_estimator_, because it was made "
+                "with refit=False. Use refit=True, so that there is one classifier to query with."
+            )
+        else:
+            break
+    return Unwrapped(estimator, tuple(transforms))
+
+
+def check_labels_of_net(estimator: Any, y: Any) -> None:
+    """Raise where a skorch net is to learn labels that are not numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator, before it is fitted.
+    y : array-like of shape (n,)
+        Its labels.
+
+    Raises
+    ------
+    TypeError
+        If there is a skorch net in it, and the labels are words or other objects.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skorch import NeuralNetClassifier
+    >>> from modal_balance.hypotheses.unwrap import check_labels_of_net
+    >>> check_labels_of_net(NeuralNetClassifier(torch.nn.Linear(2, 2)), [0, 1, 1])
+    """
+    labels = np.asarray(y)
+    if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).estimator, NeuralNet):
+        raise TypeError(
+            f"A skorch net learns its classes as numbers 0, 1, ..., but a label is {labels[0]!r}. "
+            "Use MCDropoutClassifier(module=...), which takes words, BootstrapCommittee(net), or "
+            "numbers from sklearn.preprocessing.LabelEncoder."
+        )
+
+
+FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
+ENSEMBLES = (*FORESTS, BaggingClassifier, VotingClassifier)
+REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
+    (
+        (GradientBoostingClassifier, HistGradientBoostingClassifier, AdaBoostClassifier),
+        "Its stages are partial sums of one model, each fitted to what the ones before it got "
+        "wrong: they are no draws from a posterior.",
+    ),
+    (
+        (CalibratedClassifierCV,),
+        "Its members, where it has more than one, are the same fit without one fold each: they "
+        "differ by far less than draws from a posterior.",
+    ),
+    (
+        (StackingClassifier,),
+        "Its members are inputs of its final estimator, none of which predicts on its own.",
+    ),
+)
+
+
+class Member(NamedTuple):
+    """A member of a committee or an ensemble."""
+
+    estimator: Any
+    transform: Callable[[Any], Any] | None = None  # input of the ensemble -> that of the member
+    labels: np.ndarray | None = None  # what the member's classes, numbers 0, 1, ..., stand for
+
+
+def committee_members(learner: Any) -> list[Member] | None:
+    """Return the members of a committee, None for anything else.
+
+    Parameters
+    ----------
+    learner : object
+        A modAL Committee, a list or tuple of estimators or modAL learners, or anything else.
+
+    Returns
+    -------
+    list of Member, or None
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from modal_balance.hypotheses.unwrap import committee_members
+    >>> [member.estimator for member in committee_members([LogisticRegression(), GaussianNB()])]
+    [LogisticRegression(), GaussianNB()]
+    """
+    learners = learner if isinstance(learner, (list, tuple)) else None
+    if hasattr(learner, "learner_list"):
+        learners = learner.learner_list
+    if learners is None:
+        return None
+    return [Member(member) for member in learners]
+
+
+def ensemble_members(estimator: Any) -> list[Member] | None:
+    """Return the members of a fitted scikit-learn ensemble, None for anything else.
+
+    Parameters
+    ----------
+    estimator : estimator
+        RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier, VotingClassifier, or any
+        other.
+
+    Returns
+    -------
+    list of Member, or None
+
+    Raises
+    ------
+    ValueError
+        If the ensemble predicts several outputs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from modal_balance.hypotheses.unwrap import ensemble_members
+    >>> X, y = load_iris(return_X_y=True)
+    >>> len(ensemble_members(RandomForestClassifier(30).fit(X, y)))
+    30
+    """
+    if not isinstance(estimator, ENSEMBLES):
+        return None
+    labels = estimator.classes_
+    if isinstance(labels, list):
+        raise ValueError(
+            f"This {type(estimator).__name__} predicts {len(labels)} outputs. Expected one: use an "
+            "ensemble for each."
+        )
+    if isinstance(estimator, VotingClassifier):
+        return [Member(member, None, labels) for member in estimator.estimators_]
+    if isinstance(estimator, FORESTS):
+        to_trees = partial(_checked, estimator, dtype=np.float32, accept_sparse="csr")
+        return [Member(tree, to_trees, labels) for tree in estimator.estimators_]
+    return [
+        Member(member, partial(_columns, estimator, features), labels)
+        for member, features in zip(
+            estimator.estimators_, estimator.estimators_features_, strict=True
+        )
+    ]
+
+
+def out_of_bag_error(estimator: Any) -> float | None:
+    """Return the out-of-bag error of a forest or a bagging ensemble, where it is known.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator.
+
+    Returns
+    -------
+    float or None
+        1 minus ``oob_score_``, where that is an accuracy, as with ``oob_score=True``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from modal_balance.hypotheses.unwrap import out_of_bag_error
+    >>> X, y = load_iris(return_X_y=True)
+    >>> forest = RandomForestClassifier(oob_score=True, random_state=0).fit(X, y)
+    >>> round(out_of_bag_error(forest), 3)
+    0.047
+    """
+    if not isinstance(estimator, (*FORESTS, BaggingClassifier)):
+        return None
+    # Any other metric than the accuracy, which is the default, is given as a callable.
+    if callable(estimator.oob_score) or not hasattr(estimator, "oob_score_"):
+        return None
+    return 1.0 - float(estimator.oob_score_)
+
+
+def refusal_reason(estimator: Any) -> str:
+    """Return why an ensemble's members are no hypotheses, or an empty string.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any estimator.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import AdaBoostClassifier
+    >>> from modal_balance.hypotheses.unwrap import refusal_reason
+    >>> refusal_reason(AdaBoostClassifier())[:40]
+    'Its stages are partial sums of one model'
+    """
+    reasons = [reason for types, reason in REFUSAL_REASONS if isinstance(estimator, types)]
+    return reasons[0] if reasons else ""
+
+
+def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
+    """Return X as an array that the ensemble's members take, in the columns of its fit."""
+    # NaN is for the members to take or to refuse.
+    return validate_data(ensemble, X, reset=False, **ALLOW_NAN, **rules)
+
+
+def _columns(ensemble: Any, features: np.ndarray, X: Any) -> Any:
+    """Return the columns of X that a member of a bagging ensemble was fitted on."""
+    return _checked(ensemble, X, dtype=None, accept_sparse=["csr", "csc"])[:, features]
+
+
+class ResolvedMember(NamedTuple):
+    """A member of a committee or an ensemble, taken apart."""
+
+    resolved: Resolved
+    transform: Callable[[Any], Any] | None  # input of the ensemble -> that of the member
+    labels: Any  # what the member's classes, numbers 0, 1, ..., stand for; None: themselves
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A fitted classifier or committee, taken apart.
+
+    Parameters
+    ----------
+    estimator : estimator or committee
+        As it came, without the modAL learner around it.
+    classifier : estimator or committee
+        What is left without pipelines, searches and frozen estimators around it.
+    transforms : tuple of callable
+        To be applied to the input, one after the other, before ``classifier`` sees it.
+    members : tuple of ResolvedMember or None
+        Members of a committee or an ensemble. None: it is neither.
+    is_committee : bool
+        Whether it is a committee, whose members each take the input as it is.
+    """
+
+    estimator: Any
+    classifier: Any
+    transforms: tuple[Callable[[Any], Any], ...] = ()
+    members: tuple[ResolvedMember, ...] | None = None
+    is_committee: bool = False
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self.estimator).__name__
+
+    @property
+    def voters(self) -> list[Resolved]:
+        """The members of a committee, or else only itself."""
+        if self.is_committee and self.members is not None:
+            return [member.resolved for member in self.members]
+        return [self]
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether hypotheses can be drawn from it, and not only its one prediction be taken."""
+        classifier = self.classifier
+        if isinstance(classifier, NeuralNet):
+            return has_dropout(classifier.module_)
+        net = getattr(classifier, "net_", None)
+        if isinstance(net, NeuralNet) and getattr(classifier, "posterior", None) == "dropout":
+            return has_dropout(net.module_)
+        return hasattr(classifier, "draw_hypotheses") or hasattr(
+            classifier, "predict_proba_samples"
+        )
+
+    def transform(self, X: Any) -> Any:
+        """Return what the classifier is given for the input X."""
+        for transform in self.transforms:
+            X = transform(X)
+        return X
+
+    def check_has_hypotheses(self) -> None:
+        """Raise a TypeError unless it is known how to get hypotheses from it."""
+        classifier = self.classifier
+        if (
+            self.members is not None
+            or isinstance(classifier, NeuralNet)
+            or hasattr(classifier, "draw_hypotheses")
+            or hasattr(classifier, "predict_proba_samples")
+        ):
+            return
+        reason = refusal_reason(classifier)
+        raise TypeError(
+            f"It is not known how to draw hypotheses from a {type(classifier).__name__}. "
+            + (f"{reason} " if reason else "")
+            + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
+            "MCDropoutClassifier, a skorch classifier whose module has dropout, an "
+            "object with predict_proba_samples, or a Pipeline that ends in one of these."
+        )
+
+
+def resolve(learner: Any) -> Resolved:
+    """Take a learner apart: out of modAL, pipelines, searches and frozen estimators.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        What a query strategy is called with.
+
+    Returns
+    -------
+    Resolved
+
+    Raises
+    ------
+    TypeError
+        If it is a regressor, or no estimator at all.
+    NotFittedError
+        If it has not been fitted; also a ValueError.
+    ValueError
+        If a committee is empty, a search has kept no best estimator, or an ensemble predicts
+        several outputs.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from modal_balance.hypotheses.unwrap import resolve
+    >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> resolved = resolve(pipeline.fit([[0.0], [1.0]], [0, 1]))
+    >>> resolved.classifier, len(resolved.transforms)
+    (LogisticRegression(), 1)
+    """
+    members = committee_members(learner)
+    if members is not None:
+        if not members:
+            raise ValueError(f"{type(learner).__name__} is empty. Pass fitted classifiers in it.")
+        parts = tuple(ResolvedMember(resolve(m.estimator), None, None) for m in members)
+        return Resolved(learner, learner, members=parts, is_committee=True)
+    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    _check_is_fitted_classifier(estimator)
+    return _resolve_fitted(estimator)
+
+
+def resolve_inputs(learner: Any) -> Resolved:
+    """Take a learner apart as far as its inputs go: it need not be fitted.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
+        What a query strategy that needs no predictions is called with. Of a committee the first
+        member counts.
+
+    Returns
+    -------
+    Resolved
+        Its ``transforms`` belong to steps that may not be fitted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no estimator at all, or an empty list.
+
+    Examples
+    --------
+    >>> from modal_balance.hypotheses.unwrap import resolve_inputs
+    >>> resolve_inputs(None).transforms
+    ()
+    """
+    members = committee_members(learner)
+    if members:
+        learner = members[0].estimator
+    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    classifier, transforms = unwrap(estimator)
+    is_estimator = hasattr(classifier, "fit") or hasattr(classifier, "predict_proba_samples")
+    if classifier is not None and (not is_estimator or isinstance(classifier, type)):
+        if isinstance(learner, list) and not learner:
+            raise ValueError("learner is an empty list. Pass its members, an estimator or None.")
+        raise TypeError(
+            "learner must be a modAL learner, an estimator or None, got a "
+            f"{type(classifier).__name__}."
+        )
+    return Resolved(estimator, classifier, transforms)
+
+
+def _resolve_fitted(estimator: Any) -> Resolved:
+    classifier, transforms = unwrap(estimator)
+    has_samples = any(hasattr(classifier, n) for n in ("draw_hypotheses", "predict_proba_samples"))
+    members: list[Member] | None = None if has_samples else ensemble_members(classifier)
+    parts = None
+    if members is not None:
+        parts = tuple(
+            ResolvedMember(_resolve_fitted(m.estimator), m.transform, m.labels) for m in members
+        )
+    return Resolved(estimator, classifier, transforms, parts)
+
+
+def _check_is_fitted_classifier(estimator: Any) -> None:
+    name = type(estimator).__name__
+    classifier = unwrap(estimator).estimator
+    is_given = hasattr(classifier, "predict_proba_samples")
+    if is_given and not hasattr(classifier, "__sklearn_is_fitted__"):
+        return  # used as it is, whatever else it can do
+    if not hasattr(estimator, "fit") or isinstance(estimator, type):
+        raise TypeError(f"learner must be a modAL learner or a fitted estimator, got a {name}.")
+    if is_regressor(estimator):
+        raise TypeError(f"{name} is a regressor. BALanCe compares class votes: pass a classifier.")
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise NotFittedError(
+            f"This {name} has not been fitted, so it has no posterior to query with. Fit it on "
+            "the labels at hand, or give the learner X_training and y_training."
+        ) from error

@@ -1,0 +1,351 @@
+"""Pools in partitions of known lengths: row groups of Parquet files, partitions of Dask.
+
+Parquet, and any other data set that pyarrow reads, needs the extra ``arrow``. Collections of Dask,
+``dask.array`` and ``dask.dataframe``, need the extra ``dask``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sources import failure
+
+__all__ = [
+    "DaskSource",
+    "PartsSource",
+    "arrow_source",
+    "dataset_at",
+    "joined",
+    "table_rows",
+]
+
+
+class PartsSource:
+    """A pool in parts that are read as a whole. The last one read stays at hand.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Number of rows of each of the P parts.
+    read_part : callable
+        ``read_part(number)`` returns all rows of a part: an array or a DataFrame.
+    names : callable
+        ``names(number)`` returns what an error message calls a part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.pools.partitions import PartsSource
+    >>> parts = [np.arange(3), np.arange(3, 5)]
+    >>> PartsSource([3, 2], parts.__getitem__, "part {}".format).read(2, 5)
+    array([2, 3, 4])
+    """
+
+    is_in_memory = False
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        read_part: Callable[[int], Any],
+        names: Callable[[int], str],
+    ) -> None:
+        self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))  # (P,)
+        self.n_rows = int(self.ends[-1]) if len(self.ends) else 0
+        self.read_part = read_part
+        self.names = names
+        self._last: tuple[int, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle: without the part at hand."""
+        return self.__dict__ | {"_last": None}
+
+    def _part(self, number: int) -> Any:
+        if self._last is None or self._last[0] != number:
+            self._last = None  # no two parts in memory
+            try:
+                self._last = (number, self.read_part(number))
+            except Exception as error:
+                raise failure(self.names(number), error) from error
+        return self._last[1]
+
+    def _begin(self, number: int) -> int:
+        return int(self.ends[number - 1]) if number else 0
+
+    def numbers_of(self, start: int, stop: int) -> range:
+        """Return the numbers of the parts that a range of rows lies in."""
+        first = int(np.searchsorted(self.ends, start, side="right"))
+        return range(first, int(np.searchsorted(self.ends, stop - 1, side="right")) + 1)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return a range of rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            The range, not empty.
+
+        Returns
+        -------
+        ndarray or DataFrame
+        """
+        pieces = []
+        for number in self.numbers_of(start, stop):
+            begin, end = self._begin(number), int(self.ends[number])
+            rows = slice(max(start, begin) - begin, min(stop, end) - begin)
+            if rows.start < rows.stop:
+                pieces.append(_copied(self._part(number), rows))
+        return joined(pieces)
+
+    def rows(self, numbers: NDArray[np.int64]) -> Any:
+        """Return single rows.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n,), int64
+            Their numbers, rising.
+
+        Returns
+        -------
+        ndarray or DataFrame
+        """
+        part_of = np.searchsorted(self.ends, numbers, side="right")
+        pieces = []
+        for number in np.unique(part_of).tolist():
+            here = numbers[part_of == number] - self._begin(number)
+            pieces.append(_copied(self._part(number), here))
+        return joined(pieces)
+
+    def where(self, start: int, stop: int) -> str:
+        """Return what an error message calls the place of a range of rows."""
+        parts = [self.names(number) for number in self.numbers_of(start, stop)]
+        some = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
+        return f"X_pool ({some})"
+
+    def bounds(self) -> Sequence[int]:
+        """Return where the parts begin, and N."""
+        return [0, *self.ends.tolist()]
+
+
+def _copied(part: Any, rows: Any) -> Any:
+    return part.iloc[rows] if hasattr(part, "iloc") else part[rows]
+
+
+def joined(pieces: Sequence[Any]) -> Any:
+    """Return pieces of a pool, one after the other: arrays or DataFrames."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if hasattr(pieces[0], "iloc"):
+        import pandas as pd
+
+        return pd.concat(pieces)
+    return np.concatenate(pieces)
+
+
+def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
+    """Return a DataFrame as the estimator takes it.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of a table.
+    columns : sequence of str or None
+        The columns that the estimator was fitted with. None: it was fitted with an array.
+
+    Returns
+    -------
+    DataFrame or ndarray
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or does not hold numbers where an array is wanted.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.pools.partitions import table_rows
+    >>> table_rows(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}), None)
+    array([[1. , 0.5],
+           [2. , 1. ]])
+    """
+    if columns is not None:
+        check_columns(columns, frame.columns)
+        return frame[list(columns)]
+    words = [name for name, kind in frame.dtypes.items() if kind.kind not in "biuf"]
+    if words:
+        raise ValueError(
+            f"Column {words[0]!r} holds {frame.dtypes[words[0]]}, and the estimator was fitted "
+            "with an array of numbers. Leave the column out, or fit the estimator with a DataFrame."
+        )
+    return frame.to_numpy()
+
+
+def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X_pool") -> None:
+    """Raise a ValueError unless a table, or a file of it, has all columns that are wanted."""
+    missing = [name for name in wanted if name not in set(present)]
+    if missing:
+        raise ValueError(
+            f"{where} has no column {missing[0]!r}, which the estimator needs "
+            f"({len(missing)} of {len(wanted)} columns are missing)."
+        )
+
+
+def dataset_at(path: str) -> Any:
+    """Return the data set in a file or a folder.
+
+    Parameters
+    ----------
+    path : str
+        A Parquet file, or a folder of them; of other formats, a file whose name says so.
+
+    Returns
+    -------
+    pyarrow.dataset.Dataset
+    """
+    try:
+        from pyarrow import dataset
+    except ImportError as error:
+        raise ImportError(
+            'Reading Parquet needs pyarrow: pip install "modal-balance[arrow]".'
+        ) from error
+    suffix = os.path.splitext(path)[1].lower().lstrip(".")
+    kind = suffix if suffix in ("feather", "arrow", "ipc", "orc", "csv", "json") else "parquet"
+    return dataset.dataset(path, format="feather" if kind == "arrow" else kind)
+
+
+def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
+    """Return a data set as a source of rows; its parts are the row groups.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+        The pool.
+    columns : sequence of str or None
+        The columns that the estimator was fitted with. None: all, as an array.
+
+    Returns
+    -------
+    PartsSource
+
+    Raises
+    ------
+    ValueError
+        If a file lacks a column.
+    """
+    from pyarrow.dataset import get_partition_keys
+
+    wanted = dataset.schema.names if columns is None else list(columns)
+    check_columns(wanted, dataset.schema.names)
+    parts: list[Any] = []
+    lengths: list[int] = []
+    names: list[str] = []
+    schemas: list[Any] = []
+    for fragment in dataset.get_fragments():
+        path = getattr(fragment, "path", "a part in memory")
+        is_parquet = hasattr(fragment, "split_by_row_group")
+        groups = fragment.split_by_row_group() if is_parquet else [fragment]
+        n_before = len(parts)
+        for number, group in enumerate(groups):
+            n_rows = group.row_groups[0].num_rows if is_parquet else group.count_rows()
+            if n_rows:
+                parts.append(group)
+                lengths.append(n_rows)
+                names.append(f"row group {number} of {path}" if is_parquet else path)
+        if len(parts) > n_before:
+            # pyarrow would fill a column that is missing here with nulls.
+            from_path = get_partition_keys(fragment.partition_expression)
+            check_columns(wanted, [*fragment.physical_schema.names, *from_path], path)
+            schemas.append(fragment.physical_schema)
+    reader = _Reader(parts, _unified(dataset.schema, schemas, wanted), columns)
+    return PartsSource(lengths, reader, names.__getitem__)
+
+
+def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any:
+    """Return the schema of a data set with types that hold the values of all files.
+
+    pyarrow takes the types of the first file, where a column may be empty or hold integers only.
+    """
+    import pyarrow
+
+    fields = []
+    for name in names:
+        here = [pyarrow.schema([declared.field(name)])]
+        here += [pyarrow.schema([s.field(name)]) for s in schemas if name in s.names]
+        try:
+            fields.append(pyarrow.unify_schemas(here, promote_options="permissive").field(0))
+        except pyarrow.ArrowException:  # numbers here and words there: reading says where
+            fields.append(declared.field(name))
+    return pyarrow.schema(fields)
+
+
+class _Reader:
+    """Reads one part of a data set."""
+
+    def __init__(self, parts: list[Any], schema: Any, columns: Sequence[str] | None) -> None:
+        self.parts, self.schema, self.columns = parts, schema, columns
+
+    def __call__(self, number: int) -> Any:
+        from pyarrow import types
+
+        names = None if self.columns is None else list(self.columns)
+        table = self.parts[number].to_table(schema=self.schema, columns=names, use_threads=False)
+        if self.columns is not None:
+            return table_rows(table.to_pandas(), self.columns)
+        for field in table.schema:
+            if not (types.is_integer(field.type) or types.is_floating(field.type)):
+                raise ValueError(
+                    f"Column {field.name!r} holds {field.type}, and the estimator was fitted with "
+                    "an array of numbers. Leave the column out, or fit it with a DataFrame."
+                )
+        return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+class DaskSource(PartsSource):
+    """A Dask collection, whose parts are its partitions.
+
+    Parameters
+    ----------
+    collection : dask.array.Array or dask.dataframe.DataFrame
+        The pool.
+    columns : sequence of str or None
+        The columns that the estimator was fitted with. None: all, as an array.
+
+    Attributes
+    ----------
+    partitions : list of Delayed
+        What becomes the rows of each partition, in the form that the estimator takes.
+    """
+
+    def __init__(self, collection: Any, columns: Sequence[str] | None) -> None:
+        import dask
+
+        is_table = hasattr(collection, "map_partitions") and hasattr(collection, "columns")
+        if is_table and columns is not None:
+            check_columns(columns, collection.columns)
+            collection = collection[list(columns)]
+        if not is_table:
+            collection = collection.rechunk(dict.fromkeys(range(1, collection.ndim), -1))
+        as_rows = dask.delayed(table_rows, pure=True)
+        self.partitions: list[Any] = list(np.ravel(collection.to_delayed()))
+        if is_table:
+            self.partitions = [as_rows(part, columns) for part in self.partitions]
+        lengths: Sequence[Any] = [float("nan")] if is_table else collection.chunks[0]
+        if any(length != length for length in lengths):
+            # pandas' own length of a partition: no column need be converted for it
+            raw = np.ravel(collection.to_delayed())
+            lengths = dask.compute(*[dask.delayed(len)(part) for part in raw])
+        filled = [number for number, length in enumerate(lengths) if length]
+        self.numbers = filled
+        self.partitions = [self.partitions[number] for number in filled]
+        super().__init__([lengths[number] for number in filled], self._compute, self._name)
+
+    def _compute(self, number: int) -> Any:
+        return self.partitions[number].compute()
+
+    def _name(self, number: int) -> str:
+        return f"partition {self.numbers[number]}"
