@@ -28,7 +28,7 @@ from ._utils.arguments import (
 )
 from .equivalence.pairs import all_pairs, annealed_tau, check_tau, edges_beyond, votes
 from .hypotheses.draw import draw_from
-from .hypotheses.unwrap import resolve
+from .hypotheses.unwrap import unwrap_learner
 from .strategies.edges import final_tau, known_tau
 from .strategies.query import check_has_classes, check_rows
 
@@ -236,12 +236,12 @@ class NoEdgesLeft:
 
     def __call__(self, learner: Any) -> bool:
         """Look at the learner after a round, and return True to stop."""
-        resolved = resolve(learner)
-        check_has_classes(resolved)
-        resolved.check_has_hypotheses()
-        X = check_rows(self.X_reference, "X_reference", resolved)
-        known = known_tau(resolved, self.tau, self.anneal, self.X_val, self.y_val)
-        hypotheses = draw_from(resolved, self.n_samples, random_state=self.random_state)
+        unwrapped = unwrap_learner(learner)
+        check_has_classes(unwrapped)
+        unwrapped.check_has_hypotheses()
+        X = check_rows(self.X_reference, "X_reference", unwrapped)
+        known = known_tau(unwrapped, self.tau, self.anneal, self.X_val, self.y_val)
+        hypotheses = draw_from(unwrapped, self.n_samples, random_state=self.random_state)
         self.tau_ = final_tau(known, hypotheses, self.anneal, self.X_val, self.y_val)
         reference_votes = votes(hypotheses.predict_proba_samples(X))
         pairs = all_pairs(len(reference_votes))

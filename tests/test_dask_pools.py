@@ -157,8 +157,8 @@ def softmax_hypotheses(X, S=10, C=3, die=None):
     return predict
 
 
-@pytest.mark.parametrize("keeping", ["memory", "file", "nothing"])
-def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, tmp_path):
+@pytest.mark.parametrize("cache_policy", ["memory", "file", "nothing"])
+def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, cache_policy, tmp_path):
     X = rows()[0][:9000]
     edges = disjoint_pairs(10)
     cuts = EdgeDiscrimination.of(edges, 10)
@@ -166,7 +166,7 @@ def test_a_worker_that_dies_while_it_predicts_changes_nothing(client, keeping, t
     def choose(shards, predict, *first):
         with shards(
             *first, RowsInMemory(X), predict, cuts, predict(X[:1]), memory_limit=10**9,
-            keeping=keeping, block_rows=1024,
+            cache_policy=cache_policy, block_rows=1024,
         ) as pool:  # fmt: skip
             pool.fill()
             return list(iter_balance_margin_batch(pool, edges, None, 8, random_state=1))
@@ -182,7 +182,7 @@ def test_a_worker_that_dies_between_two_picks_changes_nothing(client):
     edges = disjoint_pairs(10)
     predict, cuts = softmax_hypotheses(X), EdgeDiscrimination.of(edges, 10)
     arguments = (RowsInMemory(X), predict, cuts, predict(X[:1]))
-    options = {"memory_limit": 10**9, "keeping": "memory", "block_rows": 1024}
+    options = {"memory_limit": 10**9, "cache_policy": "memory", "block_rows": 1024}
 
     def picks(pool):
         return iter_balance_margin_batch(pool, edges, None, 12, cut_share=1, random_state=1)

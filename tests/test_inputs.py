@@ -20,7 +20,7 @@ from torch import nn
 
 from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
-from modal_balance.hypotheses.unwrap import resolve
+from modal_balance.hypotheses.unwrap import unwrap_learner
 from modal_balance.strategies import query
 from modal_balance.strategies.query import check_has_classes, check_same_width
 
@@ -29,7 +29,7 @@ FITTED = LogisticRegression().fit(X, y)
 
 
 def check_rows(rows, name, estimator):
-    return query.check_rows(rows, name, resolve(estimator))
+    return query.check_rows(rows, name, unwrap_learner(estimator))
 
 
 @pytest.mark.parametrize("value", [1, np.int64(7)])
@@ -69,14 +69,14 @@ def test_what_is_no_positive_integer_is_refused_by_name(value, error):
 )
 def test_estimators_that_cannot_be_queried_are_refused(estimator, error, message):
     with pytest.raises(error, match=message):
-        resolve(estimator)
+        unwrap_learner(estimator)
 
 
 def test_a_single_class_is_refused():
     classifier = LogisticRegression().fit(X, y)
     classifier.classes_ = classifier.classes_[:1]
     with pytest.raises(ValueError, match="knows a single class"):
-        check_has_classes(resolve(classifier))
+        check_has_classes(unwrap_learner(classifier))
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,16 @@ from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.greedy import TieOrder
 from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimination, candidates
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
-from modal_balance.pools.caching import KeepInFile, Layout
+from modal_balance.pools.caching import FileCache, Layout
 from modal_balance.pools.local import even_bounds, local_shards
-from modal_balance.pools.shard import block_rows_for, packed, unpacked
+from modal_balance.pools.shard import block_rows_for, deserialized, serialized
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {
     "balance_margin": iter_balance_margin_batch,
     "balance": iter_balance_batch,
 }
-KEEPINGS = ["memory", "file", "nothing"]
+CACHE_POLICIES = ["memory", "file", "nothing"]
 
 
 class Table:
@@ -63,10 +63,10 @@ def random_proba(S, N, C, seed, decimals=None):
 
 def sharded(predict, X, edges, rule, n_instances, *, block_rows=512, **options):
     """The picks of a rule on a pool in shards."""
-    example = predict(X[:2])
-    cuts = EdgeDiscrimination.of(edges, len(example))
+    template = predict(X[:2])
+    cuts = EdgeDiscrimination.of(edges, len(template))
     with local_shards(
-        RowsInMemory(X), predict, cuts, example, memory_limit=10**9, block_rows=block_rows,
+        RowsInMemory(X), predict, cuts, template, memory_limit=10**9, block_rows=block_rows,
         **options,
     ) as pool:  # fmt: skip
         pool.fill()
@@ -80,21 +80,23 @@ def sharded(predict, X, edges, rule, n_instances, *, block_rows=512, **options):
     C=st.integers(2, 5),
     n_instances=st.integers(1, 12),
     n_shards=st.sampled_from([1, 2, 7, 10**6]),
-    keeping=st.sampled_from(KEEPINGS),
+    cache_policy=st.sampled_from(CACHE_POLICIES),
     rule=st.sampled_from(list(RULES)),
     everyone=st.booleans(),
     decimals=st.sampled_from([None, 0]),
     seed=st.integers(0, 10_000),
 )
 def test_batches_and_gains_are_those_of_a_pool_in_memory(
-    S, N, C, n_instances, n_shards, keeping, rule, everyone, decimals, seed
+    S, N, C, n_instances, n_shards, cache_policy, rule, everyone, decimals, seed
 ):
     S, n_instances = 2 * (S // 2), min(n_instances, N)
     edges = all_pairs(S) if everyone else disjoint_pairs(S)
     proba = random_proba(S, N, C, seed, decimals)
     X = np.arange(N)[:, None]
     expected = list(RULES[rule](proba, edges, None, n_instances, random_state=1))
-    found = sharded(Table(proba), X, edges, rule, n_instances, n_shards=n_shards, keeping=keeping)
+    found = sharded(
+        Table(proba), X, edges, rule, n_instances, n_shards=n_shards, cache_policy=cache_policy
+    )
     assert found == expected
 
 
@@ -106,18 +108,24 @@ def test_bits_of_predictions_do_not_depend_on_shards_nor_on_what_is_kept(rule, s
     X = rng.normal(size=(N, D)).astype(np.float32)
     predict, edges = Softmax(S, D, C, seed), disjoint_pairs(int(S))
     batches = [
-        sharded(predict, X, edges, rule, 8, block_rows=512, n_shards=n, keeping=keeping)
+        sharded(predict, X, edges, rule, 8, block_rows=512, n_shards=n, cache_policy=cache_policy)
         for n in (1, 2, 7, N)
-        for keeping in KEEPINGS
+        for cache_policy in CACHE_POLICIES
     ]
     assert all(batch == batches[0] for batch in batches)
 
 
-@pytest.mark.parametrize("keeping", KEEPINGS)
-def test_batches_and_gains_do_not_depend_on_the_number_of_processes(keeping):
+@pytest.mark.parametrize("cache_policy", CACHE_POLICIES)
+def test_batches_and_gains_do_not_depend_on_the_number_of_processes(cache_policy):
     X = np.random.default_rng(0).normal(size=(5000, 9)).astype(np.float32)
     choose = partial(
-        sharded, Softmax(10, 9, 3, 0), X, disjoint_pairs(10), "balance_margin", 30, keeping=keeping
+        sharded,
+        Softmax(10, 9, 3, 0),
+        X,
+        disjoint_pairs(10),
+        "balance_margin",
+        30,
+        cache_policy=cache_policy,
     )
     expected = choose()
     for options in ({"n_jobs": 2}, {"n_jobs": 3, "backend": "threading"}):
@@ -159,12 +167,12 @@ def test_only_the_weights_and_one_row_travel_for_a_pick():
     class Far(Table):
         """A pool elsewhere: counts what goes there and comes back."""
 
-        n_points, example = N, proba[:, :1]
+        n_points, template = N, proba[:, :1]
 
         def map(self, function):
-            block = unpacked(packed(function))(0, *EdgeDiscrimination.of(edges, S)(proba))
-            sent.append(len(packed(function)))
-            answered.append(len(packed(block)))
+            block = deserialized(serialized(function))(0, *EdgeDiscrimination.of(edges, S)(proba))
+            sent.append(len(serialized(function)))
+            answered.append(len(serialized(block)))
             return [block]
 
         def rows(self, points):
@@ -246,22 +254,22 @@ def test_errors_and_interrupts_leave_no_file(error, n_jobs, scratch):
     X = np.ones((3000, 3), dtype=np.float32)
     X[2000] = np.nan
     with joblib.parallel_config(n_jobs=n_jobs), pytest.raises(type(error)):
-        sharded(Faulty(error), X, disjoint_pairs(4), "balance_margin", 3, keeping="file")
+        sharded(Faulty(error), X, disjoint_pairs(4), "balance_margin", 3, cache_policy="file")
     assert [path for path in scratch.rglob("*") if "modal_balance" in path.name] == []
 
 
 def test_a_scratch_file_is_gone_when_the_batch_is_chosen(scratch):
     X = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
-    sharded(Softmax(4, 3, 2, 0), X, disjoint_pairs(4), "balance_margin", 3, keeping="file")
+    sharded(Softmax(4, 3, 2, 0), X, disjoint_pairs(4), "balance_margin", 3, cache_policy="file")
     assert list(Path(scratch).iterdir()) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
 def test_a_full_disk_is_one_error_that_says_what_to_do(scratch):
     block = (torch.ones(2, 3, 2),)
-    keep = KeepInFile(Layout((torch.ones(2, 1, 2),), 512), path="/dev/full")
+    cache = FileCache(Layout((torch.ones(2, 1, 2),), 512), path="/dev/full")
     with pytest.raises(OSError, match="The scratch file in /dev cannot be written.*Set TMPDIR"):
-        keep.put(0, block)
+        cache.put(0, block)
 
 
 def write_blocks(layout, path, numbers):

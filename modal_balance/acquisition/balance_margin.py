@@ -101,7 +101,7 @@ def iter_balance_margin_batch(
     allowed = (1 - check_number(cut_share, "cut_share", 1)) * objective.weight_left()
     objective.add_pending(pending)
     if pending is not None:
-        pending = pending.to(objective.example)
+        pending = pending.to(objective.template)
     return _picks(objective, n_instances, allowed, pending, ties, as_random_state(random_state))
 
 

@@ -257,9 +257,9 @@ class BalanceObjective:
     ) -> None:
         if not isinstance(proba, PoolPredictions):
             proba = working_precision(proba).contiguous()
-        self.example = proba if isinstance(proba, Tensor) else proba.example
-        self.n_hypotheses: int = self.example.shape[0]
-        edges = check_edges(edges, self.n_hypotheses).to(self.example.device)
+        self.template = proba if isinstance(proba, Tensor) else proba.template
+        self.n_hypotheses: int = self.template.shape[0]
+        edges = check_edges(edges, self.n_hypotheses).to(self.template.device)
         self.discrimination = EdgeDiscrimination.of(edges, self.n_hypotheses)
         self.pool = (
             HeldPredictions(proba, self.discrimination) if isinstance(proba, Tensor) else proba
@@ -267,7 +267,7 @@ class BalanceObjective:
         self.n_points = self.pool.n_points
         self.weights = check_weights(weights, len(edges)).to(edges.device).double()  # (E,)
         self.chunk_size = check_integer(chunk_size, "chunk_size")
-        self.tie_tolerance = 1e-5 if self.example.dtype == torch.float32 else 1e-12
+        self.tie_tolerance = 1e-5 if self.template.dtype == torch.float32 else 1e-12
         self.n_restarts = -1
         self._restore_weights()
 
@@ -286,7 +286,7 @@ class BalanceObjective:
 
     def _scan(self) -> GainScan:
         remaining = self.remaining[:1] if self.fresh else self.remaining
-        weight = remaining.to(self.example.dtype)  # (S, E), or a row that stands for all
+        weight = remaining.to(self.template.dtype)  # (S, E), or a row that stands for all
         return GainScan(self.discrimination, weight, self.scale, self.chunk_size)
 
     def gains(self) -> Tensor:
@@ -341,8 +341,8 @@ class BalanceObjective:
         if pending is None:
             return
         pending = working_precision(pending, name="pending")
-        check_same_hypotheses(pending, self.example)
-        for proba in pending.to(self.example.device).unbind(1):
+        check_same_hypotheses(pending, self.template)
+        for proba in pending.to(self.template.device).unbind(1):
             self._multiply(proba)
 
     def _multiply(self, proba: Tensor) -> None:

@@ -179,12 +179,12 @@ class PoolPredictions(Protocol):
     ----------
     n_points : int
         N.
-    example : Tensor of shape (S, n, C)
+    template : Tensor of shape (S, n, C)
         Predictions on some points, of the same type and on the same device as all others.
     """
 
     n_points: int
-    example: Tensor
+    template: Tensor
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
         """Return ``function(first point, predictions (S, n, C), ...)`` of each block in order."""
@@ -216,7 +216,7 @@ class HeldPredictions:
 
     def __init__(self, proba: Tensor, prepare: Prepare = alone) -> None:
         self.n_points = proba.shape[1]
-        self.example = proba
+        self.template = proba
         self._block = prepare(proba)
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
@@ -245,4 +245,4 @@ class HeldPredictions:
         -------
         Tensor of shape (S, len(points), C)
         """
-        return self.example[:, list(points)]
+        return self.template[:, list(points)]

@@ -18,7 +18,7 @@ from torch import Tensor
 from .._utils.arguments import draw_seed
 from ..hypotheses.dropout import DropoutHypotheses
 from ..hypotheses.masks import has_dropout
-from ..hypotheses.protocol import Hypotheses, JoinedHypotheses, Part
+from ..hypotheses.protocol import Hypotheses, Part, StackedHypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
 from .base import check_finite
 from .sgmcmc import CyclicalSGLD
@@ -126,7 +126,7 @@ class EnsemblePosterior:
             if share
         ]
         # Draws of one network must not all be compared with those of one other.
-        return JoinedHypotheses(parts, complete=False, seed=draw_seed(rng))
+        return StackedHypotheses(parts, complete=False, seed=draw_seed(rng))
 
 
 def _shares(n: int, n_parts: int) -> list[int]:

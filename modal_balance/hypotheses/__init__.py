@@ -6,8 +6,8 @@ from .last_layer import last_layer_features
 from .protocol import (
     GivenHypotheses,
     Hypotheses,
-    JoinedHypotheses,
     SingleHypothesis,
+    StackedHypotheses,
     TransformedHypotheses,
 )
 from .snapshots import SnapshotHypotheses
@@ -17,7 +17,7 @@ __all__ = [
     "DropoutHypotheses",
     "GivenHypotheses",
     "Hypotheses",
-    "JoinedHypotheses",
+    "StackedHypotheses",
     "SingleHypothesis",
     "SnapshotHypotheses",
     "TransformedHypotheses",

@@ -18,12 +18,12 @@ from .dropout import DropoutHypotheses
 from .protocol import (
     GivenHypotheses,
     Hypotheses,
-    JoinedHypotheses,
     Part,
     SingleHypothesis,
+    StackedHypotheses,
     TransformedHypotheses,
 )
-from .unwrap import Resolved, resolve
+from .unwrap import UnwrappedLearner, unwrap_learner
 
 
 def draw_hypotheses(
@@ -82,18 +82,22 @@ def draw_hypotheses(
     >>> draw_hypotheses(forest, 100).predict_proba_samples(X[:5]).shape
     torch.Size([50, 5, 3])
     """
-    resolved = resolve(estimator)
-    return draw_from(resolved, n_samples, random_state=random_state, verbose=verbose)
+    unwrapped = unwrap_learner(estimator)
+    return draw_from(unwrapped, n_samples, random_state=random_state, verbose=verbose)
 
 
 def draw_from(
-    resolved: Resolved, n_samples: int, *, random_state: RandomState = None, verbose: int = 0
+    unwrapped: UnwrappedLearner,
+    n_samples: int,
+    *,
+    random_state: RandomState = None,
+    verbose: int = 0,
 ) -> Hypotheses:
-    """Draw hypotheses as :func:`draw_hypotheses` does, from an estimator that was taken apart.
+    """Draw hypotheses as :func:`draw_hypotheses` does, from an unwrapped learner.
 
     Parameters
     ----------
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The estimator or committee.
     n_samples : int
         Number of hypotheses, at least 1.
@@ -107,19 +111,19 @@ def draw_from(
     Hypotheses
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
-    resolved.check_has_hypotheses()
-    drawn = _draw(resolved, n_samples, as_random_state(random_state), verbose)
-    for transform in reversed(resolved.transforms):
+    unwrapped.check_has_hypotheses()
+    drawn = _draw(unwrapped, n_samples, as_random_state(random_state), verbose)
+    for transform in reversed(unwrapped.transforms):
         drawn = TransformedHypotheses(transform, drawn)
     return drawn
 
 
 def _draw(
-    resolved: Resolved, n_samples: int, rng: np.random.RandomState, verbose: int
+    unwrapped: UnwrappedLearner, n_samples: int, rng: np.random.RandomState, verbose: int
 ) -> Hypotheses:
-    if resolved.members is not None:
-        return _draw_from_members(resolved, n_samples, rng, verbose)
-    classifier = resolved.classifier
+    if unwrapped.members is not None:
+        return _draw_from_members(unwrapped, n_samples, rng, verbose)
+    classifier = unwrapped.classifier
     if hasattr(classifier, "draw_hypotheses"):
         drawn: Hypotheses = classifier.draw_hypotheses(n_samples, random_state=rng, verbose=verbose)
         return drawn
@@ -129,20 +133,20 @@ def _draw(
 
 
 def _draw_from_members(
-    resolved: Resolved, n_samples: int, rng: np.random.RandomState, verbose: int
+    unwrapped: UnwrappedLearner, n_samples: int, rng: np.random.RandomState, verbose: int
 ) -> Hypotheses:
     """Make each member one hypothesis, or let it draw its share of n_samples."""
-    members = list(resolved.members or ())
-    if len(members) < 2 and not any(member.resolved.can_draw for member in members):
+    members = list(unwrapped.members or ())
+    if len(members) < 2 and not any(member.unwrapped.can_draw for member in members):
         raise ValueError(
-            f"{resolved.name} has {len(members)} member: a single hypothesis has nothing to be "
+            f"{unwrapped.name} has {len(members)} member: a single hypothesis has nothing to be "
             "compared with. Use at least 2 members."
         )
     complete = len(members) <= n_samples
     if not complete:
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]
-    drawing = [index for index, member in enumerate(members) if member.resolved.can_draw]
+    drawing = [index for index, member in enumerate(members) if member.unwrapped.can_draw]
     n_drawn = n_samples - (len(members) - len(drawing))
     parts = []
     for index, (member, transform, labels) in enumerate(members):
@@ -159,4 +163,4 @@ def _draw_from_members(
         parts.append(Part(hypotheses, classes, transform))
     # Draws of one member must not all be compared with those of one other.
     seed = draw_seed(rng) if drawing else None
-    return JoinedHypotheses(parts, complete=complete, seed=seed)
+    return StackedHypotheses(parts, complete=complete, seed=seed)

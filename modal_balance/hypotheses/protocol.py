@@ -242,7 +242,7 @@ class SingleHypothesis:
         return torch.from_numpy(proba)[None]
 
 
-class JoinedHypotheses:
+class StackedHypotheses:
     """Several sets of hypotheses as one, over the union of their classes.
 
     A class that some of them do not know has probability 0 under these. Where one of the sets
@@ -273,11 +273,11 @@ class JoinedHypotheses:
     Examples
     --------
     >>> from sklearn.naive_bayes import GaussianNB
-    >>> from modal_balance.hypotheses.protocol import JoinedHypotheses, Part, SingleHypothesis
+    >>> from modal_balance.hypotheses.protocol import StackedHypotheses, Part, SingleHypothesis
     >>> X = [[0.0], [1.0], [2.0]]
     >>> one = SingleHypothesis(GaussianNB().fit(X, ["a", "a", "b"]))
     >>> two = SingleHypothesis(GaussianNB().fit(X, ["a", "c", "c"]))
-    >>> both = JoinedHypotheses([Part(one, one.classes_), Part(two, two.classes_)])
+    >>> both = StackedHypotheses([Part(one, one.classes_), Part(two, two.classes_)])
     >>> both.classes_.tolist(), both.predict_proba_samples(X).shape
     (['a', 'b', 'c'], torch.Size([2, 3, 3]))
     """

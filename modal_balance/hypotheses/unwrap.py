@@ -2,7 +2,7 @@
 
 :func:`unwrap` takes a classifier out of pipelines, searches and frozen estimators. A committee is a
 modAL Committee, or a list or tuple of fitted classifiers; scikit-learn's ensembles have members,
-too. :func:`resolve` does it all, once for each query.
+too. :func:`unwrap_learner` does it all, once for each query.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .._utils.sklearn_compat import ALLOW_NAN, FrozenEstimator, validate_data
 from .masks import has_dropout
 
 
-class Unwrapped(NamedTuple):
+class UnwrappedEstimator(NamedTuple):
     """A classifier out of its wrappers.
 
     ``transforms`` are to be applied to the input one after the other before ``estimator`` sees it.
@@ -50,7 +50,7 @@ class Unwrapped(NamedTuple):
         return X
 
 
-def unwrap(estimator: Any) -> Unwrapped:
+def unwrap(estimator: Any) -> UnwrappedEstimator:
     """Take a fitted classifier out of pipelines, searches and frozen estimators, however nested.
 
     Parameters
@@ -62,7 +62,7 @@ def unwrap(estimator: Any) -> Unwrapped:
 
     Returns
     -------
-    Unwrapped
+    UnwrappedEstimator
         The classifier, and the transformations of the input on the way to it.
 
     Raises
@@ -103,7 +103,7 @@ def unwrap(estimator: Any) -> Unwrapped:
             )
         else:
             break
-    return Unwrapped(estimator, tuple(transforms))
+    return UnwrappedEstimator(estimator, tuple(transforms))
 
 
 def check_labels_of_net(estimator: Any, y: Any) -> None:
@@ -306,17 +306,17 @@ def _columns(ensemble: Any, features: np.ndarray, X: Any) -> Any:
     return _checked(ensemble, X, dtype=None, accept_sparse=["csr", "csc"])[:, features]
 
 
-class ResolvedMember(NamedTuple):
-    """A member of a committee or an ensemble, taken apart."""
+class UnwrappedMember(NamedTuple):
+    """An unwrapped member of a committee or an ensemble."""
 
-    resolved: Resolved
+    unwrapped: UnwrappedLearner
     transform: Callable[[Any], Any] | None  # input of the ensemble -> that of the member
     labels: Any  # what the member's classes, numbers 0, 1, ..., stand for; None: themselves
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A fitted classifier or committee, taken apart.
+class UnwrappedLearner:
+    """An unwrapped learner: a fitted classifier or committee without what is around it.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ class Resolved:
         What is left without pipelines, searches and frozen estimators around it.
     transforms : tuple of callable
         To be applied to the input, one after the other, before ``classifier`` sees it.
-    members : tuple of ResolvedMember or None
+    members : tuple of UnwrappedMember or None
         Members of a committee or an ensemble. None: it is neither.
     is_committee : bool
         Whether it is a committee, whose members each take the input as it is.
@@ -335,7 +335,7 @@ class Resolved:
     estimator: Any
     classifier: Any
     transforms: tuple[Callable[[Any], Any], ...] = ()
-    members: tuple[ResolvedMember, ...] | None = None
+    members: tuple[UnwrappedMember, ...] | None = None
     is_committee: bool = False
 
     @property
@@ -344,10 +344,10 @@ class Resolved:
         return type(self.estimator).__name__
 
     @property
-    def voters(self) -> list[Resolved]:
+    def voters(self) -> list[UnwrappedLearner]:
         """The members of a committee, or else only itself."""
         if self.is_committee and self.members is not None:
-            return [member.resolved for member in self.members]
+            return [member.unwrapped for member in self.members]
         return [self]
 
     @property
@@ -389,8 +389,8 @@ class Resolved:
         )
 
 
-def resolve(learner: Any) -> Resolved:
-    """Take a learner apart: out of modAL, pipelines, searches and frozen estimators.
+def unwrap_learner(learner: Any) -> UnwrappedLearner:
+    """Unwrap a learner: take it out of modAL, pipelines, searches and frozen estimators.
 
     Parameters
     ----------
@@ -399,7 +399,7 @@ def resolve(learner: Any) -> Resolved:
 
     Returns
     -------
-    Resolved
+    UnwrappedLearner
 
     Raises
     ------
@@ -416,25 +416,25 @@ def resolve(learner: Any) -> Resolved:
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from modal_balance.hypotheses.unwrap import resolve
+    >>> from modal_balance.hypotheses.unwrap import unwrap_learner
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
-    >>> resolved = resolve(pipeline.fit([[0.0], [1.0]], [0, 1]))
-    >>> resolved.classifier, len(resolved.transforms)
+    >>> unwrapped = unwrap_learner(pipeline.fit([[0.0], [1.0]], [0, 1]))
+    >>> unwrapped.classifier, len(unwrapped.transforms)
     (LogisticRegression(), 1)
     """
     members = committee_members(learner)
     if members is not None:
         if not members:
             raise ValueError(f"{type(learner).__name__} is empty. Pass fitted classifiers in it.")
-        parts = tuple(ResolvedMember(resolve(m.estimator), None, None) for m in members)
-        return Resolved(learner, learner, members=parts, is_committee=True)
+        parts = tuple(UnwrappedMember(unwrap_learner(m.estimator), None, None) for m in members)
+        return UnwrappedLearner(learner, learner, members=parts, is_committee=True)
     estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
     _check_is_fitted_classifier(estimator)
-    return _resolve_fitted(estimator)
+    return _unwrap_fitted(estimator)
 
 
-def resolve_inputs(learner: Any) -> Resolved:
-    """Take a learner apart as far as its inputs go: it need not be fitted.
+def unwrap_inputs(learner: Any) -> UnwrappedLearner:
+    """Unwrap a learner as far as its inputs go: it need not be fitted.
 
     Parameters
     ----------
@@ -444,7 +444,7 @@ def resolve_inputs(learner: Any) -> Resolved:
 
     Returns
     -------
-    Resolved
+    UnwrappedLearner
         Its ``transforms`` belong to steps that may not be fitted.
 
     Raises
@@ -454,8 +454,8 @@ def resolve_inputs(learner: Any) -> Resolved:
 
     Examples
     --------
-    >>> from modal_balance.hypotheses.unwrap import resolve_inputs
-    >>> resolve_inputs(None).transforms
+    >>> from modal_balance.hypotheses.unwrap import unwrap_inputs
+    >>> unwrap_inputs(None).transforms
     ()
     """
     members = committee_members(learner)
@@ -471,19 +471,19 @@ def resolve_inputs(learner: Any) -> Resolved:
             "learner must be a modAL learner, an estimator or None, got a "
             f"{type(classifier).__name__}."
         )
-    return Resolved(estimator, classifier, transforms)
+    return UnwrappedLearner(estimator, classifier, transforms)
 
 
-def _resolve_fitted(estimator: Any) -> Resolved:
+def _unwrap_fitted(estimator: Any) -> UnwrappedLearner:
     classifier, transforms = unwrap(estimator)
     has_samples = any(hasattr(classifier, n) for n in ("draw_hypotheses", "predict_proba_samples"))
     members: list[Member] | None = None if has_samples else ensemble_members(classifier)
     parts = None
     if members is not None:
         parts = tuple(
-            ResolvedMember(_resolve_fitted(m.estimator), m.transform, m.labels) for m in members
+            UnwrappedMember(_unwrap_fitted(m.estimator), m.transform, m.labels) for m in members
         )
-    return Resolved(estimator, classifier, transforms, parts)
+    return UnwrappedLearner(estimator, classifier, transforms, parts)
 
 
 def _check_is_fitted_classifier(estimator: Any) -> None:

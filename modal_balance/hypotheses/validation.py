@@ -9,7 +9,7 @@ from skorch import NeuralNet
 
 from .._utils.arguments import check_validation_pair
 from .protocol import Hypotheses
-from .unwrap import Resolved, out_of_bag_error, resolve
+from .unwrap import UnwrappedLearner, out_of_bag_error, unwrap_learner
 
 
 def validation_error(estimator: Any) -> float | None:
@@ -38,23 +38,23 @@ def validation_error(estimator: Any) -> float | None:
     >>> validation_error(clf) == clf.validation_error_
     True
     """
-    return validation_error_of(resolve(estimator))
+    return validation_error_of(unwrap_learner(estimator))
 
 
-def validation_error_of(resolved: Resolved) -> float | None:
-    """Return :func:`validation_error` of an estimator that was taken apart.
+def validation_error_of(unwrapped: UnwrappedLearner) -> float | None:
+    """Return :func:`validation_error` of an unwrapped learner.
 
     Parameters
     ----------
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The estimator or committee.
 
     Returns
     -------
     float or None
     """
-    if not resolved.is_committee:
-        classifier = resolved.classifier
+    if not unwrapped.is_committee:
+        classifier = unwrapped.classifier
         error = getattr(classifier, "validation_error_", None)
         if error is None and isinstance(classifier, NeuralNet):
             # Training that goes on (partial_fit) appends to the history of the fits before it.
@@ -65,7 +65,7 @@ def validation_error_of(resolved: Resolved) -> float | None:
             error = out_of_bag_error(classifier)
         if error is not None:
             return float(error)
-    errors = [validation_error_of(member.resolved) for member in resolved.members or ()]
+    errors = [validation_error_of(member.unwrapped) for member in unwrapped.members or ()]
     known = [error for error in errors if error is not None]
     return float(np.mean(known)) if known and len(known) == len(errors) else None
 

@@ -1,1 +1,1 @@
-"""Pools of any size: where their rows come from, and where their predictions are kept."""
+"""Pools of any size: where their rows come from, and where their predictions are cached."""

@@ -23,13 +23,13 @@ from torch import Tensor
 from .._utils.arguments import kind_of
 
 __all__ = [
-    "Keep",
-    "KeepInFile",
-    "KeepInMemory",
-    "KeepNothing",
-    "Keeping",
+    "Cache",
+    "FileCache",
+    "MemoryCache",
+    "NoCache",
+    "CachePolicy",
     "Layout",
-    "choose_keeping",
+    "choose_cache_policy",
     "memory_bytes",
 ]
 
@@ -156,24 +156,24 @@ def _control_groups(root: Path, groups: Path) -> Iterator[tuple[Path, tuple[str,
             yield base / inside, files
 
 
-Keeping = Literal["memory", "file", "nothing"]
+CachePolicy = Literal["memory", "file", "nothing"]
 Block = tuple[Tensor, ...]
 ALIGNMENT = 4096  # of blocks and tensors in the file: a page
 
 
-class Keep(Protocol):
-    """Where blocks are kept, by the number of their first point."""
+class Cache(Protocol):
+    """Where blocks are cached, by the number of their first point."""
 
     def get(self, start: int, n_points: int) -> Block | None:
-        """Return a block, or None if it is not kept."""
+        """Return a block, or None if it is not cached."""
         ...
 
     def put(self, start: int, block: Block) -> None:
-        """Keep a block, if anything is kept."""
+        """Cache a block, if anything is cached."""
         ...
 
 
-class KeepNothing:
+class NoCache:
     """Blocks are predicted again whenever they are needed."""
 
     def get(self, start: int, n_points: int) -> Block | None:
@@ -184,7 +184,7 @@ class KeepNothing:
         """Forget the block."""
 
 
-class KeepInMemory:
+class MemoryCache:
     """Blocks in memory. They stay behind when it is pickled: they can be predicted again."""
 
     def __init__(self) -> None:
@@ -195,11 +195,11 @@ class KeepInMemory:
         return {"blocks": {}}
 
     def get(self, start: int, n_points: int) -> Block | None:
-        """Return a block, or None if it is not kept."""
+        """Return a block, or None if it is not cached."""
         return self.blocks.get(start)
 
     def put(self, start: int, block: Block) -> None:
-        """Keep a block."""
+        """Cache a block."""
         self.blocks[start] = block
 
     def __sizeof__(self) -> int:
@@ -212,7 +212,7 @@ class Layout:
 
     Parameters
     ----------
-    example : tuple of Tensor
+    template : tuple of Tensor
         A block of one point, whose tensors have the shapes (., 1, .).
     block_rows : int
         Largest number of points of a block.
@@ -225,11 +225,11 @@ class Layout:
         Bytes of a block in the file.
     """
 
-    def __init__(self, example: Block, block_rows: int) -> None:
-        self.types = [tensor.numpy().dtype for tensor in example]
-        self.outer = [(tensor.shape[0], tensor.shape[2]) for tensor in example]
+    def __init__(self, template: Block, block_rows: int) -> None:
+        self.types = [tensor.numpy().dtype for tensor in template]
+        self.outer = [(tensor.shape[0], tensor.shape[2]) for tensor in template]
         self.block_rows = block_rows
-        self.row_bytes = sum(tensor.nbytes for tensor in example)
+        self.row_bytes = sum(tensor.nbytes for tensor in template)
         self.block_bytes = self._places(block_rows)[-1]
 
     def _places(self, n_points: int) -> list[int]:
@@ -265,7 +265,7 @@ class Layout:
         return tuple(block)
 
 
-class KeepInFile:
+class FileCache:
     """Blocks in a scratch file, which is there as long as this object is.
 
     Parameters
@@ -295,7 +295,7 @@ class KeepInFile:
         return (start - self.first) // self.layout.block_rows
 
     def get(self, start: int, n_points: int) -> Block | None:
-        """Return a block, or None if it is not kept."""
+        """Return a block, or None if it is not cached."""
         if start not in self.filled or self.path is None:
             return None
         return self.layout.read(self.path, self._number(start), n_points)
@@ -322,15 +322,15 @@ def _remove(path: str) -> None:
         os.remove(path)
 
 
-def choose_keeping(
+def choose_cache_policy(
     kept_bytes: int, working_bytes: int, memory_limit: int, free_disk: int, *, in_memory: bool
-) -> Keeping:
-    """Return what to keep of the predictions, so that memory stays under a bound.
+) -> CachePolicy:
+    """Return where to cache predictions, so that memory stays under a bound.
 
     Parameters
     ----------
     kept_bytes : int
-        Bytes of all that would be kept.
+        Bytes of all that would be cached.
     working_bytes : int
         Bytes needed besides, at any time.
     memory_limit : int
@@ -338,7 +338,7 @@ def choose_keeping(
     free_disk : int
         Bytes free where scratch files go.
     in_memory : bool
-        Whether keeping them in memory is possible at all.
+        Whether caching them in memory is possible at all.
 
     Returns
     -------
@@ -346,8 +346,8 @@ def choose_keeping(
 
     Examples
     --------
-    >>> from modal_balance.pools.caching import choose_keeping
-    >>> choose_keeping(10**9, 10**8, 10**9, 10**12, in_memory=True)
+    >>> from modal_balance.pools.caching import choose_cache_policy
+    >>> choose_cache_policy(10**9, 10**8, 10**9, 10**12, in_memory=True)
     'file'
     """
     if in_memory and kept_bytes + working_bytes <= memory_limit:

@@ -24,18 +24,18 @@ from tqdm.auto import tqdm
 from ..acquisition.predictions import Prepare
 from .caching import (
     DEFAULT_SHARE,
-    Keep,
-    KeepInFile,
-    Keeping,
-    KeepInMemory,
-    KeepNothing,
+    Cache,
+    CachePolicy,
+    FileCache,
     Layout,
-    choose_keeping,
+    MemoryCache,
+    NoCache,
+    choose_cache_policy,
     free_memory,
 )
 from .local import WORKING_BLOCKS, even_bounds
-from .partitions import PartsSource
-from .shard import Shard, ShippedFunction, block_rows_for, packed, unpacked
+from .partitions import PartitionedSource
+from .shard import SerializedFunction, Shard, block_rows_for, deserialized, serialized
 from .sources import ShiftedSource, Source, part_of
 
 __all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]
@@ -60,10 +60,10 @@ def cluster_shards(
     source: Source,
     predict: Callable[[Any], Tensor],
     prepare: Prepare,
-    example: Tensor,
+    template: Tensor,
     *,
     memory_limit: int | None,
-    keeping: Keeping | None = None,
+    cache_policy: CachePolicy | None = None,
     n_shards: int | None = None,
     block_rows: int | None = None,
     verbose: int = 0,
@@ -74,32 +74,32 @@ def cluster_shards(
     ----------
     client : dask.distributed.Client
         The cluster.
-    source, predict, prepare, example
+    source, predict, prepare, template
         See :func:`~modal_balance.pools.local.local_shards`.
     memory_limit : int or None
         Bytes of memory that predictions may take on each worker. None: half of what is free
         there.
-    keeping, n_shards, block_rows, verbose
+    cache_policy, n_shards, block_rows, verbose
         See :func:`~modal_balance.pools.local.local_shards`.
 
     Yields
     ------
     ClusterShards
     """
-    example = example.cpu()
-    block_rows = block_rows or block_rows_for(example)
-    layout = Layout(prepare(example[:, :1]), block_rows)
+    template = template.cpu()
+    block_rows = block_rows or block_rows_for(template)
+    layout = Layout(prepare(template[:, :1]), block_rows)
     n_threads = sum(client.nthreads().values())
     if n_threads == 0:
         raise ValueError("The Dask cluster has no workers. Start some, or close the client.")
-    if keeping is None:
-        keeping = _keeping(client, source.n_rows, layout, memory_limit)
+    if cache_policy is None:
+        cache_policy = _cache_policy(client, source.n_rows, layout, memory_limit)
     bounds = _bounds(source, block_rows, n_shards, SHARDS_PER_THREAD * n_threads)
     futures: list[Any] = []
     try:
         # A task of its own: Dask can make it anew, and every worker gets it once.
-        shipped = ShippedFunction(packed(predict))
-        tools = client.submit(_pair, shipped, prepare, pure=False)
+        serialized_predict = SerializedFunction(serialized(predict))
+        tools = client.submit(_pair, serialized_predict, prepare, pure=False)
         partitions = getattr(source, "partitions", None)
         parts = None if partitions is None else client.compute(partitions)
         futures = [tools, *(parts or [])]
@@ -113,21 +113,23 @@ def cluster_shards(
                     here,
                     wanted,
                     (first, last, block_rows),
-                    keeping,
+                    cache_policy,
                     layout,
                     torch.get_num_threads(),
                     pure=False,
                 )
             )
         futures += shards
-        pool = ClusterShards(client, shards, bounds, example, keeping != "nothing", verbose)
+        pool = ClusterShards(client, shards, bounds, template, cache_policy != "nothing", verbose)
         yield pool
     finally:
         client.cancel(futures, force=True)
 
 
-def _keeping(client: Any, n_rows: int, layout: Layout, memory_limit: int | None) -> Keeping:
-    """Return what the workers can keep: they share the pool, and some share a machine."""
+def _cache_policy(
+    client: Any, n_rows: int, layout: Layout, memory_limit: int | None
+) -> CachePolicy:
+    """Return what the workers can cache: they share the pool, and some share a machine."""
     workers = client.run(_resources)  # worker -> (machine, free memory, free disk)
     machines = [machine for machine, _, _ in workers.values()]
     share = [1 / machines.count(machine) for machine in machines]
@@ -135,9 +137,9 @@ def _keeping(client: Any, n_rows: int, layout: Layout, memory_limit: int | None)
     disk = min(f * s for (_, _, f), s in zip(workers.values(), share, strict=True))
     threads = max(client.nthreads().values())
     limit = int(free * DEFAULT_SHARE) if memory_limit is None else memory_limit
-    kept = -(-n_rows // len(workers)) * layout.row_bytes
+    cached = -(-n_rows // len(workers)) * layout.row_bytes
     working = WORKING_BLOCKS * threads * layout.block_rows * layout.row_bytes
-    return choose_keeping(kept, working, limit, int(disk), in_memory=True)
+    return choose_cache_policy(cached, working, limit, int(disk), in_memory=True)
 
 
 def _resources(dask_worker: Any) -> tuple[str, int, int]:
@@ -163,7 +165,7 @@ def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -
 
 def _share_of(source: Source, parts: Any, first: int, last: int) -> tuple[Any, Any]:
     """Return the source of a shard, or the partitions that it needs and what is known of them."""
-    if parts is None or not isinstance(source, PartsSource):
+    if parts is None or not isinstance(source, PartitionedSource):
         return part_of(source, first, last), None
     numbers = source.numbers_of(first, last)
     bounds = source.bounds()
@@ -172,7 +174,7 @@ def _share_of(source: Source, parts: Any, first: int, last: int) -> tuple[Any, A
     return None, ([parts[n] for n in numbers], lengths, names, bounds[numbers[0]])
 
 
-def _pair(predict: ShippedFunction, prepare: Prepare) -> tuple[ShippedFunction, Prepare]:
+def _pair(predict: SerializedFunction, prepare: Prepare) -> tuple[SerializedFunction, Prepare]:
     return predict, prepare
 
 
@@ -181,7 +183,7 @@ def _make_shard(
     source: Source | None,
     wanted: Any,
     grid: tuple[int, int, int],
-    keeping: Keeping,
+    cache_policy: CachePolicy,
     layout: Layout,
     n_threads: int,
 ) -> Shard:
@@ -189,13 +191,15 @@ def _make_shard(
     predict, prepare = tools
     if source is None:
         parts, lengths, names, begin = wanted
-        source = ShiftedSource(PartsSource(lengths, parts.__getitem__, names.__getitem__), begin)
+        source = ShiftedSource(
+            PartitionedSource(lengths, parts.__getitem__, names.__getitem__), begin
+        )
     first, last, block_rows = grid
-    keep: Keep = KeepNothing()
-    if keeping != "nothing":
-        keep = KeepInMemory() if keeping == "memory" else KeepInFile(layout, first)
-    shard = Shard(source, predict, prepare, first, last, block_rows, keep, n_threads)
-    if keeping != "nothing":
+    cache: Cache = NoCache()
+    if cache_policy != "nothing":
+        cache = MemoryCache() if cache_policy == "memory" else FileCache(layout, first)
+    shard = Shard(source, predict, prepare, first, last, block_rows, cache, n_threads)
+    if cache_policy != "nothing":
         shard.fill()
     return shard
 
@@ -211,10 +215,10 @@ class ClusterShards:
         The shards, in order.
     bounds : sequence of int
         Where they begin, and the end.
-    example : Tensor of shape (S, n, C)
+    template : Tensor of shape (S, n, C)
         Predictions on some rows.
     is_kept : bool
-        Whether predictions are kept.
+        Whether predictions are cached.
     verbose : int
         1 or more: progress bars.
     """
@@ -224,7 +228,7 @@ class ClusterShards:
         client: Any,
         shards: Sequence[Any],
         bounds: Sequence[int],
-        example: Tensor,
+        template: Tensor,
         is_kept: bool,
         verbose: int,
     ) -> None:
@@ -232,12 +236,12 @@ class ClusterShards:
         self.shards = list(shards)
         self.bounds = list(bounds)
         self.n_points = self.bounds[-1]
-        self.example = example
+        self.template = template
         self.is_kept = is_kept
         self._verbose = verbose
 
     def fill(self) -> None:
-        """Wait until all rows are predicted, if predictions are kept."""
+        """Wait until all rows are predicted, if predictions are cached."""
         if self.is_kept:
             self._results(self.shards, "Hypotheses", fetch=False)
 
@@ -255,7 +259,7 @@ class ClusterShards:
         -------
         list
         """
-        blob = packed(function)
+        blob = serialized(function)
         asked = [self.client.submit(_map, shard, blob, pure=False) for shard in self.shards]
         return [result for results in self._results(asked, title) for result in results]
 
@@ -301,4 +305,4 @@ class ClusterShards:
 
 
 def _map(shard: Shard, blob: bytes) -> list[Any]:
-    return shard.map(unpacked(blob))
+    return shard.map(deserialized(blob))

@@ -19,13 +19,13 @@ from tqdm.auto import tqdm
 
 from ..acquisition.predictions import Prepare
 from .caching import (
-    Keep,
-    KeepInFile,
-    Keeping,
-    KeepInMemory,
-    KeepNothing,
+    Cache,
+    CachePolicy,
+    FileCache,
     Layout,
-    choose_keeping,
+    MemoryCache,
+    NoCache,
+    choose_cache_policy,
 )
 from .shard import FunctionInFile, Shard, block_rows_for
 from .sources import Source, part_of
@@ -43,10 +43,10 @@ def local_shards(
     source: Source,
     predict: Callable[[Any], Tensor],
     prepare: Prepare,
-    example: Tensor,
+    template: Tensor,
     *,
     memory_limit: int,
-    keeping: Keeping | None = None,
+    cache_policy: CachePolicy | None = None,
     n_shards: int | None = None,
     block_rows: int | None = None,
     verbose: int = 0,
@@ -60,17 +60,17 @@ def local_shards(
     predict : callable
         Maps rows to predictions (S, n, C).
     prepare : callable
-        Makes of predictions all that is kept.
-    example : Tensor of shape (S, n, C)
+        Makes of predictions all that is cached.
+    template : Tensor of shape (S, n, C)
         Predictions on some rows.
     memory_limit : int
         Bytes of memory that predictions may take.
-    keeping : {"memory", "file", "nothing"} or None, default=None
-        What to keep of the predictions. None: what the memory allows.
+    cache_policy : {"memory", "file", "nothing"} or None, default=None
+        Where predictions are cached. None: what the memory allows.
     n_shards : int or None, default=None
         Number of shards. None: what suits the number of processes.
     block_rows : int or None, default=None
-        Rows of a block. None: what suits the example.
+        Rows of a block. None: what suits the template.
     verbose : int, default=0
         1 or more: progress bars.
 
@@ -79,29 +79,29 @@ def local_shards(
     LocalShards
     """
     n_jobs = joblib.effective_n_jobs(None)
-    block_rows = block_rows or block_rows_for(example)
-    layout = Layout(prepare(example[:, :1].cpu()), block_rows)
+    block_rows = block_rows or block_rows_for(template)
+    layout = Layout(prepare(template[:, :1].cpu()), block_rows)
     with ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="modal_balance-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if keeping is None:
-            keeping = choose_keeping(
+        if cache_policy is None:
+            cache_policy = choose_cache_policy(
                 source.n_rows * layout.row_bytes,
                 WORKING_BLOCKS * n_jobs * block_rows * layout.row_bytes,
                 memory_limit,
                 shutil.disk_usage(folder).free,
                 in_memory=n_jobs == 1,
             )
-        keep: Keep = KeepNothing() if keeping == "nothing" else KeepInMemory()
-        if keeping == "file" or (keeping == "memory" and n_jobs > 1):
-            keep = KeepInFile(layout, path=os.path.join(folder, "predictions"))
-            with open(keep.path or "", "xb"):
+        cache: Cache = NoCache() if cache_policy == "nothing" else MemoryCache()
+        if cache_policy == "file" or (cache_policy == "memory" and n_jobs > 1):
+            cache = FileCache(layout, path=os.path.join(folder, "predictions"))
+            with open(cache.path or "", "xb"):
                 pass
         parallel = None
         if n_jobs > 1:
             parallel = stack.enter_context(joblib.Parallel(return_as="generator"))
             predict = FunctionInFile(predict, os.path.join(folder, "hypotheses"))
-        on_cpu = n_jobs > 1 or keeping != "memory"
+        on_cpu = n_jobs > 1 or cache_policy != "memory"
         if n_shards is None:
             n_shards = source.n_rows if parallel is None else SHARDS_PER_JOB * n_jobs
         bounds = even_bounds(source.n_rows, block_rows, n_shards)
@@ -113,13 +113,13 @@ def local_shards(
                 first,
                 last,
                 block_rows,
-                keep,
+                cache,
                 torch.get_num_threads(),
                 on_cpu,
             )
             for first, last in zip(bounds, bounds[1:], strict=False)
         ]
-        yield LocalShards(shards, keep, example.cpu() if on_cpu else example, parallel, verbose)
+        yield LocalShards(shards, cache, template.cpu() if on_cpu else template, parallel, verbose)
 
 
 def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
@@ -156,9 +156,9 @@ class LocalShards:
     ----------
     shards : sequence of Shard
         The shards, in order.
-    keep : Keep
-        Where all of them keep their blocks.
-    example : Tensor of shape (S, n, C)
+    cache : Cache
+        Where all of them cache their blocks.
+    template : Tensor of shape (S, n, C)
         Predictions on some rows.
     parallel : joblib.Parallel or None
         The processes. None: this one.
@@ -169,25 +169,25 @@ class LocalShards:
     def __init__(
         self,
         shards: Sequence[Shard],
-        keep: Keep,
-        example: Tensor,
+        cache: Cache,
+        template: Tensor,
         parallel: joblib.Parallel | None,
         verbose: int,
     ) -> None:
         self.shards = list(shards)
-        self.keep = keep
-        self.example = example
+        self.cache = cache
+        self.template = template
         self.n_points = self.shards[-1].last
         self._parallel = parallel
         self._verbose = verbose
 
     def fill(self) -> None:
-        """Predict all rows, if predictions are kept."""
-        if isinstance(self.keep, KeepNothing):
+        """Predict all rows, if predictions are cached."""
+        if isinstance(self.cache, NoCache):
             return
         for starts in self._each(Shard.fill, self.shards, title="Hypotheses"):
-            if isinstance(self.keep, KeepInFile):
-                self.keep.filled.update(starts)  # a process has filled a copy of this
+            if isinstance(self.cache, FileCache):
+                self.cache.filled.update(starts)  # a process has filled a copy of this
 
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
         """Return ``function(first row, predictions, ...)`` of each block in order.

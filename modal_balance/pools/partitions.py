@@ -17,7 +17,7 @@ from .sources import failure
 
 __all__ = [
     "DaskSource",
-    "PartsSource",
+    "PartitionedSource",
     "arrow_source",
     "dataset_at",
     "joined",
@@ -25,24 +25,24 @@ __all__ = [
 ]
 
 
-class PartsSource:
-    """A pool in parts that are read as a whole. The last one read stays at hand.
+class PartitionedSource:
+    """A pool in partitions that are read as a whole. The last one read stays at hand.
 
     Parameters
     ----------
     lengths : sequence of int
-        Number of rows of each of the P parts.
-    read_part : callable
-        ``read_part(number)`` returns all rows of a part: an array or a DataFrame.
+        Number of rows of each of the P partitions.
+    read_partition : callable
+        ``read_partition(number)`` returns all rows of a partition: an array or a DataFrame.
     names : callable
-        ``names(number)`` returns what an error message calls a part.
+        ``names(number)`` returns what an error message calls a partition.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from modal_balance.pools.partitions import PartsSource
-    >>> parts = [np.arange(3), np.arange(3, 5)]
-    >>> PartsSource([3, 2], parts.__getitem__, "part {}".format).read(2, 5)
+    >>> from modal_balance.pools.partitions import PartitionedSource
+    >>> partitions = [np.arange(3), np.arange(3, 5)]
+    >>> PartitionedSource([3, 2], partitions.__getitem__, "partition {}".format).read(2, 5)
     array([2, 3, 4])
     """
 
@@ -51,24 +51,24 @@ class PartsSource:
     def __init__(
         self,
         lengths: Sequence[int],
-        read_part: Callable[[int], Any],
+        read_partition: Callable[[int], Any],
         names: Callable[[int], str],
     ) -> None:
         self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))  # (P,)
         self.n_rows = int(self.ends[-1]) if len(self.ends) else 0
-        self.read_part = read_part
+        self.read_partition = read_partition
         self.names = names
         self._last: tuple[int, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: without the part at hand."""
+        """Return the state to pickle: without the partition at hand."""
         return self.__dict__ | {"_last": None}
 
     def _part(self, number: int) -> Any:
         if self._last is None or self._last[0] != number:
-            self._last = None  # no two parts in memory
+            self._last = None  # no two partitions in memory
             try:
-                self._last = (number, self.read_part(number))
+                self._last = (number, self.read_partition(number))
             except Exception as error:
                 raise failure(self.names(number), error) from error
         return self._last[1]
@@ -77,7 +77,7 @@ class PartsSource:
         return int(self.ends[number - 1]) if number else 0
 
     def numbers_of(self, start: int, stop: int) -> range:
-        """Return the numbers of the parts that a range of rows lies in."""
+        """Return the numbers of the partitions that a range of rows lies in."""
         first = int(np.searchsorted(self.ends, start, side="right"))
         return range(first, int(np.searchsorted(self.ends, stop - 1, side="right")) + 1)
 
@@ -122,17 +122,17 @@ class PartsSource:
 
     def where(self, start: int, stop: int) -> str:
         """Return what an error message calls the place of a range of rows."""
-        parts = [self.names(number) for number in self.numbers_of(start, stop)]
-        some = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
+        partitions = [self.names(number) for number in self.numbers_of(start, stop)]
+        some = ", ".join(partitions[:3]) + (", ..." if len(partitions) > 3 else "")
         return f"X_pool ({some})"
 
     def bounds(self) -> Sequence[int]:
-        """Return where the parts begin, and N."""
+        """Return where the partitions begin, and N."""
         return [0, *self.ends.tolist()]
 
 
-def _copied(part: Any, rows: Any) -> Any:
-    return part.iloc[rows] if hasattr(part, "iloc") else part[rows]
+def _copied(partition: Any, rows: Any) -> Any:
+    return partition.iloc[rows] if hasattr(partition, "iloc") else partition[rows]
 
 
 def joined(pieces: Sequence[Any]) -> Any:
@@ -218,8 +218,8 @@ def dataset_at(path: str) -> Any:
     return dataset.dataset(path, format="feather" if kind == "arrow" else kind)
 
 
-def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
-    """Return a data set as a source of rows; its parts are the row groups.
+def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSource:
+    """Return a data set as a source of rows; its partitions are the row groups.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
 
     Returns
     -------
-    PartsSource
+    PartitionedSource
 
     Raises
     ------
@@ -241,28 +241,28 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartsSource:
 
     wanted = dataset.schema.names if columns is None else list(columns)
     check_columns(wanted, dataset.schema.names)
-    parts: list[Any] = []
+    partitions: list[Any] = []
     lengths: list[int] = []
     names: list[str] = []
     schemas: list[Any] = []
     for fragment in dataset.get_fragments():
-        path = getattr(fragment, "path", "a part in memory")
+        path = getattr(fragment, "path", "a partition in memory")
         is_parquet = hasattr(fragment, "split_by_row_group")
         groups = fragment.split_by_row_group() if is_parquet else [fragment]
-        n_before = len(parts)
+        n_before = len(partitions)
         for number, group in enumerate(groups):
             n_rows = group.row_groups[0].num_rows if is_parquet else group.count_rows()
             if n_rows:
-                parts.append(group)
+                partitions.append(group)
                 lengths.append(n_rows)
                 names.append(f"row group {number} of {path}" if is_parquet else path)
-        if len(parts) > n_before:
+        if len(partitions) > n_before:
             # pyarrow would fill a column that is missing here with nulls.
             from_path = get_partition_keys(fragment.partition_expression)
             check_columns(wanted, [*fragment.physical_schema.names, *from_path], path)
             schemas.append(fragment.physical_schema)
-    reader = _Reader(parts, _unified(dataset.schema, schemas, wanted), columns)
-    return PartsSource(lengths, reader, names.__getitem__)
+    reader = _Reader(partitions, _unified(dataset.schema, schemas, wanted), columns)
+    return PartitionedSource(lengths, reader, names.__getitem__)
 
 
 def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any:
@@ -284,16 +284,18 @@ def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any
 
 
 class _Reader:
-    """Reads one part of a data set."""
+    """Reads one partition of a data set."""
 
-    def __init__(self, parts: list[Any], schema: Any, columns: Sequence[str] | None) -> None:
-        self.parts, self.schema, self.columns = parts, schema, columns
+    def __init__(self, partitions: list[Any], schema: Any, columns: Sequence[str] | None) -> None:
+        self.partitions, self.schema, self.columns = partitions, schema, columns
 
     def __call__(self, number: int) -> Any:
         from pyarrow import types
 
         names = None if self.columns is None else list(self.columns)
-        table = self.parts[number].to_table(schema=self.schema, columns=names, use_threads=False)
+        table = self.partitions[number].to_table(
+            schema=self.schema, columns=names, use_threads=False
+        )
         if self.columns is not None:
             return table_rows(table.to_pandas(), self.columns)
         for field in table.schema:
@@ -305,8 +307,8 @@ class _Reader:
         return np.column_stack([column.to_numpy() for column in table.columns])
 
 
-class DaskSource(PartsSource):
-    """A Dask collection, whose parts are its partitions.
+class DaskSource(PartitionedSource):
+    """A Dask collection, read partition by partition.
 
     Parameters
     ----------
@@ -333,12 +335,12 @@ class DaskSource(PartsSource):
         as_rows = dask.delayed(table_rows, pure=True)
         self.partitions: list[Any] = list(np.ravel(collection.to_delayed()))
         if is_table:
-            self.partitions = [as_rows(part, columns) for part in self.partitions]
+            self.partitions = [as_rows(partition, columns) for partition in self.partitions]
         lengths: Sequence[Any] = [float("nan")] if is_table else collection.chunks[0]
         if any(length != length for length in lengths):
             # pandas' own length of a partition: no column need be converted for it
             raw = np.ravel(collection.to_delayed())
-            lengths = dask.compute(*[dask.delayed(len)(part) for part in raw])
+            lengths = dask.compute(*[dask.delayed(len)(partition) for partition in raw])
         filled = [number for number, length in enumerate(lengths) if length]
         self.numbers = filled
         self.partitions = [self.partitions[number] for number in filled]

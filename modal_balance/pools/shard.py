@@ -19,21 +19,21 @@ from torch import Tensor
 
 from .._utils.torch_state import threads
 from ..acquisition.predictions import Prepare
-from .caching import Block, Keep
+from .caching import Block, Cache
 from .sources import Source, failed_rows
 
 __all__ = [
     "BLOCK_ROWS",
     "FunctionInFile",
     "Shard",
-    "ShippedFunction",
+    "SerializedFunction",
     "block_rows_for",
-    "packed",
-    "unpacked",
+    "serialized",
+    "deserialized",
 ]
 
 
-def packed(thing: Any) -> bytes:
+def serialized(thing: Any) -> bytes:
     """Return an object as bytes, also one whose class is defined in a script or a notebook.
 
     Parameters
@@ -47,32 +47,32 @@ def packed(thing: Any) -> bytes:
 
     Examples
     --------
-    >>> from modal_balance.pools.shard import packed, unpacked
-    >>> unpacked(packed(lambda x: x + 1))(2)
+    >>> from modal_balance.pools.shard import serialized, deserialized
+    >>> deserialized(serialized(lambda x: x + 1))(2)
     3
     """
     return pickle.dumps(joblib.wrap_non_picklable_objects(thing, keep_wrapper=False))
 
 
-def unpacked(packet: bytes) -> Any:
-    """Return the object that was :func:`packed`."""
+def deserialized(packet: bytes) -> Any:
+    """Return the object that was :func:`serialized`."""
     return pickle.loads(packet)
 
 
-class ShippedFunction:
-    """A function that goes to other processes packed, and is unpacked when it is first called.
+class SerializedFunction:
+    """A function that goes to other processes as bytes, and is read when it is first called.
 
     Packed, it can be sent on while it is in use: a network in use cannot be pickled.
 
     Parameters
     ----------
     packet : bytes
-        The packed function.
+        The serialized function.
 
     Examples
     --------
-    >>> from modal_balance.pools.shard import ShippedFunction, packed
-    >>> ShippedFunction(packed(abs))(-2)
+    >>> from modal_balance.pools.shard import SerializedFunction, serialized
+    >>> SerializedFunction(serialized(abs))(-2)
     2
     """
 
@@ -81,13 +81,13 @@ class ShippedFunction:
         self._function: Callable[[Any], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: the packed function alone."""
+        """Return the state to pickle: the serialized function alone."""
         return {"packet": self.packet, "_function": None}
 
     def __call__(self, X: Any) -> Any:
         """Return what the function returns for X."""
         if self._function is None:
-            self._function = unpacked(self.packet)
+            self._function = deserialized(self.packet)
         return self._function(X)
 
 
@@ -118,14 +118,14 @@ class FunctionInFile:
     def __init__(self, function: Callable[[Any], Any], path: str) -> None:
         self.path, self.name = path, uuid.uuid4().hex
         with open(path, "wb") as file:
-            file.write(packed(function))
+            file.write(serialized(function))
 
     def __call__(self, X: Any) -> Any:
         """Return what the function returns for X."""
         function = self._last.get(self.name)
         if function is None:
             with open(self.path, "rb") as file:
-                function = unpacked(file.read())
+                function = deserialized(file.read())
             self._last.clear()
             self._last[self.name] = function
         return function(X)
@@ -138,7 +138,7 @@ BLOCK_VALUES = 2**23
 CHUNK_ROWS = 512
 
 
-def block_rows_for(example: Tensor) -> int:
+def block_rows_for(template: Tensor) -> int:
     """Return how many rows a block has: 10,240, or fewer where a row has many predictions.
 
     It depends on nothing else. The last bits of a matrix product depend on its shape, so that the
@@ -146,7 +146,7 @@ def block_rows_for(example: Tensor) -> int:
 
     Parameters
     ----------
-    example : Tensor of shape (S, n, C)
+    template : Tensor of shape (S, n, C)
         Predictions on some points.
 
     Returns
@@ -160,7 +160,7 @@ def block_rows_for(example: Tensor) -> int:
     >>> block_rows_for(torch.ones(100, 1, 5)), block_rows_for(torch.ones(100, 1, 1000))
     (10240, 512)
     """
-    n_rows = BLOCK_VALUES // (example.shape[0] * example.shape[2])
+    n_rows = BLOCK_VALUES // (template.shape[0] * template.shape[2])
     return min(BLOCK_ROWS, max(CHUNK_ROWS, n_rows // CHUNK_ROWS * CHUNK_ROWS))
 
 
@@ -175,13 +175,13 @@ class Shard:
     predict : callable
         Maps rows to predictions (S, n, C), the same ones in every process.
     prepare : callable
-        Makes of predictions all that is kept.
+        Makes of predictions all that is cached.
     first, last : int
         The range of rows.
     block_rows : int
         Rows of a block.
-    keep : Keep
-        Where blocks are kept.
+    cache : Cache
+        Where blocks are cached.
     n_threads : int
         Threads of torch, on which the last bits of a matrix product depend, too.
     on_cpu : bool
@@ -194,7 +194,7 @@ class Shard:
     first: int
     last: int
     block_rows: int
-    keep: Keep
+    cache: Cache
     n_threads: int
     on_cpu: bool = True
 
@@ -204,7 +204,7 @@ class Shard:
         return range(self.first, self.last, self.block_rows)
 
     def block(self, start: int) -> Block:
-        """Return what is kept of a block, predicted now if it is not.
+        """Return what is cached of a block, predicted now if it is not.
 
         Parameters
         ----------
@@ -217,12 +217,12 @@ class Shard:
             The predictions (S, n, C), and what ``prepare`` put beside them.
         """
         stop = min(start + self.block_rows, self.last)
-        block = self.keep.get(start, stop - start)
+        block = self.cache.get(start, stop - start)
         if block is not None:
             return block
         try:
             block = self._predicted(start, stop)
-            self.keep.put(start, block)
+            self.cache.put(start, block)
         except Exception as error:
             if self.source.is_in_memory and not isinstance(error, OSError):
                 raise
@@ -239,7 +239,7 @@ class Shard:
         return self.prepare(proba.cpu() if self.on_cpu else proba)
 
     def fill(self) -> range:
-        """Predict all that is to be kept, and return the blocks that now are.
+        """Predict all that is to be cached, and return the blocks that now are.
 
         Returns
         -------
@@ -292,5 +292,5 @@ class Shard:
         return torch.cat(pieces, dim=1)[:, back]
 
     def __sizeof__(self) -> int:
-        """Return the bytes of what is kept in memory."""
-        return object.__sizeof__(self) + self.keep.__sizeof__()
+        """Return the bytes of what is cached in memory."""
+        return object.__sizeof__(self) + self.cache.__sizeof__()

@@ -115,10 +115,10 @@ def query_low_margins(query: Query, n_samples: int) -> Any:
     """Return the result of a query for diverse low-margin points."""
     hypotheses = query.draw(n_samples)
     held = None if query.source is not None else query.predict(hypotheses, query.X_pool)
-    example = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
+    template = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     order = TieOrder(query.n_points, random_state=query.random_state)
-    with held_or_sharded(query, hypotheses, alone, held=held, example=example) as pool:
+    with held_or_sharded(query, hypotheses, alone, held=held, template=template) as pool:
         points = diverse_low_margin(
             pool, query.n_instances, [], order, pending=pending, random_state=query.random_state
         )

@@ -29,9 +29,9 @@ from ..equivalence.pairs import (
 )
 from ..equivalence.partition import farthest_first_cells, partition_edges
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import Resolved
+from ..hypotheses.unwrap import UnwrappedLearner
 from ..hypotheses.validation import validation_error_of, validation_error_on
-from ..pools.caching import Keeping
+from ..pools.caching import CachePolicy
 from ..pools.shard import block_rows_for
 from ..pools.sources import RowsInMemory
 from .pool import held_or_sharded
@@ -47,13 +47,13 @@ def check_tau_arguments(tau: float | None, anneal: float, X_val: Any, y_val: Any
 
 
 def known_tau(
-    resolved: Resolved, tau: float | None, anneal: float, X_val: Any, y_val: Any
+    unwrapped: UnwrappedLearner, tau: float | None, anneal: float, X_val: Any, y_val: Any
 ) -> float | None:
     """Return tau where it is known before anything is predicted.
 
     Parameters
     ----------
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The classifier or committee.
     tau : float in [0, 1] or None
         The radius as the user gave it.
@@ -77,7 +77,7 @@ def known_tau(
         return float(tau)
     if X_val is not None:
         return None
-    error = validation_error_of(resolved)
+    error = validation_error_of(unwrapped)
     if error is None:
         raise ValueError(
             "tau is unknown: the estimator has no validation error from its last fit. Pass tau=, "
@@ -146,10 +146,10 @@ def predict_samples(
     X_reference: Any,
 ) -> Predictions:
     """Check the remaining arguments, then draw hypotheses and predict everything that is needed."""
-    query.resolved.check_has_hypotheses()
+    query.unwrapped.check_has_hypotheses()
     X_reference = query.other_rows(X_reference, "X_reference")
     X_val = query.other_rows(X_val, "X_val")
-    tau = known_tau(query.resolved, tau, anneal, X_val, y_val)
+    tau = known_tau(query.unwrapped, tau, anneal, X_val, y_val)
 
     hypotheses = query.draw(n_samples)
     tau = final_tau(tau, hypotheses, anneal, X_val, y_val)
@@ -182,7 +182,7 @@ def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tens
 
 
 def pool_of(
-    query: Query, predictions: Predictions, edges: Edges, keeping: Keeping | None = None
+    query: Query, predictions: Predictions, edges: Edges, cache_policy: CachePolicy | None = None
 ) -> AbstractContextManager[PoolPredictions]:
     """Return the predictions on the pool, prepared for scans of these edges."""
     n_hypotheses = len(predictions.template)
@@ -191,8 +191,8 @@ def pool_of(
         predictions.hypotheses,
         EdgeDiscrimination.of(edges.ends.to(predictions.template.device), n_hypotheses),
         held=predictions.proba,
-        example=predictions.template,
-        keeping=keeping,
+        template=predictions.template,
+        cache_policy=cache_policy,
     )
 
 

@@ -146,7 +146,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
         If the rows are no numbers, or the coordinates do not fit into the memory that they may
         take.
     """
-    transforms = query.resolved.voters[0].transforms
+    transforms = query.unwrapped.voters[0].transforms
     if query.source is None:
         of_rows = InputFeatures.of(transforms, query.X_pool)
         return of_rows(query.X_pool), of_rows
@@ -572,8 +572,8 @@ def _mean_prediction(query: Query, n_samples: int, reference: Tensor | None) -> 
 
 def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
     """Return the temperature of a copy of the estimator that was not shown a fifth of the rows."""
-    estimator = query.resolved.estimator
-    if X is None or y is None or query.resolved.is_committee or not hasattr(estimator, "fit"):
+    estimator = query.unwrapped.estimator
+    if X is None or y is None or query.unwrapped.is_committee or not hasattr(estimator, "fit"):
         return 1.0
     y = np.asarray(y)
     if len(y) != n_rows(X):

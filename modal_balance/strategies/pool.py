@@ -26,8 +26,8 @@ from ..acquisition.predictions import (
 )
 from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import Resolved
-from ..pools.caching import Keeping, memory_bytes
+from ..hypotheses.unwrap import UnwrappedLearner
+from ..pools.caching import CachePolicy, memory_bytes
 from ..pools.cluster import ClusterShards, client_at_hand, cluster_shards
 from ..pools.local import LocalShards, local_shards
 from .query import Query
@@ -76,8 +76,8 @@ def held_or_sharded(
     prepare: Prepare,
     *,
     held: Tensor | None,
-    example: Tensor,
-    keeping: Keeping | None = None,
+    template: Tensor,
+    cache_policy: CachePolicy | None = None,
 ) -> Iterator[PoolPredictions]:
     """Give the predictions on the pool of a query, and clear up after them.
 
@@ -88,13 +88,13 @@ def held_or_sharded(
     hypotheses : Hypotheses
         The hypotheses.
     prepare : callable
-        Makes of predictions all that is kept.
+        Makes of predictions all that is cached.
     held : Tensor of shape (S, N, C) or None
         The predictions, where they are in memory already.
-    example : Tensor of shape (S, n, C)
+    template : Tensor of shape (S, n, C)
         Predictions on some points.
-    keeping : {"memory", "file", "nothing"} or None, default=None
-        What to keep of the predictions on a large pool. None: what the memory allows.
+    cache_policy : {"memory", "file", "nothing"} or None, default=None
+        Where predictions on a large pool are cached. None: what the memory allows.
 
     Yields
     ------
@@ -104,7 +104,7 @@ def held_or_sharded(
         yield HeldPredictions(working_precision(held).contiguous(), prepare)
         return
     predict = SamplePredictions(hypotheses)
-    with shards_of(query, predict, prepare, working_precision(example), keeping) as pool:
+    with shards_of(query, predict, prepare, working_precision(template), cache_policy) as pool:
         started = perf_counter()
         pool.fill()
         query.inference_seconds += perf_counter() - started
@@ -115,31 +115,31 @@ def shards_of(
     query: Query,
     predict: Callable[[Any], Tensor],
     prepare: Prepare,
-    example: Tensor,
-    keeping: Keeping | None = None,
+    template: Tensor,
+    cache_policy: CachePolicy | None = None,
 ) -> AbstractContextManager[LocalShards | ClusterShards]:
     """Return the shards of a large pool: on the Dask cluster at hand, or else on this machine."""
     assert query.source is not None
     client = client_at_hand()
-    arguments = (query.source, predict, prepare, example)
+    arguments = (query.source, predict, prepare, template)
     if client is not None:
         return cluster_shards(
             client,
             *arguments,
             memory_limit=query.memory_limit,
-            keeping=keeping,
+            cache_policy=cache_policy,
             verbose=query.verbose,
         )
     return local_shards(
         *arguments,
         memory_limit=query.memory_limit or memory_bytes(None),
-        keeping=keeping,
+        cache_policy=cache_policy,
         verbose=query.verbose,
     )
 
 
 def pool_scores(query: Query, hypotheses: Hypotheses, score: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the scores of all points, of which no predictions are kept.
+    """Return the scores of all points, of which no predictions are cached.
 
     Parameters
     ----------
@@ -158,8 +158,8 @@ def pool_scores(query: Query, hypotheses: Hypotheses, score: Callable[[Tensor], 
         return score(query.predict(hypotheses, query.X_pool))
     started = perf_counter()
     predict = SamplePredictions(hypotheses)
-    example = predict(query.X_pool)  # a row of the pool
-    with shards_of(query, predict, alone, example, keeping="nothing") as pool:
+    template = predict(query.X_pool)  # a row of the pool
+    with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
         scores = torch.cat(pool.map(Scored(score), title="Hypotheses"))  # (N,)
     query.inference_seconds += perf_counter() - started
     return scores
@@ -221,7 +221,7 @@ def pool_features(query: Query) -> tuple[Tensor, Tensor]:
     if query.source is None:
         return query.features(query.X_pool)
     n_features = query.features(query.X_pool)[0].shape[1]
-    both = gathered(query, BothFeatures(query.resolved), "This strategy", "features", "")[0]
+    both = gathered(query, BothFeatures(query.unwrapped), "This strategy", "features", "")[0]
     return both[:, :n_features], both[:, n_features:]
 
 
@@ -231,15 +231,15 @@ class BothFeatures:
 
     Parameters
     ----------
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The classifier.
     """
 
-    resolved: Resolved
+    unwrapped: UnwrappedLearner
 
     def __call__(self, X: Any) -> Tensor:
         """Return features and prediction of n rows, (1, n, D + C)."""
-        classifier, inputs = self.resolved.classifier, self.resolved.transform(X)
+        classifier, inputs = self.unwrapped.classifier, self.unwrapped.transform(X)
         return torch.cat(network_features(classifier, inputs), dim=1)[None]
 
 
@@ -248,9 +248,9 @@ def gathered(
 ) -> Tensor:
     """Return the predictions on a whole pool, or raise if they would take too much memory."""
     started = perf_counter()
-    example = predict(query.X_pool)  # of the first row
+    template = predict(query.X_pool)  # of the first row
     # Block by block, then in one piece, and half as much again to compute with.
-    needed = int(2.5 * query.n_points * example[:, :1].nbytes)
+    needed = int(2.5 * query.n_points * template[:, :1].nbytes)
     limit = memory_bytes(None) if query.memory_limit is None else query.memory_limit
     if needed > limit:
         most = limit * query.n_points // needed
@@ -260,7 +260,7 @@ def gathered(
             f"{query.n_points} rows of X_pool, and the limit is {limit / 1e9:.2g} GB, which is "
             f"enough for {most} rows. {advice} memory_limit, or use balance_query, which streams."
         )
-    with shards_of(query, predict, alone, example, keeping="nothing") as pool:
+    with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
         gathered = torch.cat(pool.map(itself, title="Hypotheses"), dim=1)
     query.inference_seconds += perf_counter() - started
     return gathered

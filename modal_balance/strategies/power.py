@@ -144,7 +144,7 @@ def power_balance_query(
     )
     predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
     edges = edges_of(predictions, pairing, None, query.random_state)
-    with pool_of(query, predictions, edges, keeping="nothing") as pool:
+    with pool_of(query, predictions, edges, cache_policy="nothing") as pool:
         objective = BalanceObjective(pool, edges.ends, edges.weights)
         objective.add_pending(predictions.pending)
         scores = objective.gains()  # (N,)

@@ -26,7 +26,7 @@ from .._utils.sklearn_compat import get_tags
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import Resolved, resolve, resolve_inputs
+from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs, unwrap_learner
 from ..pools.caching import memory_bytes
 from ..pools.opening import lazy_source
 from ..pools.sources import RowsInMemory, Source, failed_rows
@@ -84,12 +84,12 @@ class QueryReport:
 SMALL_POOL = 10_000
 
 
-def check_has_classes(resolved: Resolved) -> None:
+def check_has_classes(unwrapped: UnwrappedLearner) -> None:
     """Raise unless a learner knows at least two classes, as far as it says which it knows.
 
     Parameters
     ----------
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The estimator, or the committee, of which the classes of all members count.
 
     Raises
@@ -100,12 +100,12 @@ def check_has_classes(resolved: Resolved) -> None:
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from modal_balance.hypotheses.unwrap import resolve
+    >>> from modal_balance.hypotheses.unwrap import unwrap_learner
     >>> from modal_balance.strategies.query import check_has_classes
-    >>> check_has_classes(resolve(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
+    >>> check_has_classes(unwrap_learner(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
     """
     known: list[Any] = []
-    for voter in resolved.voters:
+    for voter in unwrapped.voters:
         # The classes_ of a skorch net are the labels it was last shown, not its columns.
         is_net = isinstance(voter.classifier, NeuralNet)
         classes = None if is_net else getattr(voter.classifier, "classes_", None)
@@ -114,12 +114,12 @@ def check_has_classes(resolved: Resolved) -> None:
         known += [label for label in classes if label not in known]
     if len(known) < 2:
         raise ValueError(
-            f"This {resolved.name} knows a single class, {known[0]!r}: there is nothing to tell "
+            f"This {unwrapped.name} knows a single class, {known[0]!r}: there is nothing to tell "
             "apart. Label points of another class first, or declare the classes."
         )
 
 
-def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
+def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     """Return X, lists as an array, or raise unless the estimator can take its rows.
 
     Parameters
@@ -128,7 +128,7 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
         Rows for the estimator.
     name : str
         What error messages call X.
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         What is to take the rows. All members of a committee must.
 
     Returns
@@ -148,9 +148,9 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> from modal_balance.strategies.query import check_rows
-    >>> from modal_balance.hypotheses.unwrap import resolve
-    >>> resolved = resolve(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
-    >>> check_rows([[3.0], [4.0]], "X_pool", resolved).shape
+    >>> from modal_balance.hypotheses.unwrap import unwrap_learner
+    >>> unwrapped = unwrap_learner(LogisticRegression().fit([[0.0], [1.0]], [0, 1]))
+    >>> check_rows([[3.0], [4.0]], "X_pool", unwrapped).shape
     (2, 1)
     """
     if isinstance(X, tuple):
@@ -161,7 +161,7 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
     if isinstance(X, list):
         X = _as_array(X, name)
     if isinstance(X, Dataset):
-        return _checked_data_set(X, name, resolved)
+        return _checked_data_set(X, name, unwrapped)
     if X is None:
         raise ValueError(f"{name} is empty. Pass at least one row.")
     if not (hasattr(X, "shape") or hasattr(X, "__len__")) or isinstance(X, str):
@@ -175,7 +175,7 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
         raise ValueError(f"{name} is empty. Pass at least one row.")
     if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:
         X = X.float()  # NumPy, and with it scikit-learn, does not know bfloat16
-    for voter in resolved.voters:
+    for voter in unwrapped.voters:
         classifier = voter.classifier
         if voter.transforms or hasattr(classifier, "predict_proba_samples"):
             continue
@@ -199,9 +199,9 @@ def check_rows(X: Any, name: str, resolved: Resolved) -> Any:
     return X
 
 
-def _checked_data_set(X: Any, name: str, resolved: Resolved) -> Any:
+def _checked_data_set(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     """Return a data set of torch or skorch, of which a net checks the values as it reads them."""
-    for voter in resolved.voters:
+    for voter in unwrapped.voters:
         is_net = isinstance(voter.classifier, NeuralNet)
         if voter.transforms or not (is_net or hasattr(voter.classifier, "predict_proba_samples")):
             raise TypeError(
@@ -218,14 +218,14 @@ def _checked_data_set(X: Any, name: str, resolved: Resolved) -> Any:
     return X
 
 
-def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
+def open_pool(X: Any, unwrapped: UnwrappedLearner) -> tuple[Any, Source | None]:
     """Return the rows of a pool, or where they are if they are many.
 
     Parameters
     ----------
     X : array-like, or what stands for one
         The pool.
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         What is to take the rows.
 
     Returns
@@ -240,9 +240,9 @@ def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
     TypeError, ValueError
         If the estimator cannot take the rows. Of those that are not in memory, one is tried.
     """
-    source = lazy_source(X, _feature_names(resolved))
+    source = lazy_source(X, _feature_names(unwrapped))
     if source is None:
-        X = check_rows(X, "X_pool", resolved)
+        X = check_rows(X, "X_pool", unwrapped)
         if n_rows(X) <= SMALL_POOL or not RowsInMemory.can_slice(X):
             return X, None
         source = RowsInMemory(X)
@@ -254,10 +254,10 @@ def open_pool(X: Any, resolved: Resolved) -> tuple[Any, Source | None]:
         X = source.read(0, stop)
     except Exception as error:
         raise failed_rows(source, 0, stop, error) from error
-    return check_rows(X, "X_pool", resolved), None if stop == source.n_rows else source
+    return check_rows(X, "X_pool", unwrapped), None if stop == source.n_rows else source
 
 
-def in_memory(X: Any, name: str, resolved: Resolved) -> Any:
+def in_memory(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     """Return other rows than the pool's in memory, wherever they are.
 
     Parameters
@@ -266,19 +266,19 @@ def in_memory(X: Any, name: str, resolved: Resolved) -> Any:
         The rows.
     name : str
         What error messages call them.
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         What is to take the rows.
 
     Returns
     -------
     array-like
     """
-    source = lazy_source(X, _feature_names(resolved), name)
+    source = lazy_source(X, _feature_names(unwrapped), name)
     return X if source is None or source.n_rows == 0 else source.read(0, source.n_rows)
 
 
-def _feature_names(resolved: Resolved) -> Sequence[str] | None:
-    names: Sequence[str] | None = getattr(resolved.voters[0].estimator, "feature_names_in_", None)
+def _feature_names(unwrapped: UnwrappedLearner) -> Sequence[str] | None:
+    names: Sequence[str] | None = getattr(unwrapped.voters[0].estimator, "feature_names_in_", None)
     return names
 
 
@@ -293,12 +293,12 @@ def _as_array(X: list[Any], name: str) -> np.ndarray:
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
 
 
-def _takes_missing_values(resolved: Resolved) -> bool:
-    classifier = resolved.classifier
-    if resolved.transforms:
+def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
+    classifier = unwrapped.classifier
+    if unwrapped.transforms:
         return True
     if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
-        return all(_takes_missing_values(member.resolved) for member in resolved.members or ())
+        return all(_takes_missing_values(member.unwrapped) for member in unwrapped.members or ())
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
 
 
@@ -362,7 +362,7 @@ class Query:
     ----------
     learner : object
         What the strategy was called with.
-    resolved : Resolved
+    unwrapped : UnwrappedLearner
         The classifier or committee behind it.
     X_pool : array-like with N rows
         The pool; of a large pool, its first row.
@@ -388,7 +388,7 @@ class Query:
     """
 
     learner: Any
-    resolved: Resolved
+    unwrapped: UnwrappedLearner
     X_pool: Any
     source: Source | None
     n_instances: int
@@ -419,7 +419,7 @@ class Query:
         Parameters
         ----------
         learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-            What the strategy was called with. It is taken apart here and nowhere else.
+            What the strategy was called with. It is unwrapped here and nowhere else.
         X_pool : array-like with N rows, or what stands for one
             The pool, or what :func:`~modal_balance.pools.opening.lazy_source` takes.
         n_instances : int
@@ -453,12 +453,12 @@ class Query:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a callable or None, got {callback!r}.")
         if needs_fit:
-            resolved = resolve(learner)
-            check_has_classes(resolved)
+            unwrapped = unwrap_learner(learner)
+            check_has_classes(unwrapped)
         else:
-            resolved = resolve_inputs(learner)
+            unwrapped = unwrap_inputs(learner)
         limit = None if memory_limit is None else memory_bytes(memory_limit)
-        X_pool, source = open_pool(X_pool, resolved)
+        X_pool, source = open_pool(X_pool, unwrapped)
         n_points = n_rows(X_pool) if source is None else source.n_rows
         n_instances = check_integer(n_instances, "n_instances", 1)
         if n_instances > n_points:
@@ -469,7 +469,7 @@ class Query:
         state = as_random_state(random_state)
         query = cls(
             learner,
-            resolved,
+            unwrapped,
             X_pool,
             source,
             n_instances,
@@ -480,7 +480,7 @@ class Query:
             callback,
             started,
         )
-        X_pending = in_memory(X_pending, "X_pending", resolved)
+        X_pending = in_memory(X_pending, "X_pending", unwrapped)
         if X_pending is not None and n_rows(X_pending) > 0:
             query.X_pending = query.other_rows(X_pending, "X_pending")
         return query
@@ -501,7 +501,7 @@ class Query:
         """
         if X is None:
             return None
-        X = check_rows(in_memory(X, name, self.resolved), name, self.resolved)
+        X = check_rows(in_memory(X, name, self.unwrapped), name, self.unwrapped)
         check_same_width(X, name, self.X_pool)
         return X
 
@@ -549,7 +549,9 @@ class Query:
         started = perf_counter()
         # A large pool is predicted in blocks, under one bar for all of them.
         verbose = self.verbose if self.source is None else 0
-        drawn = draw_from(self.resolved, n_samples, random_state=self.random_state, verbose=verbose)
+        drawn = draw_from(
+            self.unwrapped, n_samples, random_state=self.random_state, verbose=verbose
+        )
         self.inference_seconds += perf_counter() - started
         return drawn
 
@@ -586,7 +588,7 @@ class Query:
         proba : Tensor of shape (n, C)
         """
         started = perf_counter()
-        features, proba = network_features(self.resolved.classifier, self.resolved.transform(X))
+        features, proba = network_features(self.unwrapped.classifier, self.unwrapped.transform(X))
         self.inference_seconds += perf_counter() - started
         return features, proba
 
