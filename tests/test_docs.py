@@ -59,7 +59,8 @@ def documented():
 
 
 ROOMS = ["", ".acquisition", ".equivalence", ".estimators", ".hypotheses", ".strategies"]
-ROOMS += [".datasets", ".networks", ".simulation", ".simulation.results", ".stopping", ".table"]
+ROOMS += [".simulation", ".simulation.datasets", ".simulation.networks", ".simulation.results"]
+ROOMS += [".stopping", ".table"]
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a copy of the tests without the pages")

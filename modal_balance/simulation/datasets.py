@@ -21,8 +21,6 @@ from .._utils.arguments import RandomState, as_random_state, check_integer, chec
 __all__ = [
     "DATASETS",
     "Dataset",
-    "PAPER_SETTINGS",
-    "PaperSettings",
     "dataset_names",
     "imbalanced",
     "load_dataset",

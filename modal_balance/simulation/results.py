@@ -18,17 +18,12 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 __all__ = [
-    "append_record",
-    "finished_rounds",
-    "frame_of",
     "holm",
     "labels_needed",
     "mean_ranks",
     "normalised_areas",
     "pairwise",
-    "parsed",
     "read_results",
-    "records_to_resume",
 ]
 
 if TYPE_CHECKING:
