@@ -26,11 +26,8 @@ from ._utils.arguments import (
     check_validation_pair,
     n_rows,
 )
-from .equivalence.pairs import all_pairs, annealed_tau, check_tau, edges_beyond, votes
-from .hypotheses.draw import draw_from
-from .hypotheses.unwrap import unwrap_learner
-from .strategies.edges import final_tau, known_tau
-from .strategies.query import check_has_classes, check_rows
+from .strategies.edges import edge_share
+from .strategies.query import Radius
 
 __all__ = [
     "AccuracyReached",
@@ -223,10 +220,7 @@ class NoEdgesLeft:
     def __post_init__(self) -> None:
         """Check the arguments."""
         _check_not_empty(self.X_reference, "X_reference")
-        if self.tau is not None:
-            check_tau(self.tau)
-        annealed_tau(0.0, self.anneal)
-        check_validation_pair(self.X_val, self.y_val)
+        Radius(self.tau, self.anneal, self.X_val, self.y_val).check()
         if self.X_val is not None:
             _check_not_empty(self.X_val, "X_val")
         check_integer(self.n_samples, "n_samples", 2)
@@ -236,17 +230,10 @@ class NoEdgesLeft:
 
     def __call__(self, learner: Any) -> bool:
         """Look at the learner after a round, and return True to stop."""
-        unwrapped = unwrap_learner(learner)
-        check_has_classes(unwrapped)
-        unwrapped.check_has_hypotheses()
-        X = check_rows(self.X_reference, "X_reference", unwrapped)
-        known = known_tau(unwrapped, self.tau, self.anneal, self.X_val, self.y_val)
-        hypotheses = draw_from(unwrapped, self.n_samples, random_state=self.random_state)
-        self.tau_ = final_tau(known, hypotheses, self.anneal, self.X_val, self.y_val)
-        reference_votes = votes(hypotheses.predict_proba_samples(X))
-        pairs = all_pairs(len(reference_votes))
-        edges, _ = edges_beyond(reference_votes, pairs, self.tau_)
-        self.share_ = len(edges) / len(pairs)
+        radius = Radius(self.tau, self.anneal, self.X_val, self.y_val)
+        self.share_, self.tau_ = edge_share(
+            learner, self.X_reference, self.n_samples, radius, random_state=self.random_state
+        )
         self._rounds = self._rounds + 1 if self.share_ <= self.threshold else 0
         return self._rounds >= self.patience
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond
 from modal_balance.reference.paper_estimators import eq5_delta
 from modal_balance.strategies.edges import predict_samples
-from modal_balance.strategies.query import Query
+from modal_balance.strategies.query import Query, Radius
 
 N_EXACT = 3  # points of a batch that are scored by going through all configurations
 
@@ -74,8 +74,11 @@ def paper_estimator_query(
     random_state: Any = None, callback: Any = None,
 ) -> Any:  # fmt: skip
     """Batch-BALanCe by the paper's estimator, with its disjoint pairs and annealed tau."""
-    query = Query.of(learner, X_pool, n_instances, random_state=random_state, callback=callback)
-    predictions = predict_samples(query, n_samples, None, 0.25, X_val, y_val, None)
+    query = Query.of(
+        learner, X_pool, n_instances, n_samples=n_samples, min_samples=2,
+        radius=Radius(None, 0.25, X_val, y_val), random_state=random_state, callback=callback,
+    )  # fmt: skip
+    predictions = predict_samples(query)
     proba = predictions.proba.double()
     pairs = disjoint_pairs(len(proba) - len(proba) % 2)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)

@@ -8,7 +8,7 @@ from .._utils.arguments import RandomState, check_integer
 from ..acquisition.balance import iter_balance_batch
 from ..acquisition.greedy import as_tensors
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples, with_progress
-from .query import Callback, Query
+from .query import Callback, Query, Radius
 
 
 def balance_query(
@@ -137,20 +137,24 @@ def balance_query(
     >>> indices.shape, gains.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 2)
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
+        min_samples=2,
+        radius=Radius(tau, anneal, X_val, y_val),
+        X_reference=X_reference,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
+    predictions = predict_samples(query)
     edges = edges_of(predictions, pairing, max_edges, query.random_state)
     with pool_of(query, predictions, edges) as pool:
         picks = iter_balance_batch(

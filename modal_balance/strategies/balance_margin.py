@@ -14,14 +14,13 @@ from .clustered_margin import query_low_margins
 from .edges import (
     Pairing,
     check_pairing,
-    check_tau_arguments,
     edges_of,
     pool_of,
     predict_samples,
     with_progress,
 )
-from .herding import query_by_herding
-from .query import Callback, Query
+from .herding import labelled_rows, query_by_herding
+from .query import Callback, Query, Radius
 
 
 def balance_margin_query(
@@ -156,33 +155,34 @@ def balance_margin_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 2)
     max_edges = None if max_edges is None else check_integer(max_edges, "max_edges", 1)
     check_pairing(pairing)
     cut_share = check_number(cut_share, "cut_share", 1)
     if min_labels_per_class is not None:
         min_labels_per_class = check_number(min_labels_per_class, "min_labels_per_class")
+    has_few_labels = _has_few_labels(learner, min_labels_per_class)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        # Herding needs no hypotheses.
+        needs="fit" if has_few_labels else "hypotheses",
+        n_samples=n_samples,
+        min_samples=2,
+        radius=Radius(tau, anneal, X_val, y_val),
+        X_reference=X_reference,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    has_few_labels = query.n_instances > 1 and _has_few_labels(learner, min_labels_per_class)
-    if has_few_labels or query.n_instances == 1 or cut_share == 0:
-        check_tau_arguments(tau, anneal, X_val, y_val)
-        query.other_rows(X_val, "X_val")
-        query.other_rows(X_reference, "X_reference")
-    if has_few_labels:
+    if has_few_labels and query.n_instances > 1:
         with suppress(ValueError):  # of inputs that have no distances, or too many coordinates
-            return query_by_herding(query)
+            return query_by_herding(query, query.other_rows(labelled_rows(learner), "X_labelled"))
     if query.n_instances == 1 or cut_share == 0:
-        return query_low_margins(query, n_samples)
-    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
+        return query_low_margins(query)
+    predictions = predict_samples(query)
     edges = edges_of(predictions, pairing, max_edges, query.random_state)
     with pool_of(query, predictions, edges) as pool:
         picks = iter_balance_margin_batch(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .._utils.arguments import RandomState, check_integer
+from .._utils.arguments import RandomState
 from ..acquisition.greedy import TieOrder
 from ..acquisition.low_margin import diverse_low_margin
 from ..acquisition.predictions import alone
@@ -97,23 +97,24 @@ def clustered_margin_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_low_margins(query, n_samples)
+    return query_low_margins(query)
 
 
-def query_low_margins(query: Query, n_samples: int) -> Any:
+def query_low_margins(query: Query) -> Any:
     """Return the result of a query for diverse low-margin points."""
-    hypotheses = query.draw(n_samples)
+    hypotheses = query.draw()
     held = None if query.source is not None else query.predict(hypotheses, query.X_pool)
     template = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .._utils.arguments import check_validation_pair, n_rows
+from .._utils.arguments import RandomState, n_rows
 from ..acquisition.objective import EdgeDiscrimination
 from ..acquisition.predictions import PoolPredictions
 from ..equivalence.pairs import (
     all_pairs,
     annealed_tau,
-    check_tau,
     disjoint_pairs,
     edges_beyond,
     random_edges,
@@ -28,39 +27,26 @@ from ..equivalence.pairs import (
     votes,
 )
 from ..equivalence.partition import farthest_first_cells, partition_edges
+from ..hypotheses.draw import draw_from
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import UnwrappedLearner
+from ..hypotheses.unwrap import UnwrappedLearner, unwrap_learner
 from ..hypotheses.validation import validation_error_of, validation_error_on
 from ..pools.caching import CachePolicy
 from ..pools.shard import block_rows_for
 from ..pools.sources import RowsInMemory
 from .pool import held_or_sharded
-from .query import SMALL_POOL, Query
+from .query import SMALL_POOL, Query, Radius, check_has_classes, check_rows
 
 
-def check_tau_arguments(tau: float | None, anneal: float, X_val: Any, y_val: Any) -> None:
-    """Raise unless the arguments that decide tau are as described in the strategies."""
-    annealed_tau(0.0, anneal)
-    check_validation_pair(X_val, y_val)
-    if tau is not None:
-        check_tau(tau)
-
-
-def known_tau(
-    unwrapped: UnwrappedLearner, tau: float | None, anneal: float, X_val: Any, y_val: Any
-) -> float | None:
+def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
     """Return tau where it is known before anything is predicted.
 
     Parameters
     ----------
     unwrapped : UnwrappedLearner
         The classifier or committee.
-    tau : float in [0, 1] or None
-        The radius as the user gave it.
-    anneal : float
-        Ratio of tau to the validation error, >= 0.
-    X_val, y_val : array-like or None
-        Labelled validation data.
+    radius : Radius
+        Where tau comes from.
 
     Returns
     -------
@@ -69,13 +55,12 @@ def known_tau(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described, or there is nothing to take tau from.
+    ValueError
+        If there is nothing to take tau from.
     """
-    check_tau_arguments(tau, anneal, X_val, y_val)
-    if tau is not None:
-        return float(tau)
-    if X_val is not None:
+    if radius.tau is not None:
+        return float(radius.tau)
+    if radius.X_val is not None:
         return None
     error = validation_error_of(unwrapped)
     if error is None:
@@ -84,12 +69,10 @@ def known_tau(
             "or X_val= and y_val=, or hold out validation data when the estimator is fitted "
             "(skorch: train_split; a forest: oob_score=True; a committee: all its members)."
         )
-    return annealed_tau(error, anneal)
+    return annealed_tau(error, radius.anneal)
 
 
-def final_tau(
-    tau: float | None, hypotheses: Hypotheses, anneal: float, X_val: Any, y_val: Any
-) -> float:
+def final_tau(tau: float | None, hypotheses: Hypotheses, radius: Radius) -> float:
     """Return tau, from the error of the hypotheses on validation data where it is not yet known.
 
     Parameters
@@ -98,10 +81,8 @@ def final_tau(
         What :func:`known_tau` returned.
     hypotheses : Hypotheses
         The hypotheses of the query.
-    anneal : float
-        Ratio of tau to the validation error, >= 0.
-    X_val, y_val : array-like
-        Labelled validation data; not needed where tau is known.
+    radius : Radius
+        Where tau comes from.
 
     Returns
     -------
@@ -109,7 +90,53 @@ def final_tau(
     """
     if tau is not None:
         return tau
-    return annealed_tau(validation_error_on(hypotheses, X_val, y_val), anneal)
+    return annealed_tau(validation_error_on(hypotheses, radius.X_val, radius.y_val), radius.anneal)
+
+
+def edge_share(
+    learner: Any,
+    X_reference: Any,
+    n_samples: int,
+    radius: Radius,
+    *,
+    random_state: RandomState = None,
+) -> tuple[float, float]:
+    """Return the share of all pairs of hypotheses that lie in different classes, and tau.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
+        What the hypotheses are drawn from.
+    X_reference : array-like with N rows
+        The reference pool.
+    n_samples : int
+        Number of hypotheses, at least 2.
+    radius : Radius
+        Where tau comes from.
+    random_state : int, RandomState, Generator or None, default=None
+        Decides the hypotheses.
+
+    Returns
+    -------
+    share, tau : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or there is nothing to take tau from.
+    """
+    radius.check()
+    unwrapped = unwrap_learner(learner)
+    check_has_classes(unwrapped)
+    unwrapped.check_has_hypotheses()
+    X = check_rows(X_reference, "X_reference", unwrapped)
+    known = known_tau(unwrapped, radius)
+    hypotheses = draw_from(unwrapped, n_samples, random_state=random_state)
+    tau = final_tau(known, hypotheses, radius)
+    reference_votes = votes(hypotheses.predict_proba_samples(X))
+    pairs = all_pairs(len(reference_votes))
+    edges, _ = edges_beyond(reference_votes, pairs, tau)
+    return len(edges) / len(pairs), tau
 
 
 Pairing = Literal["auto", "disjoint", "ring", "all", "partition"]
@@ -136,23 +163,13 @@ class Edges(NamedTuple):
     n_pairs: int  # P, how many pairs were compared
 
 
-def predict_samples(
-    query: Query,
-    n_samples: int,
-    tau: float | None,
-    anneal: float,
-    X_val: Any,
-    y_val: Any,
-    X_reference: Any,
-) -> Predictions:
-    """Check the remaining arguments, then draw hypotheses and predict everything that is needed."""
-    query.unwrapped.check_has_hypotheses()
-    X_reference = query.other_rows(X_reference, "X_reference")
-    X_val = query.other_rows(X_val, "X_val")
-    tau = known_tau(query.unwrapped, tau, anneal, X_val, y_val)
-
-    hypotheses = query.draw(n_samples)
-    tau = final_tau(tau, hypotheses, anneal, X_val, y_val)
+def predict_samples(query: Query) -> Predictions:
+    """Draw the hypotheses of a query with a radius, and predict everything that is needed."""
+    assert query.radius is not None
+    tau = known_tau(query.unwrapped, query.radius)
+    hypotheses = query.draw()
+    tau = final_tau(tau, hypotheses, query.radius)
+    X_reference = query.X_reference
     if query.source is not None and X_reference is None:
         _, X_reference = query.some_rows(SMALL_POOL)
     proba = None if query.source is not None else query.predict(hypotheses, query.X_pool)

@@ -22,7 +22,7 @@ from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from .._utils.arguments import RandomState, check_integer, check_positive, draw_seed, n_rows
+from .._utils.arguments import RandomState, check_positive, draw_seed, n_rows
 from .._utils.torch_state import seeded
 from ..acquisition.herding import herding_batch
 from ..acquisition.temperature import calibrated_temperature, tempered
@@ -317,18 +317,19 @@ def herding_query(
         learner,
         X_pool,
         n_instances,
-        needs_fit=space == "last_layer",
+        needs="fit" if space == "last_layer" else "inputs",
+        X_labelled=labelled_rows(learner, X_labelled),
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_by_herding(query, X_labelled, space, radius)
+    return query_by_herding(query, query.X_labelled, space, radius)
 
 
 def query_by_herding(
-    query: Query, X_labelled: Any = None, space: Space = "inputs", radius: float = RADIUS
+    query: Query, labelled: Any = None, space: Space = "inputs", radius: float = RADIUS
 ) -> Any:
     """Return the batch that covers most of the pool of a query.
 
@@ -336,7 +337,9 @@ def query_by_herding(
     ----------
     query : Query
         The query.
-    X_labelled, space, radius
+    labelled : array-like or None
+        Checked rows that cover from the start.
+    space, radius
         See :func:`herding_query`.
 
     Returns
@@ -344,7 +347,6 @@ def query_by_herding(
     ndarray or tuple of ndarray
         See :func:`herding_query`.
     """
-    labelled = _labelled(query, X_labelled)
     features, of_rows = _features(query, space)  # (N, D)
     width = radius * _median_distance(features, query.random_state)
     reference = _reference(query)
@@ -464,7 +466,6 @@ def uncertainty_herding_query(
     >>> indices.shape, gains.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
     _check_space(space)
     if radius is not None:
         radius = check_positive(radius, "radius")
@@ -474,13 +475,16 @@ def uncertainty_herding_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
+        X_labelled=labelled_rows(learner, X_labelled),
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    labelled = _labelled(query, X_labelled)
+    labelled = query.X_labelled
     y_labelled = getattr(learner, "y_training", None) if y_labelled is None else y_labelled
     if temperature is None:
         temperature = _held_out_temperature(query, labelled, y_labelled)
@@ -492,7 +496,7 @@ def uncertainty_herding_query(
         share = RADIUS if radius is None else radius
         width = share * _median_distance(features, query.random_state)
     reference = _reference(query)
-    proba = _mean_prediction(query, n_samples, reference)  # (M, C)
+    proba = _mean_prediction(query, reference)  # (M, C)
     first, second = tempered(proba, temperature).topk(2, dim=1).values.unbind(1)  # (M,) each
     return query.result(
         *herding_batch(
@@ -512,13 +516,11 @@ def _check_space(space: Space) -> None:
         raise ValueError(f"space must be one of {SPACES}, got {space!r}.")
 
 
-def _labelled(query: Query, X_labelled: Any) -> Any:
-    """Return the labelled rows, checked, or None where there are none."""
+def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
+    """Return the labelled rows, by default those that a modAL learner knows. None: none."""
     if X_labelled is None:
-        X_labelled = getattr(query.learner, "X_training", None)
-    if X_labelled is None or n_rows(X_labelled) == 0:
-        return None
-    return query.other_rows(X_labelled, "X_labelled")
+        X_labelled = getattr(learner, "X_training", None)
+    return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
 
 
 def _features(query: Query, space: Space) -> tuple[Tensor, Callable[[Any], Tensor]]:
@@ -561,9 +563,9 @@ def _smallest_distance(features: Tensor) -> float | None:
     return distances.min().item() if len(distances) else None
 
 
-def _mean_prediction(query: Query, n_samples: int, reference: Tensor | None) -> Tensor:
+def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
     """Return the mean prediction of hypotheses on the reference points, (M, C)."""
-    hypotheses = query.draw(n_samples)
+    hypotheses = query.draw()
     if query.source is not None and reference is not None:
         return query.predict(hypotheses, query.source.rows(reference.numpy())).mean(0)
     proba = query.predict(hypotheses, query.X_pool).mean(0)  # (N, C)

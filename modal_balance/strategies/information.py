@@ -94,13 +94,15 @@ def bald_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_top_scores(query, bald_scores, n_samples)
+    return query_top_scores(query, bald_scores)
 
 
 def batchbald_query(
@@ -187,20 +189,21 @@ def batchbald_query(
     >>> indices.shape, gains.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
     max_configurations = check_integer(max_configurations, "max_configurations", 1)
     max_pool = None if max_pool is None else check_integer(max_pool, "max_pool", 1)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    hypotheses = query.draw(n_samples)
+    hypotheses = query.draw()
     proba, numbers = held_predictions(query, hypotheses, max_pool)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     picks = iter_batchbald_batch(
@@ -292,20 +295,22 @@ def epig_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
     n_targets = check_integer(n_targets, "n_targets", 1)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
+        X_target=X_target,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    X_target = query.other_rows(X_target, "X_target")
-    hypotheses = query.draw(n_samples)
+    X_target = query.X_target
+    hypotheses = query.draw()
     if X_target is None and query.source is None:
         proba = query.predict(hypotheses, query.X_pool)  # (S, N, C)
         targets = query.random_state.permutation(query.n_points)[:n_targets]

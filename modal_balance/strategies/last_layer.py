@@ -188,17 +188,15 @@ def coreset_query(
         learner,
         X_pool,
         n_instances,
+        X_labelled=getattr(learner, "X_training", None) if X_labelled is None else X_labelled,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    if X_labelled is None:
-        X_labelled = getattr(learner, "X_training", None)
-    X_labelled = query.other_rows(X_labelled, "X_labelled")
     features, _ = pool_features(query)  # (N, D)
-    known = [query.features(X)[0] for X in (X_labelled, query.X_pending) if X is not None]
+    known = [query.features(X)[0] for X in (query.X_labelled, query.X_pending) if X is not None]
     return query.result(
         *coreset_batch(
             features,

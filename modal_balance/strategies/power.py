@@ -8,14 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .._utils.arguments import RandomState, check_integer, draw_seed
+from .._utils.arguments import RandomState, draw_seed
 from ..acquisition.balance import warn_of_random_picks
 from ..acquisition.batchbald import conditional_bald_scores
 from ..acquisition.objective import BalanceObjective
 from ..acquisition.top import check_coldness, power_batch
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples
 from .pool import pool_scores
-from .query import Callback, Query
+from .query import Callback, Query, Radius
 
 
 def power_balance_query(
@@ -129,20 +129,24 @@ def power_balance_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 2)
     check_pairing(pairing)
     check_coldness(coldness)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
+        min_samples=2,
+        radius=Radius(tau, anneal, X_val, y_val),
+        X_reference=X_reference,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    predictions = predict_samples(query, n_samples, tau, anneal, X_val, y_val, X_reference)
+    predictions = predict_samples(query)
     edges = edges_of(predictions, pairing, None, query.random_state)
     with pool_of(query, predictions, edges, cache_policy="nothing") as pool:
         objective = BalanceObjective(pool, edges.ends, edges.weights)
@@ -237,19 +241,20 @@ def power_bald_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
     check_coldness(coldness)
     query = Query.of(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    hypotheses = query.draw(n_samples)
+    hypotheses = query.draw()
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     # Each block of a large pool looks at the same configurations of the pending labels.
     seed = query.random_state if query.source is None else draw_seed(query.random_state)

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,15 @@ from skorch import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .._utils.arguments import RandomState, as_random_state, check_integer, n_rows
+from .._utils.arguments import (
+    RandomState,
+    as_random_state,
+    check_integer,
+    check_validation_pair,
+    n_rows,
+)
 from .._utils.sklearn_compat import get_tags
+from ..equivalence.pairs import annealed_tau, check_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
@@ -352,6 +359,27 @@ def _check_finite(X: Any, name: str) -> None:
 
 
 Callback = Callable[[QueryReport], object]
+# What a strategy needs of a learner: to know its inputs, to be fitted, or to have hypotheses.
+Needs = Literal["inputs", "fit", "hypotheses"]
+
+
+class Radius(NamedTuple):
+    """Where a query takes tau from: given, or ``anneal`` times a validation error.
+
+    ``X_val`` and ``y_val`` are labelled validation data. None: the learner's own error counts.
+    """
+
+    tau: float | None
+    anneal: float
+    X_val: Any = None
+    y_val: Any = None
+
+    def check(self) -> None:
+        """Raise unless the values are as described in the strategies."""
+        annealed_tau(0.0, self.anneal)
+        check_validation_pair(self.X_val, self.y_val)
+        if self.tau is not None:
+            check_tau(self.tau)
 
 
 @dataclass
@@ -371,10 +399,16 @@ class Query:
         memory.
     n_instances : int
         Size of the batch, 1 to N.
+    n_samples : int
+        Number of hypotheses to draw. 0: the strategy draws none.
     memory_limit : int or None
         Bytes of memory that predictions may take. None: what is free decides.
     X_pending : array-like with M rows or None
         Pending points. None where there are none.
+    X_reference, X_target, X_labelled : array-like or None
+        Other rows that the strategy was given, in memory.
+    radius : Radius or None
+        Where tau comes from. None: the strategy has no tau.
     random_state : RandomState
         Source of all randomness of the query.
     verbose : int
@@ -392,12 +426,17 @@ class Query:
     X_pool: Any
     source: Source | None
     n_instances: int
+    n_samples: int
     memory_limit: int | None
-    X_pending: Any
     random_state: np.random.RandomState
     verbose: int
     callback: Callback | None
     started: float
+    X_pending: Any = None
+    X_reference: Any = None
+    X_target: Any = None
+    X_labelled: Any = None
+    radius: Radius | None = None
     inference_seconds: float = 0.0
 
     @classmethod
@@ -407,9 +446,15 @@ class Query:
         X_pool: Any,
         n_instances: int,
         *,
-        needs_fit: bool = True,
+        needs: Needs = "fit",
+        n_samples: int | None = None,
+        min_samples: int = 1,
+        radius: Radius | None = None,
         memory_limit: int | str | None = None,
         X_pending: Any = None,
+        X_reference: Any = None,
+        X_target: Any = None,
+        X_labelled: Any = None,
         random_state: RandomState = None,
         verbose: int = 0,
         callback: Callback | None = None,
@@ -424,12 +469,20 @@ class Query:
             The pool, or what :func:`~modal_balance.pools.opening.lazy_source` takes.
         n_instances : int
             Size of the batch.
-        needs_fit : bool, default=True
-            Whether the strategy needs a fitted learner. Without, any estimator or None will do.
+        needs : {"inputs", "fit", "hypotheses"}, default="fit"
+            What the strategy needs of the learner. For its inputs, any estimator or None will do.
+        n_samples : int or None, default=None
+            Number of hypotheses to draw. None: the strategy draws none.
+        min_samples : int, default=1
+            Smallest ``n_samples``.
+        radius : Radius or None, default=None
+            Where tau comes from.
         memory_limit : int, str or None, default=None
             Memory that predictions may take.
         X_pending : array-like with M rows or None, default=None
             Pending points.
+        X_reference, X_target, X_labelled : array-like or None, default=None
+            Other rows that the strategy was given.
         random_state : int, RandomState, Generator or None, default=None
             Source of randomness.
         verbose : int, default=0
@@ -452,11 +505,14 @@ class Query:
         )
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be a callable or None, got {callback!r}.")
-        if needs_fit:
+        n_samples = 0 if n_samples is None else check_integer(n_samples, "n_samples", min_samples)
+        if needs == "inputs":
+            unwrapped = unwrap_inputs(learner)
+        else:
             unwrapped = unwrap_learner(learner)
             check_has_classes(unwrapped)
-        else:
-            unwrapped = unwrap_inputs(learner)
+        if needs == "hypotheses":
+            unwrapped.check_has_hypotheses()
         limit = None if memory_limit is None else memory_bytes(memory_limit)
         X_pool, source = open_pool(X_pool, unwrapped)
         n_points = n_rows(X_pool) if source is None else source.n_rows
@@ -473,8 +529,8 @@ class Query:
             X_pool,
             source,
             n_instances,
+            n_samples,
             limit,
-            None,
             state,
             verbose,
             callback,
@@ -483,6 +539,13 @@ class Query:
         X_pending = in_memory(X_pending, "X_pending", unwrapped)
         if X_pending is not None and n_rows(X_pending) > 0:
             query.X_pending = query.other_rows(X_pending, "X_pending")
+        query.X_reference = query.other_rows(X_reference, "X_reference")
+        query.X_target = query.other_rows(X_target, "X_target")
+        query.X_labelled = query.other_rows(X_labelled, "X_labelled")
+        if radius is not None:
+            # Rows on disk are counted once they have been read.
+            query.radius = radius._replace(X_val=query.other_rows(radius.X_val, "X_val"))
+            query.radius.check()
         return query
 
     def other_rows(self, X: Any, name: str) -> Any:
@@ -534,13 +597,8 @@ class Query:
         except Exception as error:
             raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
 
-    def draw(self, n_samples: int) -> Hypotheses:
-        """Draw hypotheses from the classifier.
-
-        Parameters
-        ----------
-        n_samples : int
-            S.
+    def draw(self) -> Hypotheses:
+        """Draw ``n_samples`` hypotheses from the classifier.
 
         Returns
         -------
@@ -550,7 +608,7 @@ class Query:
         # A large pool is predicted in blocks, under one bar for all of them.
         verbose = self.verbose if self.source is None else 0
         drawn = draw_from(
-            self.unwrapped, n_samples, random_state=self.random_state, verbose=verbose
+            self.unwrapped, self.n_samples, random_state=self.random_state, verbose=verbose
         )
         self.inference_seconds += perf_counter() - started
         return drawn

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._utils.arguments import RandomState, check_integer
+from .._utils.arguments import RandomState
 from ..acquisition.top import top_batch
 from ..acquisition.uncertainty import (
     entropy_scores,
@@ -99,13 +99,15 @@ def margin_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_top_scores(query, margin_scores, n_samples)
+    return query_top_scores(query, margin_scores)
 
 
 def entropy_query(
@@ -182,13 +184,15 @@ def entropy_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_top_scores(query, entropy_scores, n_samples)
+    return query_top_scores(query, entropy_scores)
 
 
 def variation_ratio_query(
@@ -266,13 +270,15 @@ def variation_ratio_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_top_scores(query, variation_ratio_scores, n_samples)
+    return query_top_scores(query, variation_ratio_scores)
 
 
 def mean_std_query(
@@ -349,16 +355,18 @@ def mean_std_query(
         learner,
         X_pool,
         n_instances,
+        needs="hypotheses",
+        n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
         callback=callback,
     )
-    return query_top_scores(query, mean_std_scores, n_samples)
+    return query_top_scores(query, mean_std_scores)
 
 
-def query_top_scores(query: Query, score: Callable[[Tensor], Tensor], n_samples: int) -> Any:
+def query_top_scores(query: Query, score: Callable[[Tensor], Tensor]) -> Any:
     """Choose the points with the highest scores of freshly drawn hypotheses.
 
     Parameters
@@ -375,7 +383,6 @@ def query_top_scores(query: Query, score: Callable[[Tensor], Tensor], n_samples:
     ndarray or tuple of ndarray
         What the learner expects.
     """
-    n_samples = check_integer(n_samples, "n_samples", 1)
-    hypotheses = query.draw(n_samples)
+    hypotheses = query.draw()
     scores = pool_scores(query, hypotheses, score)  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))
