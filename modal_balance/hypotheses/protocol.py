@@ -320,14 +320,14 @@ class StackedHypotheses:
         if self.seed is not None:
             np.random.RandomState(self.seed).shuffle(places)
         dtype = torch.float64 if any(p.dtype == torch.float64 for p in samples) else torch.float32
-        joined = samples[0].new_zeros(n_hypotheses, samples[0].shape[1], n_classes, dtype=dtype)
+        stacked = samples[0].new_zeros(n_hypotheses, samples[0].shape[1], n_classes, dtype=dtype)
         start = 0
         for proba, own in zip(samples, columns, strict=True):
             for place, row in zip(places[start : start + len(proba)], proba, strict=True):
-                joined[place][:, own] = row.to(joined)  # (n, C of the part)
+                stacked[place][:, own] = row.to(stacked)  # (n, C of the part)
             start += len(proba)
-        check_probabilities(joined, name="The members' prediction", cause=CAUSE)
-        return joined
+        check_probabilities(stacked, name="The members' prediction", cause=CAUSE)
+        return stacked
 
     def _samples(self, X: Any) -> list[Tensor]:
         """Return the predictions of each part, (S, n, C) each."""

@@ -20,7 +20,7 @@ __all__ = [
     "PartitionedSource",
     "arrow_source",
     "dataset_at",
-    "joined",
+    "concatenated",
     "table_rows",
 ]
 
@@ -64,7 +64,7 @@ class PartitionedSource:
         """Return the state to pickle: without the partition at hand."""
         return self.__dict__ | {"_last": None}
 
-    def _part(self, number: int) -> Any:
+    def _partition(self, number: int) -> Any:
         if self._last is None or self._last[0] != number:
             self._last = None  # no two partitions in memory
             try:
@@ -98,8 +98,8 @@ class PartitionedSource:
             begin, end = self._begin(number), int(self.ends[number])
             rows = slice(max(start, begin) - begin, min(stop, end) - begin)
             if rows.start < rows.stop:
-                pieces.append(_copied(self._part(number), rows))
-        return joined(pieces)
+                pieces.append(_copied(self._partition(number), rows))
+        return concatenated(pieces)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
         """Return single rows.
@@ -117,8 +117,8 @@ class PartitionedSource:
         pieces = []
         for number in np.unique(part_of).tolist():
             here = numbers[part_of == number] - self._begin(number)
-            pieces.append(_copied(self._part(number), here))
-        return joined(pieces)
+            pieces.append(_copied(self._partition(number), here))
+        return concatenated(pieces)
 
     def where(self, start: int, stop: int) -> str:
         """Return what an error message calls the place of a range of rows."""
@@ -135,7 +135,7 @@ def _copied(partition: Any, rows: Any) -> Any:
     return partition.iloc[rows] if hasattr(partition, "iloc") else partition[rows]
 
 
-def joined(pieces: Sequence[Any]) -> Any:
+def concatenated(pieces: Sequence[Any]) -> Any:
     """Return pieces of a pool, one after the other: arrays or DataFrames."""
     if len(pieces) == 1:
         return pieces[0]
