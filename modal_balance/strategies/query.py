@@ -403,12 +403,6 @@ class Query:
         Number of hypotheses to draw. 0: the strategy draws none.
     memory_limit : int or None
         Bytes of memory that predictions may take. None: what is free decides.
-    X_pending : array-like with M rows or None
-        Pending points. None where there are none.
-    X_reference, X_target, X_labelled : array-like or None
-        Other rows that the strategy was given, in memory.
-    radius : Radius or None
-        Where tau comes from. None: the strategy has no tau.
     random_state : RandomState
         Source of all randomness of the query.
     verbose : int
@@ -417,6 +411,12 @@ class Query:
         Called with the report.
     started : float
         When the query began.
+    X_pending : array-like with M rows or None
+        Pending points. None where there are none.
+    X_reference, X_target, X_labelled : array-like or None
+        Other rows that the strategy was given, in memory.
+    radius : Radius or None
+        Where tau comes from. None: the strategy has no tau.
     inference_seconds : float
         Time spent so far on drawing hypotheses and predicting.
     """

@@ -375,8 +375,6 @@ def query_top_scores(query: Query, score: Callable[[Tensor], Tensor]) -> Any:
         The call of the strategy.
     score : callable
         Maps predictions (S, N, C) to scores (N,).
-    n_samples : int
-        S.
 
     Returns
     -------
