@@ -178,7 +178,7 @@ def test_the_random_state_decides_and_global_ones_stay():
 
 
 def test_a_generator_of_ones_own_moves_on_from_round_to_round():
-    until = NoEdgesLeft(X_val, tau=0.2, n_samples=20, random_state=np.random.RandomState(0))
+    until = NoEdgesLeft(X_val, tau=0.02, n_samples=20, random_state=np.random.RandomState(0))
     shares = set()
     for _ in range(4):
         until(fitted_wide_classifier())

@@ -374,10 +374,10 @@ def main(results: Path = HERE / "tables") -> None:
         images = compared(
             "images",
             "The paper's images and networks",
-            "The convolutional network of section 4.1 with its K, epochs, validation images and tau, "
-            "on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The pool has "
-            "2,500 different images in place of all; \"repeated 3\" adds three copies of each, with "
-            "noise. Runs that the end of the GPU's time cut off are left out.",
+            "The convolutional network of section 4.1 with its K, epochs, validation images and "
+            "tau, on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The "
+            "pool has 2,500 different images in place of all; `repeated 3` adds three copies of "
+            "each, with noise. Runs that the end of the GPU's time cut off are left out.",
             heat_map=False,
             at_end=True,
         )
