@@ -9,15 +9,16 @@ each time.
 
 What was found (8 seeds; accuracy as mean ± standard deviation):
 
-* ``balance_margin_query`` needs 70 labels for an accuracy of 0.85 and 114 for 0.90. Margin
-  selection needs 79 and 121.
-* ``balance_query``, the paper's Batch-BALanCe, is as good up to 60 labels: 0.814 ± 0.030, where
-  ``balance_margin_query`` has 0.816 ± 0.037 and margin selection 0.775 ± 0.047.
-* After that ``balance_query`` falls behind: 0.888 ± 0.023 at 140 labels, where
-  ``balance_margin_query`` has 0.906 ± 0.022 and margin selection 0.903 ± 0.029. In some of its
+* ``balance_margin_query`` needs 75 labels for an accuracy of 0.85 and 110 for 0.90. Margin
+  selection needs 79 and 127. At 140 labels there is no difference left: 0.902 ± 0.025 and
+  0.904 ± 0.020.
+* ``balance_query``, the paper's Batch-BALanCe, is the best at 60 labels: 0.813 ± 0.026, where
+  ``balance_margin_query`` has 0.804 ± 0.039 and margin selection 0.778 ± 0.047.
+* After that ``balance_query`` falls behind: 0.872 ± 0.032 at 100 labels, where
+  ``balance_margin_query`` has 0.897 ± 0.015 and margin selection 0.887 ± 0.016. In some of its
   queries, no two hypotheses differ by more than tau, so the batch is random; a warning reports
   this.
-* Random selection has 0.721 ± 0.052 at 140 labels, less than the others have at 50.
+* Random selection has 0.720 ± 0.058 at 140 labels, less than the others have at 50.
 * Macro F1 gives the same order.
 
 .. code-block:: text
