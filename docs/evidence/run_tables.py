@@ -64,8 +64,9 @@ MAIN = [
 ]  # fmt: skip
 ESTIMATORS: dict[str, Any] = {
     "mcdropout": mb.MCDropoutClassifier(),
-    "forest": RandomForestClassifier(),
-    "extra-trees": ExtraTreesClassifier(),
+    # Rows left out of a tree's bootstrap give the error that tau needs.
+    "forest": RandomForestClassifier(oob_score=True),
+    "extra-trees": ExtraTreesClassifier(bootstrap=True, oob_score=True),
 }
 
 
