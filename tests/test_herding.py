@@ -30,6 +30,7 @@ from modal_balance.acquisition.temperature import (
     tempered,
 )
 from modal_balance.strategies import herding as strategy
+from modal_balance.strategies import input_features
 
 try:
     from modAL.models import ActiveLearner
@@ -345,11 +346,12 @@ def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_clas
 
 
 @pytest.mark.modal
-def test_balance_margin_predicts_where_few_labels_have_inputs_too_wide_for_distances():
-    X = sparse.random(40, 2**22, density=1e-5, format="csr", random_state=0)
-    learner = ActiveLearner(RandomForestClassifier(10, random_state=0), X_training=X[:4],
-                            y_training=[0, 1, 2, 3])  # fmt: skip
-    with pytest.raises(ValueError, match="X_pool is sparse, 36 x 4194304"):
+def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeypatch):
+    monkeypatch.setattr(input_features, "MAX_DENSE", 1000)
+    X = sparse.random(40, 50, density=0.1, format="csr", random_state=0)
+    forest = RandomForestClassifier(10, random_state=0)
+    learner = ActiveLearner(forest, X_training=X[:4], y_training=[0, 1, 2, 3])
+    with pytest.raises(ValueError, match="X_pool is sparse, 36 x 50, and distances need it dense"):
         herding_query(learner, X[4:], 5, random_state=0)
     found = balance_margin_query(learner, X[4:], 5, tau=0.0, random_state=0)
     plain = balance_margin_query(learner.estimator, X[4:], 5, tau=0.0, random_state=0)
