@@ -30,7 +30,6 @@ from modal_balance.acquisition.temperature import (
     tempered,
 )
 from modal_balance.strategies import herding as strategy
-from modal_balance.strategies import input_features
 
 try:
     from modAL.models import ActiveLearner
@@ -347,7 +346,7 @@ def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_clas
 
 @pytest.mark.modal
 def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeypatch):
-    monkeypatch.setattr(input_features, "MAX_DENSE", 1000)
+    monkeypatch.setattr(strategy, "MAX_DENSE", 1000)
     X = sparse.random(40, 50, density=0.1, format="csr", random_state=0)
     forest = RandomForestClassifier(10, random_state=0)
     learner = ActiveLearner(forest, X_training=X[:4], y_training=[0, 1, 2, 3])
