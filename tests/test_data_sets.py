@@ -109,7 +109,7 @@ def test_a_large_data_set_is_read_once(net):
     ("make", "error", "words"),
     [
         (lambda net: (net, Dataset(X[:0])), ValueError, "X_pool is empty"),
-        (lambda net: (net, Unsized()), TypeError, "does not know its length"),
+        (lambda net: (net, Unsized()), TypeError, "which has no length"),
         (lambda net: (net, Dataset(X[:9] * np.nan)), ValueError, "NaN or infinity"),
         (lambda net: (FOREST, Dataset(X[:9])), TypeError, "RandomForestClassifier cannot"),
         (lambda net: (CLASSIFIER, Dataset(X[:9])), TypeError, "MCDropoutClassifier cannot"),

@@ -193,7 +193,7 @@ def test_an_unfitted_pipeline_encodes_the_pool_in_a_copy():
     encoded = np.c_[frame.colour == "blue", frame.colour == "red", frame["size"]]
     assert found.tolist() == herding_query(None, encoded, 4, random_state=0)[0].tolist()
     assert not hasattr(encode, "transformers_")
-    with pytest.raises(ValueError, match=r"are no numbers, in \['colour'\]. Pass a learner whose"):
+    with pytest.raises(ValueError, match=r"are not numbers, in \['colour'\]. Pass a learner whose"):
         herding_query(LogisticRegression(), frame, 4)
     needs_labels = make_pipeline(SelectKBest(k=1), LogisticRegression())
     with pytest.raises(ValueError, match="SelectKBest cannot be fitted on the pool without labels"):

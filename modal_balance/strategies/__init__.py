@@ -33,6 +33,6 @@ __all__ = [
     "variation_ratio_query",
 ]
 
-# Here, because a learner must be fitted and taught before it queries, and whoever does either for
-# a strategy has imported one. modAL adds nothing to the time: all that it imports is here already.
+# A learner is fitted and taught before it queries, so repair modAL as soon as a strategy is
+# imported. This costs no time: everything that modAL imports is loaded already.
 repair_modal()

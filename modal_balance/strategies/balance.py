@@ -1,4 +1,4 @@
-"""BALanCe and Batch-BALanCe, the paper's strategies."""
+"""The paper's strategies: BALanCe and Batch-BALanCe."""
 
 from __future__ import annotations
 
@@ -33,98 +33,75 @@ def balance_query(
     """Choose the points to label by BALanCe (one point) or Batch-BALanCe (a batch).
 
     Hypotheses are drawn from the learner's posterior, or are the members of an ensemble or a
-    committee, and compared on the reference pool. Pairs that differ on more than a share tau of
-    it lie in different equivalence classes and become edges (Eq. 2). One point is the one with
-    the largest score (Eq. 3, Algorithm 1); a batch is chosen greedily by the closed form of the
-    joint objective, to its last point (Eq. 4, Algorithm 2). The closed form replaces the paper's
-    enumeration and importance samples and gives their exact value.
+    committee. Pairs that predict differently on more than a share tau of the reference pool lie
+    in different equivalence classes and become edges (Eq. 2). A single point has the largest
+    score (Eq. 3, Algorithm 1). A batch is chosen greedily by the joint objective (Eq. 4,
+    Algorithm 2), in a closed form that gives the exact value of the sum that the paper estimates.
 
-    Where hypotheses predict hard 0/1 probabilities, a few points can cut every edge exactly. The
-    edge weights are then put back, and selection goes on among the other points.
+    If the chosen points cut every edge before the batch is full, which hypotheses with hard 0/1
+    predictions allow, the edge weights are reset and selection continues among the other points.
 
     For batches, :func:`~modal_balance.balance_margin_query` learned more per label in our
-    comparisons (see the evidence).
+    comparisons.
 
-    The estimator's own validation error, where tau is taken from it, is that of the last fit:
-    on held-out rows, out of bag for a forest, the mean of the members' errors for a committee.
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 2.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
-        Which hypotheses to compare. "disjoint": each with one other, as in the paper.
-        "ring": each with the next of them. "all": each with every other. "partition": build
-        the equivalence classes explicitly, by a farthest-first traversal of the hypotheses with
-        radius tau, and compare hypotheses of different classes (appendix B.3). The predictions
-        needed are the same; more pairs make the scores vary less and selection slower.
-        "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
-        that are the complete set, such as the trees of a forest.
+        Which hypotheses to compare.
     max_edges : int or None, default=None
-        Largest number of edges; of more, a random subset is kept. None: no limit.
+        Largest number of edges. None: no limit.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class: the share of the reference pool on which two
-        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
-        y_val``, or else ``anneal`` times the estimator's own validation error.
+        Radius of an equivalence class. None: ``anneal`` times the validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    X_val : like X_pool with M rows, optional
-        Labelled validation data, from which tau is computed.
-    y_val : array-like of shape (M,), optional
-        Labels of ``X_val``.
+    X_val, y_val : like X_pool with M rows, and array-like of shape (M,), optional
+        Validation data from which tau is computed.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool; of a pool of more than
-        10,000 rows, a random subset of 10,000.
+        Points on which hypotheses are compared. Default: the pool, or 10,000 rows of it.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     gains : ndarray of shape (n_instances,), float64
-        What each adds to the objective. Left out for learners of modAL 0.4.1, whose
-        strategies return indices alone.
+        Gain of each point: what it adds to the objective.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     Warns
     -----
     RandomSelectionWarning
-        If no pair is further apart than tau, so that the batch is random, or part of it is.
+        If no pair is further apart than tau, so that the batch is partly or wholly random.
 
     References
     ----------
     Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
     Equivalence Class Annealing*, ICLR 2023, Eq. 2-4, Algorithms 1 and 2, appendix B.3.
 
-    Gonzalez, *Clustering to minimize the maximum intercluster distance*, 1985, the traversal of
+    Gonzalez, *Clustering to minimize the maximum intercluster distance*, 1985: the traversal of
     ``pairing="partition"``.
 
     Examples

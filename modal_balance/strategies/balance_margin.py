@@ -46,103 +46,82 @@ def balance_margin_query(
 ) -> Any:
     """Choose the points to label by BALanCe first, then by low margins.
 
-    Our own batch rule, not the paper's. The batch begins as that of
-    :func:`~modal_balance.balance_query`, until its points have cut a share ``cut_share`` of the
-    edge weight, which takes a few points. The remaining points, at least one, are diverse
-    low-margin points: of five times as many points of the lowest margins, the least certain of
-    each cluster on which the hypotheses predict alike. With ``n_instances=1`` and nothing
-    pending, it is :func:`~modal_balance.margin_query`.
+    This batch rule is ours, not the paper's. It picks points as
+    :func:`~modal_balance.balance_query` does until they have cut a share ``cut_share`` of the
+    edge weight, which takes a few points. It fills the batch with diverse low-margin points, at
+    least one: it clusters five times as many low-margin points by the hypotheses' predictions and
+    takes the least certain point of each cluster. With ``n_instances=1`` and nothing pending, it
+    is :func:`~modal_balance.margin_query`.
 
-    With very few labels, uncertainty is no guide. While one of modAL's learners has fewer than
-    four labels for each class seen so far, a batch of several points covers the pool instead, as
-    that of :func:`~modal_balance.herding_query`.
+    With very few labels, uncertainty is not informative. While a modAL learner has fewer than
+    ``min_labels_per_class`` labels per class, a batch of several points is chosen to cover the
+    pool, as in :func:`~modal_balance.herding_query`.
 
-    tau and the data that it is computed from matter only where edges do: not for a single
-    point, and not with ``cut_share=0``. There the arguments are checked and not used.
+    tau has no effect if there are no edges to find: for a single point, or with ``cut_share=0``.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 2.
     cut_share : float in [0, 1], default=0.7
-        Share of the edge weight to cut before low-margin points fill the batch. 0: low-margin
-        points only, as :func:`~modal_balance.clustered_margin_query`. 1: low-margin points only
-        once every edge is cut, except for the last point of the batch.
+        Share of the edge weight to cut before low-margin points fill the batch. 0: all points
+        are low-margin points, as in :func:`~modal_balance.clustered_margin_query`. 1: only the
+        last point is, unless every edge is cut earlier.
     min_labels_per_class : float or None, default=4
-        Average number of labels for each class seen, from which on predictions choose. With
-        fewer, the batch covers the pool. It applies to learners with ``y_training``, such as
-        modAL's ActiveLearner, and to numeric inputs whose distances fit into the memory; for
-        others, predictions always choose. None: predictions always choose.
+        Average number of labels per known class below which the batch covers the pool. It
+        applies to learners with ``y_training``, such as modAL's ActiveLearner, and to numeric
+        inputs whose distances fit into memory. None, or another learner: never.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
-        Which hypotheses to compare. "disjoint": each with one other, as in the paper.
-        "ring": each with the next of them. "all": each with every other. "partition": build
-        the equivalence classes explicitly, by a farthest-first traversal of the hypotheses with
-        radius tau, and compare hypotheses of different classes (appendix B.3). The predictions
-        needed are the same; more pairs make the scores vary less and selection slower.
-        "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
-        that are the complete set, such as the trees of a forest.
+        Which hypotheses to compare.
     max_edges : int or None, default=None
-        Largest number of edges; of more, a random subset is kept. None: no limit.
+        Largest number of edges. None: no limit.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class: the share of the reference pool on which two
-        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
-        y_val``, or else ``anneal`` times the estimator's own validation error.
+        Radius of an equivalence class. None: ``anneal`` times the validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    X_val : like X_pool with M rows, optional
-        Labelled validation data, from which tau is computed.
-    y_val : array-like of shape (M,), optional
-        Labels of ``X_val``.
+    X_val, y_val : like X_pool with M rows, and array-like of shape (M,), optional
+        Validation data from which tau is computed.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool; of a pool of more than
-        10,000 rows, a random subset of 10,000.
+        Points on which hypotheses are compared. Default: the pool, or 10,000 rows of it.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     scores : ndarray of shape (n_instances,), float64
-        What each point chosen by the objective adds to it; for the others, one minus the
-        difference of the two largest probabilities. ``QueryReport.from_objective`` tells them
-        apart; it is None where the batch covers the pool, and scores are the coverage that each
-        point adds. Left out for learners of modAL 0.4.1, whose strategies return indices alone.
+        For points chosen by the objective, the gain; for low-margin points, one minus the
+        margin. ``QueryReport.from_objective`` tells them apart. If the batch covers the pool,
+        the coverage that each point adds, and ``from_objective`` is None.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
     Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
     Equivalence Class Annealing*, ICLR 2023, Eq. 2-4.
 
-    Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954, clusters low-margin
+    Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954: clusters low-margin
     points by their inputs.
 
     Examples
@@ -178,7 +157,7 @@ def balance_margin_query(
         callback=callback,
     )
     if has_few_labels and query.n_instances > 1:
-        with suppress(ValueError):  # of inputs that have no distances, or too many coordinates
+        with suppress(ValueError):  # inputs without distances, or too large for memory
             return query_by_herding(query, query.other_rows(labelled_rows(learner), "X_labelled"))
     if query.n_instances == 1 or cut_share == 0:
         return query_low_margins(query)
@@ -206,7 +185,7 @@ def balance_margin_query(
 
 
 def _has_few_labels(learner: Any, min_labels_per_class: float | None) -> bool:
-    """Tell whether a learner has fewer labels than so many for each class among them."""
+    """Return whether a learner has fewer labels per known class than the minimum."""
     labels = getattr(learner, "y_training", None)
     if min_labels_per_class is None or labels is None:
         return False

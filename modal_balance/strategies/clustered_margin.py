@@ -32,60 +32,53 @@ def clustered_margin_query(
 ) -> Any:
     """Choose low-margin points on which the hypotheses predict differently.
 
-    The points with the lowest margins are often near-copies of each other. Of five times as many
-    as are wanted, this takes the least certain of each cluster on which the hypotheses predict
-    alike. A batch of one is that of :func:`~modal_balance.margin_query`.
+    The points with the lowest margins are often near-copies of each other. This strategy takes
+    five times as many low-margin points as asked for, clusters them by the predictions of the
+    hypotheses, and chooses the least certain point of each cluster. With ``n_instances=1`` it is
+    :func:`~modal_balance.margin_query`.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the lowest margins
-        first.
+        Positions of the chosen rows in the pool, the lowest margins first.
     scores : ndarray of shape (n_instances,), float64
-        One minus the difference of the two largest probabilities. Left out for learners of
-        modAL 0.4.1, whose strategies return indices alone.
+        One minus the margin between the two most probable classes.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
-    Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954, clusters points by
+    Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954: clusters points by
     their inputs.
 
     Citovsky, DeSalvo, Gentile, Karydas, Rajagopalan, Rostamizadeh, Kumar, *Batch Active Learning
-    at Scale*, NeurIPS 2021, by the features of a network.
+    at Scale*, NeurIPS 2021: clusters them by the features of a network.
 
     Examples
     --------

@@ -39,24 +39,9 @@ from .query import SMALL_POOL, Query, Radius, check_has_classes, check_rows
 
 
 def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
-    """Return tau where it is known before anything is predicted.
+    """Return tau if it is known before predicting, and None if it depends on the validation data.
 
-    Parameters
-    ----------
-    unwrapped : UnwrappedLearner
-        The classifier or committee.
-    radius : Radius
-        Where tau comes from.
-
-    Returns
-    -------
-    float or None
-        None: the error on the validation data will tell, see :func:`final_tau`.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to take tau from.
+    Raises ValueError if there is neither a tau nor a validation error.
     """
     if radius.tau is not None:
         return float(radius.tau)
@@ -73,21 +58,7 @@ def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
 
 
 def final_tau(tau: float | None, hypotheses: Hypotheses, radius: Radius) -> float:
-    """Return tau, from the error of the hypotheses on validation data where it is not yet known.
-
-    Parameters
-    ----------
-    tau : float or None
-        What :func:`known_tau` returned.
-    hypotheses : Hypotheses
-        The hypotheses of the query.
-    radius : Radius
-        Where tau comes from.
-
-    Returns
-    -------
-    float
-    """
+    """Return tau; where it is None, from the error of the hypotheses on the validation data."""
     if tau is not None:
         return tau
     return annealed_tau(validation_error_on(hypotheses, radius.X_val, radius.y_val), radius.anneal)
@@ -101,29 +72,10 @@ def edge_share(
     *,
     random_state: RandomState = None,
 ) -> tuple[float, float]:
-    """Return the share of all pairs of hypotheses that lie in different classes, and tau.
+    """Return the share of all pairs of hypotheses that are edges, and tau.
 
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        What the hypotheses are drawn from.
-    X_reference : array-like with N rows
-        The reference pool.
-    n_samples : int
-        Number of hypotheses, at least 2.
-    radius : Radius
-        Where tau comes from.
-    random_state : int, RandomState, Generator or None, default=None
-        Decides the hypotheses.
-
-    Returns
-    -------
-    share, tau : float
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, or there is nothing to take tau from.
+    ``n_samples`` hypotheses, at least 2, are drawn from the learner and compared on
+    ``X_reference``. Raises TypeError or ValueError if an argument is invalid, or tau is unknown.
     """
     radius.check()
     unwrapped = unwrap_learner(learner)
@@ -144,11 +96,11 @@ PAIRINGS = ("auto", "disjoint", "ring", "all", "partition")
 
 
 class Predictions(NamedTuple):
-    """What the hypotheses of a query predict."""
+    """Predictions of the hypotheses of a query."""
 
     hypotheses: Hypotheses
-    proba: Tensor | None  # (S, N, C), on the pool; None: it is large
-    template: Tensor  # (S, 1, C), on one row: their number, type and device
+    proba: Tensor | None  # (S, N, C), on the pool; None for a large pool
+    template: Tensor  # (S, 1, C), on one row: gives S, dtype and device
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
@@ -160,11 +112,11 @@ class Edges(NamedTuple):
 
     ends: Tensor  # (E, 2), int64
     weights: Tensor  # (E,)
-    n_pairs: int  # P, how many pairs were compared
+    n_pairs: int  # P, number of pairs compared
 
 
 def predict_samples(query: Query) -> Predictions:
-    """Draw the hypotheses of a query with a radius, and predict everything that is needed."""
+    """Draw the hypotheses of a query and return all predictions that BALanCe needs."""
     assert query.radius is not None
     tau = known_tau(query.unwrapped, query.radius)
     hypotheses = query.draw()
@@ -185,7 +137,7 @@ def predict_samples(query: Query) -> Predictions:
 def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tensor, Tensor]:
     """Return the votes on the reference pool (S, N_ref), and the predictions on its first row.
 
-    Block by block: the predictions may take more memory than the pool's are allowed.
+    The reference pool is predicted in blocks: all its predictions may not fit into memory.
     """
     n = n_rows(X)
     if not RowsInMemory.can_slice(X):
@@ -201,7 +153,7 @@ def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tens
 def pool_of(
     query: Query, predictions: Predictions, edges: Edges, cache_policy: CachePolicy | None = None
 ) -> AbstractContextManager[PoolPredictions]:
-    """Return the predictions on the pool, prepared for scans of these edges."""
+    """Return the predictions on the pool, prepared for scoring these edges."""
     n_hypotheses = len(predictions.template)
     return held_or_sharded(
         query,
@@ -214,7 +166,7 @@ def pool_of(
 
 
 def check_pairing(pairing: str) -> None:
-    """Raise unless ``pairing`` is known."""
+    """Raise a ValueError unless ``pairing`` is known."""
     if pairing not in PAIRINGS:
         raise ValueError(
             f"pairing={pairing!r} is unknown. Choose 'auto', 'disjoint', 'ring', 'all' or "
@@ -230,20 +182,7 @@ def edges_of(
 ) -> Edges:
     """Compare hypotheses on the reference pool, and return the pairs in different classes.
 
-    Parameters
-    ----------
-    predictions : Predictions
-        What the hypotheses predict.
-    pairing : {"auto", "disjoint", "ring", "all", "partition"}
-        Which hypotheses to compare.
-    max_edges : int or None
-        Largest number of edges; of more, a random subset is kept.
-    random_state : RandomState
-        Begins the traversal of "partition", and draws the subset.
-
-    Returns
-    -------
-    Edges
+    If there are more than ``max_edges``, a random subset is kept.
     """
     n_hypotheses = len(predictions.template)
     if pairing == "partition":
@@ -264,8 +203,9 @@ def edges_of(
 def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
     """Return the pairs of hypotheses to compare, of shape (P, 2).
 
-    "auto" takes disjoint pairs of draws, as the paper does: further pairs of the same draws hardly
-    make the scores steadier. In a complete set no draw can replace a pair, so every pair counts.
+    "auto" takes disjoint pairs of draws, as the paper does: more pairs of the same draws hardly
+    make the scores more stable. A complete set of hypotheses cannot be drawn again, so "auto"
+    takes all its pairs.
     """
     if pairing == "all" or (pairing == "auto" and complete):
         return all_pairs(n_hypotheses)
@@ -278,7 +218,7 @@ Item = TypeVar("Item")
 
 
 def with_progress(picks: Iterable[Item], query: Query) -> Iterable[Item]:
-    """Return the picks behind a progress bar, which is shown where the query is verbose."""
+    """Return the picks behind a progress bar, which is shown if the query is verbose."""
     bar: Iterable[Item] = tqdm(
         picks, total=query.n_instances, desc="Batch", unit="point", disable=query.verbose < 1
     )

@@ -31,24 +31,17 @@ from .pool import gathered, pool_features
 from .query import SMALL_POOL, Callback, Query
 
 BOUND = 3.0  # standard deviations
-MAX_DENSE = 2**27  # numbers of a sparse matrix that is made dense: 1 GiB
-MAX_NAMES = 5  # columns that an error message names
+MAX_DENSE = 2**27  # largest number of cells of a sparse matrix to make dense: 1 GiB
+MAX_NAMES = 5  # columns named in an error message
 
 
 @dataclass(frozen=True)
 class InputFeatures:
-    """From rows of a pool to coordinates, as a function that can go to another process.
+    """Coordinates of rows, as a picklable function.
 
     Columns are standardised and squashed, as in :class:`~modal_balance.MCDropoutClassifier`: a
-    value becomes ``3 tanh(z / 3)``, where z is its distance from the mean in standard deviations.
-    So no outlier is far from everything. A missing value counts as the mean.
-
-    Parameters
-    ----------
-    transforms : tuple of callable
-        The steps of the learner's pipeline before its classifier.
-    mean, factor : ndarray of shape (D,)
-        ``z = (x - mean) * factor``.
+    value becomes ``3 tanh(z / 3)``, where z is its distance from the mean in standard deviations,
+    so an outlier is not far from everything else. A missing value counts as the mean.
 
     Examples
     --------
@@ -59,31 +52,16 @@ class InputFeatures:
     [[0.0], [3.0]]
     """
 
-    transforms: tuple[Callable[[Any], Any], ...]
-    mean: NDArray[np.float64]
-    factor: NDArray[np.float64]
+    transforms: tuple[Callable[[Any], Any], ...]  # steps of the pipeline before its classifier
+    mean: NDArray[np.float64]  # (D,)
+    factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
 
     @classmethod
     def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
-        """Learn from rows how to scale the columns.
+        """Return the coordinates with columns scaled by rows of the pool.
 
-        Steps of a pipeline that have not been fitted are fitted on the rows, in a copy.
-
-        Parameters
-        ----------
-        transforms : tuple of callable
-            The steps of the learner's pipeline before its classifier.
-        X : array-like with n rows
-            The pool, or a random part of it.
-
-        Returns
-        -------
-        InputFeatures
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a step needs labels, or what comes out of them is no table of numbers.
+        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises TypeError or
+        ValueError if a step needs labels, or its output is not a table of numbers.
         """
         fitted = []
         for transform in transforms:
@@ -95,7 +73,7 @@ class InputFeatures:
         values = np.where(known, values, 0.0)
         mean = values.sum(0) / n_known
         deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / n_known)
-        # Rounding of equal numbers is no variation.
+        # Rounding errors are not variation.
         varies = deviation > 8 * np.finfo(np.float32).eps * np.abs(mean)
         return cls(tuple(fitted), mean, varies / np.where(varies, deviation, 1.0))
 
@@ -110,13 +88,7 @@ class InputFeatures:
 
 @dataclass(frozen=True)
 class AsBlock:
-    """Coordinates in the form of predictions, as shards of a pool hold them.
-
-    Parameters
-    ----------
-    features : InputFeatures
-        From rows to coordinates.
-    """
+    """Coordinates in the shape of predictions, as shards of a pool hold them."""
 
     features: InputFeatures
 
@@ -126,25 +98,11 @@ class AsBlock:
 
 
 def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
-    """Return the coordinates of the pool of a query, and the way to those of other rows.
+    """Return the coordinates (N, D) of the pool, and the function for those of other rows.
 
-    Columns are scaled by the rows of the pool; of more than 10,000, by a random 10,000.
-
-    Parameters
-    ----------
-    query : Query
-        The query. Its learner need not be fitted.
-
-    Returns
-    -------
-    features : Tensor of shape (N, D), float32
-    of_rows : InputFeatures
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the rows are no numbers, or the coordinates do not fit into the memory that they may
-        take.
+    Columns are scaled by the rows of the pool, or by 10,000 random rows of a larger pool. The
+    learner need not be fitted. Raises TypeError or ValueError if the rows are not numbers, or if
+    the coordinates exceed the memory limit.
     """
     transforms = query.unwrapped.voters[0].transforms
     if query.source is None:
@@ -155,7 +113,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
 
 
 def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
-    """Return a step of a pipeline as it is, or fitted on rows without labels."""
+    """Return a step of a pipeline; one that is not fitted is fitted on the rows, in a copy."""
     step = getattr(transform, "__self__", None)
     if step is None:
         return transform
@@ -175,7 +133,7 @@ def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
 
 
 def _numbers(X: Any) -> NDArray[np.float64]:
-    """Return rows as numbers, (n, D): several axes in one, several inputs side by side."""
+    """Return rows as numbers, (n, D): axes flattened, and several inputs side by side."""
     if isinstance(X, Dataset):
         return _numbers(unpack_data(default_collate([X[row] for row in range(get_len(X))]))[0])
     if isinstance(X, Mapping):
@@ -183,7 +141,7 @@ def _numbers(X: Any) -> NDArray[np.float64]:
     if sparse.issparse(X):
         if math.prod(X.shape) > MAX_DENSE:
             raise ValueError(
-                f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, and distances need it dense. Put "
+                f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, too large to be made dense. Put "
                 "TruncatedSVD into the learner's Pipeline, or pass fewer columns."
             )
         X = X.toarray()
@@ -193,7 +151,7 @@ def _numbers(X: Any) -> NDArray[np.float64]:
         values = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"X_pool has values that are no numbers{_wordy(X)}. Pass a learner whose Pipeline "
+            f"X_pool has values that are not numbers{_wordy(X)}. Pass a learner whose Pipeline "
             "encodes them, or encoded columns."
         ) from error
     if values.ndim < 2:
@@ -204,7 +162,7 @@ def _numbers(X: Any) -> NDArray[np.float64]:
 
 
 def _wordy(X: Any) -> str:
-    """Return the names of the columns that hold no numbers, as a part of a message."""
+    """Return the names of the non-numeric columns, as part of a message."""
     if not hasattr(X, "select_dtypes"):
         return ""
     names = list(X.select_dtypes(exclude=["number", "bool"]).columns)
@@ -214,13 +172,13 @@ def _wordy(X: Any) -> str:
 
 Space = Literal["inputs", "last_layer"]
 SPACES = ("inputs", "last_layer")
-# Points that stand for the pool where it is larger: its distances to all would be too many.
+# Points that represent a larger pool: all its distances would take too much memory.
 REFERENCE_POINTS = 5_000
-# Points whose distances give the median.
+# Points from which the median distance is computed.
 MEDIAN_POINTS = 1_000
-# Width of the kernel as a multiple of the median distance: see docs/studies/coverage.
+# Kernel width as a multiple of the median distance; chosen in docs/studies/coverage.
 RADIUS = 1.4
-HELD_OUT = 0.2  # share of the labelled rows on which the temperature is found
+HELD_OUT = 0.2  # share of the labelled rows used to find the temperature
 
 
 def herding_query(
@@ -239,68 +197,60 @@ def herding_query(
 ) -> Any:
     """Choose the batch that covers most of the pool (MaxHerding).
 
-    For few labels, and for none: it works before the first fit, and without a learner. A labelled,
-    pending or chosen point covers those that a Gaussian kernel calls alike, and each pick adds the
-    most coverage. Predictions play no part.
+    Use it with few or no labels: it works before the first fit, and without a learner. It chooses
+    the points that are most similar (by a Gaussian kernel) to those that no labelled, pending or
+    chosen point covers yet. It uses no predictions.
 
-    Coverage is that of all points; where the pool has more than 5,000, of a random 5,000.
+    In a pool of more than 5,000 points, coverage is that of 5,000 random points.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
-        The learner to query for, fitted or not, or None. Steps of its pipeline that have not been
-        fitted are fitted on the pool, in a copy; of a committee, the first member counts.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for, fitted or not, or None. Unfitted steps of its pipeline are fitted
+        on the pool, in a copy. Of a committee, the first member is used.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has
-        none.
+        The labelled points. Default: the learner's ``X_training``.
     space : {"inputs", "last_layer"}, default="inputs"
-        Where distances are measured. "inputs": in what the learner's classifier is given, behind
-        the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
-        what the output layer of a fitted network sees.
+        Where distances are measured. "inputs": on the input of the learner's classifier, after
+        the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
+        the input of the output layer of a fitted network.
     radius : float or None, default=None
-        Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
-        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
-        distance between two labelled points, where there are two that differ.
+        Width of the kernel ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
+        between points of the pool. None: 1.4.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     gains : ndarray of shape (n_instances,), float64
-        Coverage that each adds, a share of 1. Left out for learners of modAL 0.4.1, whose
-        strategies return indices alone.
+        Coverage that each point adds, a share of 1.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
     Bae, Noh, Sutherland, *Generalized Coverage for More Robust Low-Budget Active Learning*, ECCV
-    2024: objective and greedy selection. There, features are those of a self-supervised network,
-    of length 1, and the width is 1; the inputs and the width relative to the median are ours.
+    2024: objective and greedy selection, on normalised features of a self-supervised network and
+    with width 1. The inputs as features and the width relative to the median are ours.
 
     Examples
     --------
@@ -333,19 +283,8 @@ def query_by_herding(
 ) -> Any:
     """Return the batch that covers most of the pool of a query.
 
-    Parameters
-    ----------
-    query : Query
-        The query.
-    labelled : array-like or None
-        Checked rows that cover from the start.
-    space, radius
-        See :func:`herding_query`.
-
-    Returns
-    -------
-    ndarray or tuple of ndarray
-        See :func:`herding_query`.
+    ``labelled`` are checked rows that cover points from the start. For ``space``, ``radius`` and
+    the result, see :func:`herding_query`.
     """
     features, of_rows = _features(query, space)  # (N, D)
     width = radius * _median_distance(features, query.random_state)
@@ -379,80 +318,68 @@ def uncertainty_herding_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the batch that covers most of what is uncertain (uncertainty herding).
+    """Choose the batch that covers most of the uncertain points (uncertainty herding).
 
-    As :func:`herding_query`, but a point counts as much as its label is uncertain: 1 minus the
-    margin between the two most probable classes, at a temperature at which the predictions are
-    calibrated. The kernel narrows as labels come in: its width is the smallest distance between
-    two labelled points. With few labels this is close to herding, with many to margin selection.
+    Like :func:`herding_query`, but uncertain points count more: the weight of a point is one minus
+    its margin, after the predictions are calibrated by a temperature. The kernel narrows as labels
+    come in: its width is the smallest distance between two labelled points. With few labels the
+    batch is close to that of herding, with many to that of margin selection.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has
-        none.
+        The labelled points. Default: the learner's ``X_training``.
     y_labelled : array-like, optional
-        Their labels, from which the temperature is found. Default: the learner's
-        ``y_training``.
+        Their labels. Default: the learner's ``y_training``.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     space : {"inputs", "last_layer"}, default="inputs"
-        Where distances are measured. "inputs": in what the learner's classifier is given, behind
-        the other steps of its pipeline, with columns standardised by the pool. "last_layer": in
-        what the output layer of a fitted network sees.
+        Where distances are measured. "inputs": on the input of the learner's classifier, after
+        the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
+        the input of the output layer of a fitted network.
     radius : float or None, default=None
-        Width of the kernel, ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
-        between points of the pool. None: 1.4; in uncertainty herding, instead, the smallest
-        distance between two labelled points, where there are two that differ.
+        Width of the kernel, as in :func:`herding_query`. None: the smallest distance between two
+        different labelled points, or 1.4 times the median distance if there are none.
     temperature : float or None, default=None
-        Temperature of the predictions, above 0; 1 leaves them as they are. None: that of the
+        Temperature of the predictions, above 0; 1 does not change them. None: the one with the
         smallest expected calibration error on a fifth of the labelled points, of a copy of the
-        estimator fitted on the others; 1 where labels are not known or too few, and for
-        committees.
+        estimator fitted on the others; 1 for committees, and without enough labels.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     gains : ndarray of shape (n_instances,), float64
-        Coverage that each adds. Left out for learners of modAL 0.4.1, whose strategies return
-        indices alone.
+        Weighted coverage that each point adds.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
     Bae, Oliveira, Sutherland, *Uncertainty Herding: One Active Learning Method for All Label
-    Budgets*, ICLR 2025: the objective, the temperature and the width. The inputs as features are
-    ours; so is the mean over hypotheses.
+    Budgets*, ICLR 2025: the objective, the temperature and the width. The inputs as features and
+    the mean over hypotheses are ours.
 
     Examples
     --------
@@ -517,27 +444,27 @@ def _check_space(space: Space) -> None:
 
 
 def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
-    """Return the labelled rows, by default those that a modAL learner knows. None: none."""
+    """Return the labelled rows, by default those of a modAL learner; None if there are none."""
     if X_labelled is None:
         X_labelled = getattr(learner, "X_training", None)
     return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
 
 
 def _features(query: Query, space: Space) -> tuple[Tensor, Callable[[Any], Tensor]]:
-    """Return the coordinates (N, D) of the pool, and the way to those of other rows."""
+    """Return the coordinates (N, D) of the pool, and the function for those of other rows."""
     if space == "inputs":
         return pool_input_features(query)
     return pool_features(query)[0], lambda X: query.features(X)[0]
 
 
 def _covered_by(of_rows: Callable[[Any], Tensor], *known: Any) -> Tensor | None:
-    """Return the coordinates of all rows that are labelled or pending."""
+    """Return the coordinates of all labelled and pending rows."""
     parts = [of_rows(X) for X in known if X is not None]
     return torch.cat(parts) if parts else None
 
 
 def _reference(query: Query) -> Tensor | None:
-    """Return the numbers (M,) of points that stand for a larger pool. None: all do."""
+    """Return the numbers (M,) of the points that represent a large pool; None: all points."""
     if query.n_points <= REFERENCE_POINTS:
         return None
     numbers = sample_without_replacement(
@@ -547,7 +474,7 @@ def _reference(query: Query) -> Tensor | None:
 
 
 def _median_distance(features: Tensor, random_state: np.random.RandomState) -> float:
-    """Return the median distance of points that differ, of at most 1,000; 1 where none do."""
+    """Return the median non-zero distance among up to 1,000 points, or 1 if there is none."""
     if len(features) > MEDIAN_POINTS:
         rows = sample_without_replacement(len(features), MEDIAN_POINTS, random_state=random_state)
         features = features[torch.from_numpy(np.sort(rows).astype(np.int64))]
@@ -557,14 +484,14 @@ def _median_distance(features: Tensor, random_state: np.random.RandomState) -> f
 
 
 def _smallest_distance(features: Tensor) -> float | None:
-    """Return the smallest distance of points that differ; None where no two do."""
+    """Return the smallest non-zero distance between points, or None if there is none."""
     distances = torch.pdist(features.double())
     distances = distances[distances > 0]
     return distances.min().item() if len(distances) else None
 
 
 def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
-    """Return the mean prediction of hypotheses on the reference points, (M, C)."""
+    """Return the mean prediction on the reference points, (M, C)."""
     hypotheses = query.draw()
     if query.source is not None and reference is not None:
         return query.predict(hypotheses, query.source.rows(reference.numpy())).mean(0)
@@ -573,7 +500,7 @@ def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
 
 
 def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
-    """Return the temperature of a copy of the estimator that was not shown a fifth of the rows."""
+    """Return the temperature of a copy of the estimator, found on held-out labelled rows."""
     estimator = query.unwrapped.estimator
     if X is None or y is None or query.unwrapped.is_committee or not hasattr(estimator, "fit"):
         return 1.0

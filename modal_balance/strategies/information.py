@@ -1,4 +1,4 @@
-"""Strategies that maximise mutual information.
+"""Strategies that maximise mutual information: BALD, BatchBALD and EPIG.
 
 S: hypotheses    N: points of the pool    C: classes    M: target points
 """
@@ -31,49 +31,42 @@ def bald_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose labels tell most about the hypotheses, one by one.
+    """Choose the points whose labels, one by one, tell most about the hypotheses (BALD).
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        Mutual information of label and hypothesis, in nats. Left out for learners of modAL
-        0.4.1, whose strategies return indices alone.
+        Mutual information of the label and the hypothesis, in nats.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -119,61 +112,53 @@ def batchbald_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose labels together tell most about the hypotheses.
+    """Choose the points whose labels together tell most about the hypotheses (BatchBALD).
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     max_configurations : int, default=10000
-        Largest number of label configurations of the points chosen so far. Up to it the
-        gains are exact, beyond it estimates from sampled configurations.
+        Largest number of label configurations of the chosen points for which gains are exact.
+        With more, gains are estimated from sampled configurations.
     max_pool : int or None, default=None
-        Largest number of points to choose from; of a larger pool, a random subset of so many
-        is taken, never fewer than ``n_instances``. None: all, which must fit into memory.
+        Largest number of points to choose from. A larger pool is replaced by a random subset
+        of this size (at least ``n_instances``). None: use all points; they must fit into memory.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     gains : ndarray of shape (n_instances,), float64
-        What each adds to the joint mutual information, in nats. Left out for learners of
-        modAL 0.4.1, whose strategies return indices alone.
+        Gain of each point in joint mutual information, in nats.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     Warns
     -----
     RandomSelectionWarning
-        If some points were chosen though they add nothing.
+        If some points were chosen although their gain is 0.
 
     References
     ----------
@@ -231,54 +216,47 @@ def epig_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose labels tell most about the predictions at target points.
+    """Choose the points whose labels tell most about predictions on target points (EPIG).
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     X_target : like X_pool, optional
-        Points from the distribution on which the model will be used. Default: a random
-        sample of the pool.
+        Points from the distribution on which the model will be used. Default: a random sample
+        of the pool.
     n_targets : int, default=100
-        Size M of that sample, at least 1; a smaller pool is taken whole.
+        Size M of that sample, at least 1. A smaller pool is used whole.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        Expected predictive information gain, in nats. Left out for learners of modAL 0.4.1,
-        whose strategies return indices alone.
+        Expected predictive information gain, in nats.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------

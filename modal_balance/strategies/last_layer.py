@@ -1,4 +1,4 @@
-"""Strategies that look at a network's last layer.
+"""Strategies that use the last layer of a network: BADGE and core-set selection.
 
 N: points of the pool    M: pending points    C: classes    D: features
 """
@@ -26,49 +26,42 @@ def badge_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose points of large and diverse loss gradients (BADGE).
+    """Choose points with large and diverse loss gradients (BADGE).
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        The learner to query for. Its classifier is a
-        :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
-        last step of a pipeline.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for: a :class:`~modal_balance.MCDropoutClassifier` or a skorch
+        classifier, which may be the last step of a pipeline.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     scores : ndarray of shape (n_instances,), float64
-        Distance of each gradient from the nearest pending or chosen one; of the first of
-        all, its length. Left out for learners of modAL 0.4.1, whose strategies return
-        indices alone.
+        Distance of each gradient to the nearest pending or chosen one; the norm of the
+        gradient for the first point, if nothing is pending.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -123,51 +116,43 @@ def coreset_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points that are furthest from all labelled and chosen ones (core-set).
+    """Choose the points furthest from all labelled and chosen points (core-set).
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner or fitted estimator
-        The learner to query for. Its classifier is a
-        :class:`~modal_balance.MCDropoutClassifier` or a skorch classifier, which may be the
-        last step of a pipeline.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for: a :class:`~modal_balance.MCDropoutClassifier` or a skorch
+        classifier, which may be the last step of a pipeline.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has
-        none.
+        The labelled points. Default: the learner's ``X_training``.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order of
-        choice.
+        Positions of the chosen rows in the pool, in the order of choice.
     distances : ndarray of shape (n_instances,), float64
-        Distance of each from the nearest labelled, pending or chosen point. Left out for
-        learners of modAL 0.4.1, whose strategies return indices alone.
+        Distance of each point to the nearest labelled, pending or chosen one.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------

@@ -1,7 +1,7 @@
-"""Predictions on the pool of a query, wherever its rows are.
+"""Predictions on the pool of a query, in memory or in shards.
 
-A pool of at most 10,000 rows is predicted at once and held in memory. A larger one is cut into
-shards: in this process, in those of joblib, or on a Dask cluster.
+A pool of at most 10,000 rows is predicted at once and held in memory. A larger pool is split into
+shards, which are predicted in this process, in joblib's processes, or on a Dask cluster.
 
 S: hypotheses    N: points of the pool    n: points of a block    C: classes
 """
@@ -37,13 +37,7 @@ __all__ = ["held_or_sharded", "held_predictions", "pool_features", "pool_scores"
 
 @dataclass(frozen=True)
 class SamplePredictions:
-    """What frozen hypotheses predict, as a function that can go to another process.
-
-    Parameters
-    ----------
-    hypotheses : Hypotheses
-        The hypotheses.
-    """
+    """The predictions of hypotheses, as a picklable function of rows."""
 
     hypotheses: Hypotheses
 
@@ -54,13 +48,7 @@ class SamplePredictions:
 
 @dataclass(frozen=True)
 class Scored:
-    """A function of predictions, as a function of blocks.
-
-    Parameters
-    ----------
-    score : callable
-        Maps predictions (S, n, C) to scores (n,).
-    """
+    """A scoring function (S, n, C) -> (n,), as a picklable function of blocks."""
 
     score: Callable[[Tensor], Tensor]
 
@@ -79,26 +67,11 @@ def held_or_sharded(
     template: Tensor,
     cache_policy: CachePolicy | None = None,
 ) -> Iterator[PoolPredictions]:
-    """Give the predictions on the pool of a query, and clear up after them.
+    """Yield the predictions on the pool of a query; clean up on exit.
 
-    Parameters
-    ----------
-    query : Query
-        The query.
-    hypotheses : Hypotheses
-        The hypotheses.
-    prepare : callable
-        Makes of predictions all that is cached.
-    held : Tensor of shape (S, N, C) or None
-        The predictions, where they are in memory already.
-    template : Tensor of shape (S, n, C)
-        Predictions on some points.
-    cache_policy : {"memory", "file", "nothing"} or None, default=None
-        Where predictions on a large pool are cached. None: what the memory allows.
-
-    Yields
-    ------
-    PoolPredictions
+    ``held`` are the predictions (S, N, C) if they are in memory already, and ``template`` is
+    those on a few points, which gives the size of the rest. ``prepare`` turns predictions into
+    what is cached, and ``cache_policy`` says where; None means as memory allows.
     """
     if held is not None:
         yield HeldPredictions(working_precision(held).contiguous(), prepare)
@@ -118,7 +91,7 @@ def shards_of(
     template: Tensor,
     cache_policy: CachePolicy | None = None,
 ) -> AbstractContextManager[LocalShards | ClusterShards]:
-    """Return the shards of a large pool: on the Dask cluster at hand, or else on this machine."""
+    """Return the shards of a large pool: on the active Dask cluster, or else on this machine."""
     assert query.source is not None
     client = client_at_hand()
     arguments = (query.source, predict, prepare, template)
@@ -139,26 +112,15 @@ def shards_of(
 
 
 def pool_scores(query: Query, hypotheses: Hypotheses, score: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the scores of all points, of which no predictions are cached.
+    """Return the scores (N,) of all points, without caching their predictions.
 
-    Parameters
-    ----------
-    query : Query
-        The query.
-    hypotheses : Hypotheses
-        The hypotheses.
-    score : callable
-        Maps predictions (S, n, C) to scores (n,), each row for itself.
-
-    Returns
-    -------
-    Tensor of shape (N,)
+    ``score`` maps predictions (S, n, C) to scores (n,) and treats each point independently.
     """
     if query.source is None:
         return score(query.predict(hypotheses, query.X_pool))
     started = perf_counter()
     predict = SamplePredictions(hypotheses)
-    template = predict(query.X_pool)  # a row of the pool
+    template = predict(query.X_pool)  # of one row of the pool
     with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
         scores = torch.cat(pool.map(Scored(score), title="Hypotheses"))  # (N,)
     query.inference_seconds += perf_counter() - started
@@ -168,27 +130,11 @@ def pool_scores(query: Query, hypotheses: Hypotheses, score: Callable[[Tensor], 
 def held_predictions(
     query: Query, hypotheses: Hypotheses, max_pool: int | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the predictions on all points, or on a random subset, in memory.
+    """Return predictions (S, n, C) in memory, and the sorted positions (n,) of the points.
 
-    Parameters
-    ----------
-    query : Query
-        The query.
-    hypotheses : Hypotheses
-        The hypotheses.
-    max_pool : int or None
-        Largest number of points, but no fewer than are asked for. None: all.
-
-    Returns
-    -------
-    proba : Tensor of shape (S, n, C)
-    numbers : Tensor of shape (n,), int64, or None
-        The points, rising. None: all.
-
-    Raises
-    ------
-    ValueError
-        If the predictions do not fit into the memory that they may take.
+    The points are a random subset of at most ``max_pool`` points, but at least ``n_instances``.
+    For the whole pool, positions are None. Raises ValueError if the predictions do not fit into
+    the memory limit.
     """
     n_wanted = query.n_points if max_pool is None else max(max_pool, query.n_instances)
     if n_wanted < query.n_points:
@@ -201,22 +147,9 @@ def held_predictions(
 
 
 def pool_features(query: Query) -> tuple[Tensor, Tensor]:
-    """Return the last-layer features (N, D) of the pool, and the network's own prediction (N, C).
+    """Return the last-layer features (N, D) and the network's own prediction (N, C).
 
-    Parameters
-    ----------
-    query : Query
-        The query.
-
-    Returns
-    -------
-    features : Tensor of shape (N, D)
-    proba : Tensor of shape (N, C)
-
-    Raises
-    ------
-    ValueError
-        If they do not fit into the memory that they may take.
+    Raises ValueError if they do not fit into the memory limit.
     """
     if query.source is None:
         return query.features(query.X_pool)
@@ -227,18 +160,12 @@ def pool_features(query: Query) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class BothFeatures:
-    """Features and prediction of a network side by side, as a function of rows.
-
-    Parameters
-    ----------
-    unwrapped : UnwrappedLearner
-        The classifier.
-    """
+    """Last-layer features and prediction of a network side by side, as a function of rows."""
 
     unwrapped: UnwrappedLearner
 
     def __call__(self, X: Any) -> Tensor:
-        """Return features and prediction of n rows, (1, n, D + C)."""
+        """Return the features and the prediction of n rows, (1, n, D + C)."""
         classifier, inputs = self.unwrapped.classifier, self.unwrapped.transform(X)
         return torch.cat(network_features(classifier, inputs), dim=1)[None]
 
@@ -246,10 +173,10 @@ class BothFeatures:
 def gathered(
     query: Query, predict: Callable[[Any], Tensor], who: str, what: str, instead: str
 ) -> Tensor:
-    """Return the predictions on a whole pool, or raise if they would take too much memory."""
+    """Return the predictions on a whole pool, or raise if they exceed the memory limit."""
     started = perf_counter()
-    template = predict(query.X_pool)  # of the first row
-    # Block by block, then in one piece, and half as much again to compute with.
+    template = predict(query.X_pool)  # of one row
+    # The blocks, their concatenation, and half as much again for computing.
     needed = int(2.5 * query.n_points * template[:, :1].nbytes)
     limit = memory_bytes(None) if query.memory_limit is None else query.memory_limit
     if needed > limit:
@@ -267,5 +194,5 @@ def gathered(
 
 
 def itself(start: int, proba: Tensor) -> Tensor:
-    """Return the predictions on a block."""
+    """Return the predictions on a block unchanged."""
     return proba

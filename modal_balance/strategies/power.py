@@ -1,4 +1,4 @@
-"""Stochastic batches: draws with probabilities proportional to a power of the scores.
+"""Stochastic batches: points drawn with probabilities proportional to a power of their scores.
 
 S: hypotheses    N: points of the pool    C: classes
 """
@@ -39,82 +39,62 @@ def power_balance_query(
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALanCe scores.
 
+    :doc:`/common_parameters` describes in full what the strategies share.
+
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 2. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 2.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
-        Which hypotheses to compare. "disjoint": each with one other, as in the paper.
-        "ring": each with the next of them. "all": each with every other. "partition": build
-        the equivalence classes explicitly, by a farthest-first traversal of the hypotheses with
-        radius tau, and compare hypotheses of different classes (appendix B.3). The predictions
-        needed are the same; more pairs make the scores vary less and selection slower.
-        "auto": disjoint pairs of hypotheses drawn from a posterior; all pairs of hypotheses
-        that are the complete set, such as the trees of a forest.
+        Which hypotheses to compare.
     coldness : float, default=1.0
-        Power of the scores, >= 0. 0 draws uniformly; the larger it is, the more the highest
-        scores are preferred.
+        Power of the scores, >= 0. 0 draws uniformly; larger values favour high scores more.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class: the share of the reference pool on which two
-        hypotheses of one class may differ. None: ``anneal`` times the error on ``X_val,
-        y_val``, or else ``anneal`` times the estimator's own validation error.
+        Radius of an equivalence class. None: ``anneal`` times the validation error.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
-    X_val : like X_pool with M rows, optional
-        Labelled validation data, from which tau is computed.
-    y_val : array-like of shape (M,), optional
-        Labels of ``X_val``.
+    X_val, y_val : like X_pool with M rows, and array-like of shape (M,), optional
+        Validation data from which tau is computed.
     X_reference : like X_pool, optional
-        Points on which hypotheses are compared. Default: the pool; of a pool of more than
-        10,000 rows, a random subset of 10,000.
+        Points on which hypotheses are compared. Default: the pool, or 10,000 rows of it.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order in
-        which they were drawn.
+        Positions of the chosen rows in the pool, in the order in which they were drawn.
     scores : ndarray of shape (n_instances,), float64
-        Their BALanCe scores. Left out for learners of modAL 0.4.1, whose strategies return
-        indices alone.
+        BALanCe scores of the points.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     Warns
     -----
     RandomSelectionWarning
-        If no pair is further apart than tau, so that the batch is random, or part of it is.
+        If no pair is further apart than tau, so that the batch is partly or wholly random.
 
     References
     ----------
     Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via
-    Equivalence Class Annealing*, ICLR 2023, PowerBALanCe.
+    Equivalence Class Annealing*, ICLR 2023: PowerBALanCe.
 
     Kirsch et al., *Stochastic batch acquisition: a simple baseline for deep active learning*,
     TMLR 2023, arXiv 2106.12059.
@@ -180,51 +160,42 @@ def power_bald_query(
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALD scores.
 
+    :doc:`/common_parameters` describes in full what the strategies share.
+
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     coldness : float, default=1.0
-        Power of the scores, >= 0. 0 draws uniformly; the larger it is, the more the highest
-        scores are preferred.
+        Power of the scores, >= 0. 0 draws uniformly; larger values favour high scores more.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. The batch does not ask again
-        for what their labels will tell.
+        Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in the order in
-        which they were drawn.
+        Positions of the chosen rows in the pool, in the order in which they were drawn.
     scores : ndarray of shape (n_instances,), float64
-        Mutual information of label and hypothesis, in nats. Left out for learners of modAL
-        0.4.1, whose strategies return indices alone.
+        Mutual information of the label and the hypothesis, in nats.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -256,7 +227,7 @@ def power_bald_query(
     )
     hypotheses = query.draw()
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
-    # Each block of a large pool looks at the same configurations of the pending labels.
+    # All blocks of a large pool must use the same configurations of the pending labels.
     seed = query.random_state if query.source is None else draw_seed(query.random_state)
     score = partial(conditional_bald_scores, pending=pending, random_state=seed)
     scores = pool_scores(query, hypotheses, score)  # (N,)

@@ -1,4 +1,4 @@
-"""A checked call of a query strategy, and its report: what all strategies share.
+"""What all strategies share: the checked call of a strategy, and its report.
 
 S: hypotheses    N: points of the pool    M: pending points    C: classes
 """
@@ -41,29 +41,29 @@ from ..pools.sources import RowsInMemory, Source, failed_rows
 
 @dataclass(frozen=True)
 class QueryReport:
-    """How a query went.
+    """What happened in a query.
 
     Parameters
     ----------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen points in the pool, in the order of choice. Like the other
-        arrays a copy, so that writing into it changes nothing.
+        Positions of the chosen points in the pool, in the order of choice. Like the other arrays, a
+        copy.
     scores : ndarray of shape (n_instances,), float64
-        What the strategy returns beside the indices: scores, gains or distances.
+        Scores, gains or distances, as the strategy returns them.
     seconds : float
         Duration of the query.
     inference_seconds : float
-        Share of it spent on drawing hypotheses and predicting.
+        Time of it spent on drawing hypotheses and predicting.
     tau : float or None
-        Radius of an equivalence class. None, as the two below, where the strategy has no
+        Radius of an equivalence class. This and the next two are None if the strategy has no
         equivalence classes.
     n_pairs : int or None
         Number of pairs of hypotheses compared.
     n_edges : int or None
-        How many of them lie in different equivalence classes.
+        Number of these pairs that lie in different equivalence classes.
     from_objective : ndarray of shape (n_instances,), bool, or None
         Which points were chosen by the BALanCe objective. The others are low-margin points, or
-        random ones where nothing was left to cut. None where the strategy has no such objective.
+        random ones if no edge was left to cut. None if the strategy does not use the objective.
 
     Examples
     --------
@@ -87,22 +87,14 @@ class QueryReport:
     from_objective: np.ndarray | None = None
 
 
-# Pools of so many rows are held in memory, and are their own reference pool.
+# Pools up to this size are held in memory, and are their own reference pool.
 SMALL_POOL = 10_000
 
 
 def check_has_classes(unwrapped: UnwrappedLearner) -> None:
-    """Raise unless a learner knows at least two classes, as far as it says which it knows.
+    """Raise a ValueError if a learner knows only one class; learners that do not tell pass.
 
-    Parameters
-    ----------
-    unwrapped : UnwrappedLearner
-        The estimator, or the committee, of which the classes of all members count.
-
-    Raises
-    ------
-    ValueError
-        If it knows a single class.
+    The classes of a committee are those of all its members.
 
     Examples
     --------
@@ -113,7 +105,7 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
     """
     known: list[Any] = []
     for voter in unwrapped.voters:
-        # The classes_ of a skorch net are the labels it was last shown, not its columns.
+        # The classes_ of a skorch net are the labels of its last fit, not its columns.
         is_net = isinstance(voter.classifier, NeuralNet)
         classes = None if is_net else getattr(voter.classifier, "classes_", None)
         if classes is None:
@@ -121,35 +113,19 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
         known += [label for label in classes if label not in known]
     if len(known) < 2:
         raise ValueError(
-            f"This {unwrapped.name} knows a single class, {known[0]!r}: there is nothing to tell "
-            "apart. Label points of another class first, or declare the classes."
+            f"This {unwrapped.name} knows a single class, {known[0]!r}, and a query needs at "
+            "least two. Label points of another class first, or declare the classes."
         )
 
 
 def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
-    """Return X, lists as an array, or raise unless the estimator can take its rows.
+    """Return X, with a list as an array, or raise unless the estimator can take its rows.
 
-    Parameters
-    ----------
-    X : array-like, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
-        Rows for the estimator.
-    name : str
-        What error messages call X.
-    unwrapped : UnwrappedLearner
-        What is to take the rows. All members of a committee must.
-
-    Returns
-    -------
-    X : same type, a list as ndarray
-
-    Raises
-    ------
-    TypeError
-        If X is a tuple, or no data at all, or a data set for an estimator other than a net.
-    ValueError
-        If there are no rows, the number of features is not the estimator's, or floating-point
-        data hold NaN or infinity and the estimator takes none. What a pipeline does with its
-        input is left to the pipeline, wherever it is inside a search or a committee.
+    All members of a committee must take them. What a pipeline does with its input is left to the
+    pipeline, wherever it is inside a search or a committee. ``name`` is the name of X in error
+    messages. Raises TypeError if X is not data of a form that the estimator takes, and ValueError
+    if it is empty, has another number of features, or holds NaN or infinity that the estimator
+    does not accept.
 
     Examples
     --------
@@ -181,7 +157,7 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     if n_rows(X) == 0:
         raise ValueError(f"{name} is empty. Pass at least one row.")
     if isinstance(X, torch.Tensor) and X.dtype == torch.bfloat16:
-        X = X.float()  # NumPy, and with it scikit-learn, does not know bfloat16
+        X = X.float()  # NumPy, and so scikit-learn, does not support bfloat16
     for voter in unwrapped.voters:
         classifier = voter.classifier
         if voter.transforms or hasattr(classifier, "predict_proba_samples"):
@@ -207,7 +183,7 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
 
 
 def _checked_data_set(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
-    """Return a data set of torch or skorch, of which a net checks the values as it reads them."""
+    """Return a data set of torch or skorch; a net checks its values when it reads them."""
     for voter in unwrapped.voters:
         is_net = isinstance(voter.classifier, NeuralNet)
         if voter.transforms or not (is_net or hasattr(voter.classifier, "predict_proba_samples")):
@@ -217,7 +193,7 @@ def _checked_data_set(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
             )
     if not hasattr(X, "__len__"):
         raise TypeError(
-            f"{name} is a {type(X).__name__}, which does not know its length. Pass a data set "
+            f"{name} is a {type(X).__name__}, which has no length. Pass a data set "
             "with __len__ and __getitem__."
         )
     if len(X) == 0:
@@ -226,26 +202,10 @@ def _checked_data_set(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
 
 
 def open_pool(X: Any, unwrapped: UnwrappedLearner) -> tuple[Any, Source | None]:
-    """Return the rows of a pool, or where they are if they are many.
+    """Return the rows of a small pool and None, or the first row of a large pool and its source.
 
-    Parameters
-    ----------
-    X : array-like, or what stands for one
-        The pool.
-    unwrapped : UnwrappedLearner
-        What is to take the rows.
-
-    Returns
-    -------
-    X : array-like
-        The pool in memory, checked; of a large one, its first row.
-    source : Source or None
-        Where the rows of a pool of more than 10,000 rows are.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the estimator cannot take the rows. Of those that are not in memory, one is tried.
+    A pool is large if it has more than 10,000 rows. Raises TypeError or ValueError if the
+    estimator cannot take the rows; of rows that are not in memory, one is tried.
     """
     source = lazy_source(X, _feature_names(unwrapped))
     if source is None:
@@ -265,21 +225,7 @@ def open_pool(X: Any, unwrapped: UnwrappedLearner) -> tuple[Any, Source | None]:
 
 
 def in_memory(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
-    """Return other rows than the pool's in memory, wherever they are.
-
-    Parameters
-    ----------
-    X : array-like, or what stands for one
-        The rows.
-    name : str
-        What error messages call them.
-    unwrapped : UnwrappedLearner
-        What is to take the rows.
-
-    Returns
-    -------
-    array-like
-    """
+    """Return rows other than the pool's, read into memory."""
     source = lazy_source(X, _feature_names(unwrapped), name)
     return X if source is None or source.n_rows == 0 else source.read(0, source.n_rows)
 
@@ -290,7 +236,7 @@ def _feature_names(unwrapped: UnwrappedLearner) -> Sequence[str] | None:
 
 
 def _as_array(X: list[Any], name: str) -> np.ndarray:
-    """Return a list as an array in which numbers beside words stay numbers."""
+    """Return a list as an array; numbers next to strings stay numbers."""
     try:
         array = np.asarray(X)
     except ValueError as error:
@@ -310,21 +256,7 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
 
 
 def check_same_width(X: Any, name: str, X_pool: Any) -> None:
-    """Raise unless the rows of X have the form of the pool's rows.
-
-    Parameters
-    ----------
-    X : array-like
-        Other rows.
-    name : str
-        What the error message calls X.
-    X_pool : array-like
-        The pool.
-
-    Raises
-    ------
-    ValueError
-        If the widths differ.
+    """Raise a ValueError unless the rows of X have the shape of the pool's rows.
 
     Examples
     --------
@@ -341,7 +273,7 @@ def _width(X: Any) -> str:
     if isinstance(X, Mapping):
         return ", ".join(f"{key}: {_width(part)}" for key, part in sorted(X.items()))
     if isinstance(X, Dataset):
-        row = X[0]  # with its label, as a rule
+        row = X[0]  # usually with its label
         row = row[0] if isinstance(row, tuple) else row
         if isinstance(row, Mapping):
             return ", ".join(f"{key}: shape {np.shape(row[key])}" for key in sorted(row))
@@ -359,14 +291,14 @@ def _check_finite(X: Any, name: str) -> None:
 
 
 Callback = Callable[[QueryReport], object]
-# What a strategy needs of a learner: to know its inputs, to be fitted, or to have hypotheses.
+# What a strategy needs of a learner: its inputs only, a fitted estimator, or hypotheses.
 Needs = Literal["inputs", "fit", "hypotheses"]
 
 
 class Radius(NamedTuple):
-    """Where a query takes tau from: given, or ``anneal`` times a validation error.
+    """Where tau comes from: a given value, or ``anneal`` times a validation error.
 
-    ``X_val`` and ``y_val`` are labelled validation data. None: the learner's own error counts.
+    Without ``X_val`` and ``y_val``, the validation error is the learner's own.
     """
 
     tau: float | None
@@ -375,7 +307,7 @@ class Radius(NamedTuple):
     y_val: Any = None
 
     def check(self) -> None:
-        """Raise unless the values are as described in the strategies."""
+        """Raise unless the values are valid."""
         annealed_tau(0.0, self.anneal)
         check_validation_pair(self.X_val, self.y_val)
         if self.tau is not None:
@@ -384,60 +316,25 @@ class Radius(NamedTuple):
 
 @dataclass
 class Query:
-    """A checked call of a query strategy.
-
-    Parameters
-    ----------
-    learner : object
-        What the strategy was called with.
-    unwrapped : UnwrappedLearner
-        The classifier or committee behind it.
-    X_pool : array-like with N rows
-        The pool; of a large pool, its first row.
-    source : Source or None
-        Where the rows of a pool of more than 10,000 rows are. None: the pool is smaller, and in
-        memory.
-    n_instances : int
-        Size of the batch, 1 to N.
-    n_samples : int
-        Number of hypotheses to draw. 0: the strategy draws none.
-    memory_limit : int or None
-        Bytes of memory that predictions may take. None: what is free decides.
-    random_state : RandomState
-        Source of all randomness of the query.
-    verbose : int
-        1 or more: progress bars.
-    callback : callable or None
-        Called with the report.
-    started : float
-        When the query began.
-    X_pending : array-like with M rows or None
-        Pending points. None where there are none.
-    X_reference, X_target, X_labelled : array-like or None
-        Other rows that the strategy was given, in memory.
-    radius : Radius or None
-        Where tau comes from. None: the strategy has no tau.
-    inference_seconds : float
-        Time spent so far on drawing hypotheses and predicting.
-    """
+    """A checked call of a query strategy."""
 
     learner: Any
     unwrapped: UnwrappedLearner
-    X_pool: Any
-    source: Source | None
+    X_pool: Any  # of a large pool, its first row
+    source: Source | None  # the rows of a large pool; None: the pool is in memory
     n_instances: int
-    n_samples: int
-    memory_limit: int | None
+    n_samples: int  # 0: the strategy draws no hypotheses
+    memory_limit: int | None  # bytes; None: depends on what is free
     random_state: np.random.RandomState
     verbose: int
     callback: Callback | None
     started: float
-    X_pending: Any = None
+    X_pending: Any = None  # M rows; None: there are none
     X_reference: Any = None
     X_target: Any = None
     X_labelled: Any = None
-    radius: Radius | None = None
-    inference_seconds: float = 0.0
+    radius: Radius | None = None  # None: the strategy has no tau
+    inference_seconds: float = 0.0  # spent so far on drawing hypotheses and predicting
 
     @classmethod
     def of(
@@ -459,45 +356,12 @@ class Query:
         verbose: int = 0,
         callback: Callback | None = None,
     ) -> Query:
-        """Return the query, or raise unless its arguments fit each other.
+        """Return the query, or raise a TypeError or ValueError if an argument is invalid.
 
-        Parameters
-        ----------
-        learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-            What the strategy was called with. It is unwrapped here and nowhere else.
-        X_pool : array-like with N rows, or what stands for one
-            The pool, or what :func:`~modal_balance.pools.opening.lazy_source` takes.
-        n_instances : int
-            Size of the batch.
-        needs : {"inputs", "fit", "hypotheses"}, default="fit"
-            What the strategy needs of the learner. For its inputs, any estimator or None will do.
-        n_samples : int or None, default=None
-            Number of hypotheses to draw. None: the strategy draws none.
-        min_samples : int, default=1
-            Smallest ``n_samples``.
-        radius : Radius or None, default=None
-            Where tau comes from.
-        memory_limit : int, str or None, default=None
-            Memory that predictions may take.
-        X_pending : array-like with M rows or None, default=None
-            Pending points.
-        X_reference, X_target, X_labelled : array-like or None, default=None
-            Other rows that the strategy was given.
-        random_state : int, RandomState, Generator or None, default=None
-            Source of randomness.
-        verbose : int, default=0
-            1 or more: progress bars.
-        callback : callable or None, default=None
-            Called with the report.
-
-        Returns
-        -------
-        Query
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described.
+        ``needs`` says what the strategy needs of the learner; for "inputs", any estimator or None
+        will do. ``n_samples`` must be at least ``min_samples``; None means that no hypotheses are
+        drawn. The other arguments are those of the strategies. The learner is unwrapped here and
+        nowhere else.
         """
         started = perf_counter()
         verbose = check_integer(
@@ -543,25 +407,13 @@ class Query:
         query.X_target = query.other_rows(X_target, "X_target")
         query.X_labelled = query.other_rows(X_labelled, "X_labelled")
         if radius is not None:
-            # Rows on disk are counted once they have been read.
+            # Read rows on disk first: the check counts them.
             query.radius = radius._replace(X_val=query.other_rows(radius.X_val, "X_val"))
             query.radius.check()
         return query
 
     def other_rows(self, X: Any, name: str) -> Any:
-        """Return other data in the form of the pool, or raise unless they have it.
-
-        Parameters
-        ----------
-        X : array-like or None
-            Other rows. None stays None.
-        name : str
-            What the error message calls them.
-
-        Returns
-        -------
-        array-like or None
-        """
+        """Return checked rows with the shape of the pool's rows, in memory; None stays None."""
         if X is None:
             return None
         X = check_rows(in_memory(X, name, self.unwrapped), name, self.unwrapped)
@@ -574,19 +426,7 @@ class Query:
         return n_rows(self.X_pool) if self.source is None else self.source.n_rows
 
     def some_rows(self, n_wanted: int) -> tuple[np.ndarray, Any]:
-        """Return random rows of the pool.
-
-        Parameters
-        ----------
-        n_wanted : int
-            How many, at most N.
-
-        Returns
-        -------
-        numbers : ndarray of shape (n_wanted,), int64
-            Their numbers, rising.
-        rows : array-like with n_wanted rows
-        """
+        """Return the sorted positions of random rows of the pool, and the rows."""
         source = RowsInMemory(self.X_pool) if self.source is None else self.source
         numbers = sample_without_replacement(
             source.n_rows, n_wanted, random_state=self.random_state
@@ -598,14 +438,9 @@ class Query:
             raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
 
     def draw(self) -> Hypotheses:
-        """Draw ``n_samples`` hypotheses from the classifier.
-
-        Returns
-        -------
-        Hypotheses
-        """
+        """Draw ``n_samples`` hypotheses."""
         started = perf_counter()
-        # A large pool is predicted in blocks, under one bar for all of them.
+        # A large pool is predicted in blocks, with one progress bar for all of them.
         verbose = self.verbose if self.source is None else 0
         drawn = draw_from(
             self.unwrapped, self.n_samples, random_state=self.random_state, verbose=verbose
@@ -614,37 +449,14 @@ class Query:
         return drawn
 
     def predict(self, hypotheses: Hypotheses, X: Any) -> Tensor:
-        """Return the predictions of hypotheses on n rows, (S, n, C).
-
-        Parameters
-        ----------
-        hypotheses : Hypotheses
-            What :meth:`draw` returned.
-        X : array-like
-            n checked rows.
-
-        Returns
-        -------
-        Tensor of shape (S, n, C)
-        """
+        """Return the predictions of hypotheses on n checked rows, (S, n, C)."""
         started = perf_counter()
         proba = hypotheses.predict_proba_samples(X)
         self.inference_seconds += perf_counter() - started
         return proba
 
     def features(self, X: Any) -> tuple[Tensor, Tensor]:
-        """Return the last-layer features (n, D) and the network's own prediction (n, C).
-
-        Parameters
-        ----------
-        X : array-like
-            n checked rows.
-
-        Returns
-        -------
-        features : Tensor of shape (n, D)
-        proba : Tensor of shape (n, C)
-        """
+        """Return the last-layer features (n, D) and the network's own prediction (n, C)."""
         started = perf_counter()
         features, proba = network_features(self.unwrapped.classifier, self.unwrapped.transform(X))
         self.inference_seconds += perf_counter() - started
@@ -660,27 +472,16 @@ class Query:
         n_edges: int | None = None,
         from_objective: Tensor | None = None,
     ) -> Any:
-        """Report how the query went, and return what the learner expects of a strategy.
+        """Call the callback with the report, and return what the learner expects of a strategy.
 
-        Parameters
-        ----------
-        indices : Tensor of shape (n_instances,), int64
-            The chosen points.
-        scores : Tensor of shape (n_instances,)
-            Their scores.
-        tau, n_pairs, n_edges, from_objective : optional
-            See :class:`QueryReport`.
-
-        Returns
-        -------
-        ndarray or tuple of ndarray
-            See :func:`as_learner_expects`.
+        The scores have shape (n_instances,). For the other arguments see :class:`QueryReport`, and
+        for the result :func:`as_learner_expects`.
         """
         chosen, values = indices.cpu().numpy(), scores.cpu().double().numpy()
         if self.callback is not None:
             self.callback(
                 QueryReport(
-                    indices=chosen.copy(),  # the callback may write into its arrays
+                    indices=chosen.copy(),  # the callback may write to its arrays
                     scores=values.copy(),
                     seconds=perf_counter() - self.started,
                     inference_seconds=self.inference_seconds,
@@ -694,23 +495,9 @@ class Query:
 
 
 def as_learner_expects(learner: Any, indices: np.ndarray, scores: np.ndarray) -> Any:
-    """Return what the learner's version of modAL wants of a query strategy.
+    """Return the indices and scores, or the indices alone for a learner of modAL 0.4.1.
 
-    modAL 0.4.2 unpacks (indices, metrics). modAL 0.4.1 takes a tuple for a result of the old
-    style, so it gets the indices alone.
-
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee or estimator
-        What the strategy was called with.
-    indices : ndarray of shape (n_instances,)
-        The chosen points.
-    scores : ndarray of shape (n_instances,)
-        Their scores.
-
-    Returns
-    -------
-    ndarray or tuple of ndarray
+    modAL 0.4.2 unpacks (indices, metrics); modAL 0.4.1 misreads a tuple.
 
     Examples
     --------

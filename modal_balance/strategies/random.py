@@ -1,4 +1,4 @@
-"""Random selection, the baseline of all strategies."""
+"""Random selection, the baseline for all strategies."""
 
 from __future__ import annotations
 
@@ -23,40 +23,36 @@ def random_query(
 ) -> Any:
     """Choose points at random.
 
+    :doc:`/common_parameters` describes in full what the strategies share.
+
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; in random order.
+        Positions of the chosen rows in the pool, in random order.
     scores : ndarray of shape (n_instances,), float64
-        Zeros. Left out for learners of modAL 0.4.1, whose strategies return indices alone.
+        Zeros.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Strategies that look at the mean prediction or the spread of single points.
+"""Strategies that score single points by the mean prediction or the spread of the hypotheses.
 
 S: hypotheses    N: points of the pool    C: classes
 """
@@ -34,49 +34,42 @@ def margin_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose two most probable classes are closest, by the mean prediction.
+    """Choose the points with the lowest margin between the two most probable classes.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        One minus the difference of the two largest probabilities. Left out for learners of
-        modAL 0.4.1, whose strategies return indices alone.
+        One minus the margin of the mean prediction.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -122,49 +115,42 @@ def entropy_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points of the largest entropy of the mean prediction.
+    """Choose the points whose mean prediction has the largest entropy.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        Their entropies, in nats. Left out for learners of modAL 0.4.1, whose strategies
-        return indices alone.
+        Entropy of the mean prediction, in nats.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -207,49 +193,42 @@ def variation_ratio_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose most probable class is least probable, by the mean prediction.
+    """Choose the points whose most probable class has the lowest mean probability.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        One minus their largest probability. Left out for learners of modAL 0.4.1, whose
-        strategies return indices alone.
+        One minus the largest mean probability.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -293,49 +272,42 @@ def mean_std_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose probabilities vary most between hypotheses.
+    """Choose the points whose class probabilities vary most between hypotheses.
+
+    :doc:`/common_parameters` describes in full what the strategies share.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for. See :func:`~modal_balance.draw_hypotheses` for the
-        estimators whose hypotheses can be drawn.
-    X_pool : array-like, tensor, dict of arrays, DataFrame or CSR matrix with N rows
-        The unlabelled pool. It may be larger than the memory: a memory-mapped array, the path
-        of an ``.npy`` file, a Parquet file or a folder of these, a ``pyarrow.dataset.Dataset``,
-        a zarr array, a Dask array or DataFrame.
+        The learner to query for.
+    X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
+        The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
-        Size of the batch, 1 to N.
+        Number of points to choose, at most N.
     n_samples : int, default=100
-        Number of hypotheses, at least 1. Of an ensemble or a committee with fewer members,
-        all are used.
+        Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that the predictions on a pool of more than 10,000 rows may take: bytes, or a
-        text such as "4GB"; on a Dask cluster, of each worker. None: half of what is free.
+        Memory that predictions may take, such as "4GB". None: half of what is free.
     X_pending : like X_pool, optional
-        Points whose labels are pending, left out of ``X_pool``. They have no effect here,
-        because points are scored one by one.
+        Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of everything random in the query: the hypotheses and the order among equal
-        scores. None: NumPy's global state.
+        Seed of everything random in the query.
     verbose : int, default=0
         1 or more shows progress bars.
     callback : callable or None, default=None
-        Called with the :class:`~modal_balance.QueryReport` of the query, for instance a
-        list's ``append``.
+        Called with the :class:`~modal_balance.QueryReport` of the query.
 
     Returns
     -------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen rows in the pool, never DataFrame labels; the best first.
+        Positions of the chosen rows in the pool, the best first.
     scores : ndarray of shape (n_instances,), float64
-        Mean over classes of the standard deviation over hypotheses. Left out for learners
-        of modAL 0.4.1, whose strategies return indices alone.
+        Standard deviation over the hypotheses, averaged over the classes.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before any expensive work.
+        If an argument is invalid; raised before any expensive work.
 
     References
     ----------
@@ -367,20 +339,7 @@ def mean_std_query(
 
 
 def query_top_scores(query: Query, score: Callable[[Tensor], Tensor]) -> Any:
-    """Choose the points with the highest scores of freshly drawn hypotheses.
-
-    Parameters
-    ----------
-    query : Query
-        The call of the strategy.
-    score : callable
-        Maps predictions (S, N, C) to scores (N,).
-
-    Returns
-    -------
-    ndarray or tuple of ndarray
-        What the learner expects.
-    """
+    """Draw hypotheses and return the points whose predictions (S, N, C) score (N,) highest."""
     hypotheses = query.draw()
     scores = pool_scores(query, hypotheses, score)  # (N,)
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))
