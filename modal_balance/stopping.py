@@ -1,12 +1,13 @@
-"""When to stop: criteria for the end of an active-learning loop.
+"""Stopping criteria for an active-learning loop.
 
-Each is called with the learner once per round, and returns True when it is time to stop::
+Call a criterion with the learner once per round; it returns True when it is time to stop::
 
     until = AnyOf(AccuracyReached(0.9, X_val, y_val), BudgetSpent(200))
     while not until(learner):
-        ...  # query, ask, teach
+        ...  # query, label, teach
 
-Any other callable that takes the learner can stand beside these. Arguments are checked at once.
+Any other callable that takes the learner can be combined with these. Arguments are checked when
+a criterion is created.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ class AccuracyReached:
     target : float in [0, 1]
         The accuracy to reach.
     X_val : array-like with M rows
-        Labelled data that the learner is not taught.
+        Labelled data on which the learner is not trained.
     y_val : array-like of shape (M,)
         Their labels.
     score : callable, default=accuracy_score
-        ``score(y_val, predictions)``, at most 1: where classes are imbalanced, for example
+        ``score(y_val, predictions)``, at most 1. For imbalanced classes, use for example
         :func:`sklearn.metrics.balanced_accuracy_score`.
 
     Attributes
     ----------
     accuracy_ : float
-        The accuracy in the last round, or whatever ``score`` returned.
+        The score in the last round.
 
     Examples
     --------
@@ -84,23 +85,23 @@ class AccuracyReached:
         check_validation_pair(self.X_val, self.y_val)
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         self.accuracy_ = float(self.score(self.y_val, learner.predict(self.X_val)))
         return self.accuracy_ >= self.target
 
 
 @dataclass(eq=False)
 class BudgetSpent:
-    """Stop once so many points are labelled.
+    """Stop once the labelling budget is spent.
 
     Parameters
     ----------
     n_labels : int
-        The budget, at least 1. Labels known before the first query count.
+        The budget, at least 1. Labels known before the first query are included.
     n_labelled : callable or None, default=None
         ``n_labelled(learner)`` returns the number of points labelled so far. None: the length of
-        the learner's ``y_training``, which modAL's ``ActiveLearner`` has. Committees, whose
-        members may know different points, ``DeepActiveLearner`` and plain estimators do not.
+        the learner's ``y_training``. modAL's ``ActiveLearner`` has it; a ``DeepActiveLearner``, a
+        plain estimator, and a committee (whose members may know different points) do not.
 
     Attributes
     ----------
@@ -129,7 +130,7 @@ class BudgetSpent:
         check_integer(self.n_labels, "n_labels")
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         if self.n_labelled is not None:
             self.spent_ = self.n_labelled(learner)
         elif hasattr(learner, "y_training"):
@@ -137,31 +138,31 @@ class BudgetSpent:
         else:
             raise TypeError(
                 f"A {type(learner).__name__} does not tell how many labels it has. Pass "
-                "n_labelled=, a callable that returns their number, "
-                "such as lambda learner: len(y_known)."
+                "n_labelled=, a callable that returns the number, for example "
+                "lambda learner: len(y_known)."
             )
         return self.spent_ >= self.n_labels
 
 
 @dataclass(eq=False)
 class NoEdgesLeft:
-    """Stop once the hypotheses lie in one equivalence class, so that BALanCe has nothing to ask.
+    """Stop once the hypotheses lie in one equivalence class, with no edge left to cut.
 
-    Hypotheses are drawn from the learner's posterior and compared, every pair of them, on the
-    reference pool. The share of pairs that differ on more than a share tau of it is what
-    BALanCe's objective is at most, whatever the batch. It is compared with ``threshold``.
+    Hypotheses are drawn from the learner's posterior, and all pairs are compared on the reference
+    pool. The share of pairs that are edges (they differ on more than a share tau of the reference
+    pool) is an upper bound of BALanCe's objective for any batch. Stop when it is at most
+    ``threshold``.
 
-    Networks under MC dropout differ from each other far more than a quarter of the error, so with
-    an annealed tau this may never come. Fix tau, say at the disagreement between two networks that
-    you can live with, and combine it with a budget.
+    Networks under MC dropout differ by far more than a quarter of the error, so with an annealed
+    tau this criterion may never stop the loop. Set tau to a disagreement between two networks that
+    you can accept, and combine the criterion with a budget.
 
     Parameters
     ----------
     X_reference : array-like with N rows
-        Unlabelled points on which hypotheses are compared, for instance the whole first pool.
+        Unlabelled points on which hypotheses are compared, for instance the initial pool.
     tau : float in [0, 1] or None, default=None
-        Radius of an equivalence class. None: ``anneal`` times the error on ``X_val, y_val``, or
-        without these the estimator's own validation error, as in
+        Radius of an equivalence class. None: ``anneal`` times the validation error, as in
         :func:`~modal_balance.balance_query`.
     anneal : float, default=0.25
         Ratio of tau to the validation error, >= 0.
@@ -172,11 +173,11 @@ class NoEdgesLeft:
     n_samples : int, default=50
         Number of hypotheses drawn in each round, at least 2.
     threshold : float in [0, 1], default=0.0
-        Largest share of pairs in different classes at which to stop.
+        Largest share of pairs in different classes that allows stopping.
     patience : int, default=3
-        For so many rounds in a row, at least 1: the share goes up and down between rounds.
+        Number of consecutive rounds with such a share, at least 1. The share fluctuates.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the hypotheses.
+        Seed of the hypotheses.
 
     Attributes
     ----------
@@ -229,7 +230,7 @@ class NoEdgesLeft:
         as_random_state(self.random_state)
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         radius = Radius(self.tau, self.anneal, self.X_val, self.y_val)
         self.share_, self.tau_ = edge_share(
             learner, self.X_reference, self.n_samples, radius, random_state=self.random_state
@@ -243,24 +244,24 @@ class PredictionsStable:
     """Stop once new labels no longer change the predictions on a fixed set.
 
     The predictions of each round are compared with those of the round before by Cohen's kappa,
-    their agreement beyond chance. Where both rounds predict one and the same class throughout,
-    kappa is undefined and the round does not count as stable: a learner that has not yet
-    discovered a second class has not converged.
+    which corrects their agreement for chance. If both rounds predict the same single class for
+    all points, kappa is undefined and the round does not count as stable: a learner that has not
+    found a second class has not converged.
 
     Parameters
     ----------
     X_stop : array-like with N rows
-        Points to predict in every round. They need no labels, so there can be many.
+        Points to predict in every round. They need no labels.
     threshold : float in [0, 1], default=0.99
         Smallest kappa that counts as stable.
     patience : int, default=3
-        For so many rounds in a row, at least 1. Not their mean, as in the reference, but each of
-        them must reach the threshold.
+        Number of consecutive rounds that must each reach the threshold, at least 1. The
+        reference averages them instead.
 
     Attributes
     ----------
     kappa_ : float
-        Agreement of the last two rounds; NaN where there is none yet, or it is undefined.
+        Agreement of the last two rounds; NaN after the first round, or if undefined.
 
     References
     ----------
@@ -293,7 +294,7 @@ class PredictionsStable:
         check_integer(self.patience, "patience")
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         last, self._last = self._last, np.asarray(learner.predict(self.X_stop))
         self.kappa_ = math.nan if last is None else _kappa(last, self._last)
         self._rounds = self._rounds + 1 if self.kappa_ >= self.threshold else 0
@@ -301,7 +302,7 @@ class PredictionsStable:
 
 
 class _Combination:
-    # Every criterion sees every round, since some of them compare rounds.
+    # Call every criterion in every round: some compare rounds.
     def __init__(self, *criteria: Callable[[Any], bool]) -> None:
         if not criteria:
             raise ValueError("There is no criterion. Pass at least one.")
@@ -309,7 +310,7 @@ class _Combination:
             if not callable(criterion):
                 raise TypeError(
                     "A criterion must be a callable that takes the learner, got "
-                    f"{criterion!r}. Pass each as an argument of its own."
+                    f"{criterion!r}. Pass each criterion as a separate argument."
                 )
         self.criteria = criteria
         self.held_: list[Callable[[Any], bool]] = []
@@ -319,17 +320,17 @@ class _Combination:
 
 
 class AnyOf(_Combination):
-    """Stop once any of several criteria says so. All of them are asked in every round.
+    """Stop once any of several criteria says so. All are evaluated in every round.
 
     Parameters
     ----------
     *criteria : callables
-        One or more criteria, each an argument of its own.
+        One or more criteria, as separate arguments.
 
     Attributes
     ----------
     held_ : list of callables
-        The criteria that said stop in the last round.
+        The criteria that returned True in the last round.
 
     Examples
     --------
@@ -345,13 +346,13 @@ class AnyOf(_Combination):
     """
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         self._ask(learner)
         return len(self.held_) > 0
 
 
 class AllOf(_Combination):
-    """Stop once several criteria say so in the same round. All of them are asked in every round.
+    """Stop once all of several criteria say so in the same round. All are evaluated every round.
 
     Parameters
     ----------
@@ -371,7 +372,7 @@ class AllOf(_Combination):
     """
 
     def __call__(self, learner: Any) -> bool:
-        """Look at the learner after a round, and return True to stop."""
+        """Evaluate the learner after a round; return True to stop."""
         self._ask(learner)
         return len(self.held_) == len(self.criteria)
 

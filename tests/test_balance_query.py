@@ -215,7 +215,7 @@ def test_learners_without_a_posterior_are_refused(learner, message):
         balance_query(learner, POOL, tau=0.1)
 
 
-def test_probabilities_that_are_none_are_refused():
+def test_invalid_probabilities_are_refused():
     net = fitted_net(predict_nonlinearity=None)
     with pytest.raises(ValueError, match="sums to .* predict_nonlinearity"):
         query(net)

@@ -58,7 +58,7 @@ def results(tmp_path_factory, small_forest):
     return path
 
 
-def test_a_simulation_of_ones_own_table(tmp_path):
+def test_a_simulation_of_a_users_table(tmp_path):
     X, y = load_iris(return_X_y=True, as_frame=True)
     X.assign(kind=np.array(["a", "b", "c"])[y]).to_csv(tmp_path / "mine.csv", index=False)
     path = tmp_path / "r.jsonl"
@@ -108,20 +108,20 @@ def test_a_table_as_next_takes_it_is_simulated(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["one long line of notes, no newline", "a\nb\n", '{"a": 1}\n'])
-def test_a_file_that_is_no_results_file_is_refused_untouched(content, tmp_path):
+def test_a_file_without_results_is_refused_and_unchanged(content, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text(content)
     done = call("simulate", "--data", "iris", "--results", path, *QUICK, "--quiet")
-    assert done.exit_code == 2 and "is no results file" in done.stderr
+    assert done.exit_code == 2 and "is not a results file" in done.stderr
     assert path.read_text() == content
 
 
-def test_results_are_never_the_data_and_a_missing_folder_is_found_out_first(tmp_path):
+def test_results_never_replace_the_data_and_a_missing_folder_is_an_early_error(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("a,label\n" + "".join(f"{k},{'xy'[k % 2]}\n" for k in range(20)) + "9,x")
     before = table.read_bytes()
     for results, message in ((table, "is the data"), (tmp_path / "no" / "r", "There is no folder"),
-                             (tmp_path, "no file that can be written")):  # fmt: skip
+                             (tmp_path, "cannot be written to")):  # fmt: skip
         done = call("simulate", "--data", table, "--results", results, *QUICK)
         assert done.exit_code == 2 and message in done.stderr and "runs" not in done.stderr
     assert table.read_bytes() == before
@@ -159,7 +159,7 @@ def test_a_report_has_tables_pictures_and_a_page(results, tmp_path):
     assert page.images == 3 and page.open == []
 
 
-def test_the_report_explains_its_words(results, tmp_path):
+def test_the_report_explains_its_terms(results, tmp_path):
     page = write_report(read_results(results), tmp_path).read_text("utf-8")
     for word in ("nll", "ece", "p_holm", "reached", "labels", "mean rank"):
         assert f"<dt>{word}</dt><dd>" in page, word
@@ -243,7 +243,7 @@ def test_a_simulation_that_begins_without_labels(tmp_path):
         (["report", "--output", "out"], "Missing argument"),
     ],
 )
-def test_mistakes_get_a_sentence_and_exit_code_2(arguments, message, tmp_path, monkeypatch):
+def test_user_errors_are_one_sentence_with_exit_code_2(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = call(*arguments)
     assert done.exit_code == 2

@@ -86,7 +86,7 @@ def fill_in(path, truth, id_column="id"):
     return [int(row[id_column]) for row in rows]
 
 
-# A merge that stops where it is about to put the new file into place, until it is killed.
+# A merge that hangs just before it puts the new file into place, until it is killed.
 STOPS = """
 import os, signal, sys, time
 from modal_balance.table.commands import main
@@ -96,7 +96,7 @@ main(sys.argv[1:])
 """
 
 
-def test_the_circle_as_processes_one_of_them_killed(tmp_path):
+def test_the_loop_as_processes_one_of_them_killed(tmp_path):
     frame, truth = mixed()
     lines = io.StringIO()
     frame.to_csv(lines, sep=";", index=False, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
@@ -105,7 +105,7 @@ def test_the_circle_as_processes_one_of_them_killed(tmp_path):
     arguments = [*LABEL, "--id", "id"]
     asked = []
     for number in (1, 2):
-        # The second round knows the first from its answers alone.
+        # The second round knows the first only from its answers.
         answers = ["--answers", "round1.csv"] if number == 2 else []
         running = start("next", "table.csv", *arguments, "-n", 6, "--json", *answers,
                         "--output", f"round{number}.csv", *FOREST, cwd=tmp_path)  # fmt: skip
@@ -146,7 +146,7 @@ def test_the_circle_as_processes_one_of_them_killed(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".xlsx", ".parquet", ".tsv"])
-def test_the_circle_in_other_formats(tmp_path, suffix):
+def test_the_loop_in_other_formats(tmp_path, suffix):
     frame, truth = mixed(40, 12)
     frame = frame.assign(size=pd.to_numeric(frame["size"], errors="coerce")).replace("", None)
     table, answers = tmp_path / f"t{suffix}", tmp_path / f"a{suffix}"
@@ -211,7 +211,7 @@ def test_status_in_words_and_as_json(tmp_path):
     rounds = [frame.loc[10:14, ["id", "label"]], frame.loc[15:19, ["id", "label"]]]
     for number, answers in enumerate(rounds):
         answers.to_csv(tmp_path / f"r{number}.csv", index=False)
-    # As a shell expands "--answers r*.csv".
+    # The way a shell expands "--answers r*.csv".
     arguments = ["status", tmp_path / "t.csv", *LABEL, "--id", "id", "--model", "forest",
                  "--answers", tmp_path / "r0.csv", tmp_path / "r1.csv"]  # fmt: skip
     done = call(*arguments)
@@ -265,7 +265,7 @@ def test_pending_files_are_left_out(tmp_path):
     assert done.exit_code == 1 and "No row is left" in done.stderr and done.stdout == ""
 
 
-def test_files_that_are_there_are_replaced_only_by_force_and_inputs_never(tmp_path):
+def test_existing_files_are_replaced_only_by_force_and_inputs_never(tmp_path):
     frame, truth = mixed(30, 10)
     table, answers, there = (tmp_path / name for name in ("t.csv", "a.csv", "there.csv"))
     frame.to_csv(table, index=False)
@@ -280,14 +280,16 @@ def test_files_that_are_there_are_replaced_only_by_force_and_inputs_never(tmp_pa
     for command in commands:
         there.write_text("old")
         done = call(*command, "--output", there)
-        assert done.exit_code == 2 and "there already" in done.stderr and there.read_text() == "old"
+        assert (
+            done.exit_code == 2 and "already exists" in done.stderr and there.read_text() == "old"
+        )
         assert call(*command, "--output", there, "--force").exit_code == 0
         assert there.read_text() != "old"
         for name in ("t.csv", "a.csv", "link.csv", "hard.csv"):
             done = call(*command, "--output", tmp_path / name, "--force")
             assert done.exit_code == 2 and "never changed" in done.stderr
         for name, message in (
-            ("pipe.csv", "no regular file"), ("no/n.csv", "There is no folder"),
+            ("pipe.csv", "not a regular file"), ("no/n.csv", "There is no folder"),
             ("n.doc", "ends in '.doc'"),
         ):  # fmt: skip
             done = call(*command, "--output", tmp_path / name, "--force")
@@ -331,20 +333,20 @@ GOOD = rows_of(9, ["a", "b", "a", "b"])
 ID = ["--id", "id"]
 WORD = rows_of(12, ["a", "b"], values=[*range(11), "#N/A"])
 
-# Name -> contents, further arguments, exit code of `next`, part of what it says.
+# Name -> contents, more arguments, exit code of `next`, part of its output.
 TABLES = {
     "empty": ("", [], 2, "t.csv is empty."),
     "blank lines": ("\n\n  \n", [], 2, "t.csv is empty."),
     "header only": ("size,label\n", [], 2, "no rows below its header"),
     "one column": ("label\na\nb\n", [], 2, "no column to learn from"),
     "target and id": ("id,label\n1,a\n2,\n", ID, 2, "no column to learn from"),
-    "duplicate ids": ("id,size,label\n1,1,a\n1,2,\n", ID, 2, "'1' is there twice in column 'id'"),
+    "duplicate ids": ("id,size,label\n1,1,a\n1,2,\n", ID, 2, "'1' occurs twice in column 'id'"),
     "ids alike": ("id,size,label\n1,1,a\n1.0,2,\n", ID, 2, "at row 2 and row 3"),
     "empty id": ("id,size,label\n1,1,a\n,2,\n", ID, 2, "is empty at row 3"),
     "duplicate names": ("size,size,label\n1,1,a\n", [], 2, "more than one column 'size'"),
     "duplicate targets": ("label,size,label\na,1,a\n", [], 2, "more than one column 'label'"),
     "wrong target": (GOOD, ["--target", "lable"], 2, "Did you mean 'label'?"),
-    "wrong id": (GOOD, ["--id", "key"], 2, "no column 'key', to be the id"),
+    "wrong id": (GOOD, ["--id", "key"], 2, "no id column 'key'"),
     "target as id": (GOOD, ["--id", "label"], 2, "both the target and the id"),
     "too many cells": (GOOD + "1,a,b\n", [], 2, "line 11 (row 11) has 3 cells"),
     "too few cells": (GOOD + "1\n", [], 2, "has 1 cells, but the header has 2"),
@@ -378,8 +380,8 @@ TABLES = {
         rows_of(9, ["a", "b"], values=["inf", "-inf", "1e308", "NaN", *"12345"]), [], 0, "",
     ),
     "mixed": (rows_of(9, ["a", "b"], values=["1", "two", "3.5", *"456789"]), [], 0, ""),
-    "error values": (WORD, [], 0, "errors of a spreadsheet, and count as gaps: '#N/A' (row 13)"),
-    "a dash": (WORD.replace("#N/A", "-"), [], 0, "no numbers, and count as gaps: '-' (row 13)"),
+    "error values": (WORD, [], 0, "spreadsheet errors, and count as gaps: '#N/A' (row 13)"),
+    "a dash": (WORD.replace("#N/A", "-"), [], 0, "not numbers, and count as gaps: '-' (row 13)"),
     "thousands": ("size;label\n1,234;a\n999;b\n12,500;\n", [], 0, "1,234 is read as 1234"),
     "long text": (rows_of(9, ["a", "b"], values=["x" * 200_000, *"12345678"]), [], 0, ""),
     "other scripts": (rows_of(9, ["猫", "🐕"], "大きさ"), [], 0, ""),
@@ -396,8 +398,8 @@ TABLES = {
     "formula.xlsx": (book(C1="f", C2="=A2"), [], 2, "1 formula(s) without a value, the first in"),
     "errors.xlsx": (book(*[["size", "label"], *([i, "ab"[i % 2] if i < 4 else None]
                     for i in range(12)), ["#DIV/0!", None]]), [], 0, "'#DIV/0!' (row 14)"),
-    "control.xlsx": (b"PK", [], 2, "no Excel workbook"),
-    "text.xlsx": (GOOD, [], 2, "no Excel workbook"),
+    "control.xlsx": (b"PK", [], 2, "not an Excel workbook"),
+    "text.xlsx": (GOOD, [], 2, "not an Excel workbook"),
     "numbers.parquet": (arrow(size=[1.5, 2.5, None, 4.0]), [], 0, ""),
     "lists.parquet": (arrow(tags=[["a"], ["b"], [], None]), [], 2, "'tags' holds a list at row 2"),
     "structs.parquet": (arrow(meta=[{"k": 1}] * 4), [], 2, "'meta' holds a dict at row 2"),
@@ -417,7 +419,7 @@ def state(folder):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_all_commands_leave_the_table_and_the_answers_as_they_are(name, tmp_path, monkeypatch):
+def test_no_command_changes_the_table_or_the_answers(name, tmp_path, monkeypatch):
     contents, further, code, sentence = TABLES[name]
     monkeypatch.chdir(tmp_path)
     table = name if "." in name else "t.csv"
@@ -447,14 +449,14 @@ def test_all_commands_leave_the_table_and_the_answers_as_they_are(name, tmp_path
     ):
         done = call(*command)
         assert done.exit_code in (0, 1, 2), done.output
-        assert "Traceback" not in done.output and "A fault of" not in done.output
+        assert "Traceback" not in done.output and "Internal error of" not in done.output
         if done.exit_code == 2:
             assert done.stderr.splitlines()[-1].startswith("Error: ") and done.stdout == ""
     after = state(tmp_path)
     assert {name: after[name] for name in before} == before
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path, monkeypatch):
+def test_a_missing_file_and_a_folder_are_errors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d.csv").mkdir()
     for name, message in (("no.csv", "There is no file no.csv."), ("d.csv", "d.csv is a folder")):
@@ -477,23 +479,23 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path, monkeypatch):
         (["--answers", "t.csv"], "no column 'row number' in t.csv"),
     ],
 )
-def test_mistakes_in_the_command_get_a_sentence(arguments, message, tmp_path, monkeypatch):
+def test_errors_in_the_command_are_one_sentence(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(GOOD)
     done = call("next", "t.csv", *LABEL, *FOREST, *arguments)
     assert done.exit_code == 2 and message in done.stderr and done.stdout == ""
 
 
-def test_debug_shows_the_traceback_also_of_our_own_faults(tmp_path, monkeypatch):
+def test_debug_shows_the_traceback_of_internal_errors_too(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text(GOOD)
     monkeypatch.setattr("modal_balance.table.files.read_table", lambda *arguments: {}["gone"])
     arguments = ["next", tmp_path / "t.csv", *LABEL]
     done = call(*arguments)
-    assert done.exit_code == 1 and "A fault of modal-balance, KeyError" in done.stderr
+    assert done.exit_code == 1 and "Internal error of modal-balance, KeyError" in done.stderr
     assert isinstance(call(*arguments, "--debug").exception, KeyError)
 
 
-def test_help_and_merging_need_none_of_the_heavy_libraries(tmp_path):
+def test_help_and_merging_import_no_heavy_libraries(tmp_path):
     (tmp_path / "t.csv").write_text(GOOD)
     (tmp_path / "a.csv").write_text("row number,label\n7,a\n")
     code = """

@@ -26,7 +26,7 @@ from modal_balance.simulation.datasets import (
         ("iris", (150, 4), 3),
     ],
 )
-def test_scikit_learns_own(name, shape, n_classes):
+def test_data_sets_of_scikit_learn(name, shape, n_classes):
     data = load_dataset(name)
     assert data.X.shape == shape and data.X.dtype == np.float32
     assert data.y.dtype == np.int64 and np.unique(data.y).tolist() == list(range(n_classes))
@@ -34,7 +34,7 @@ def test_scikit_learns_own(name, shape, n_classes):
     assert data.source.startswith("scikit-learn ")
 
 
-def test_unknown_names_and_what_cannot_be_downloaded_are_errors():
+def test_unknown_names_and_data_sets_without_a_download_are_errors():
     with pytest.raises(ValueError, match=r"no data set 'mnits'. Known are digits, .*mnist"):
         load_dataset("mnits")
     with pytest.raises(ValueError, match=r"cinic10 is neither .* https.*cinic10\.npz"):
@@ -71,7 +71,7 @@ def test_tables_in_a_folder_stay_as_they_are(tmp_path):
         load_dataset("har", tmp_path)
 
 
-def test_openml_is_asked_for_what_is_not_in_the_folder(tmp_path):
+def test_data_sets_missing_from_the_folder_come_from_openml(tmp_path):
     asked = []
 
     def fetch(data_id, **options):
@@ -130,7 +130,7 @@ def test_archives_are_read(tmp_path):
     assert labels.tolist() == words.tolist()
 
 
-def test_archives_that_cannot_be_used_get_a_sentence(tmp_path):
+def test_unusable_archives_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     with pytest.raises(ValueError, match="There is no file"):
         read_archive(path)
@@ -151,7 +151,7 @@ def test_archives_that_cannot_be_used_get_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("name", PAPER_SETTINGS)
-def test_the_papers_settings_are_of_data_sets_and_networks_that_there_are(name):
+def test_the_papers_settings_name_known_data_sets_and_networks(name):
     settings = PAPER_SETTINGS[name]
     assert name in dataset_names()
     assert hasattr(networks, settings.network)

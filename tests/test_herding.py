@@ -214,7 +214,7 @@ def test_the_unit_of_a_column_does_not_matter_and_gaps_count_as_the_mean():
     )
 
 
-def test_the_last_layer_is_a_space_of_its_own():
+def test_distances_can_be_measured_in_the_last_layer():
     X = digits()[0][-60:]
     with pytest.raises(ValueError, match="has not been fitted"):
         herding_query(quick(), X, 1, space="last_layer")
@@ -244,7 +244,7 @@ def test_a_large_pool_is_that_in_memory(tmp_path, monkeypatch):
         herding_query(None, X, 3, memory_limit=1000)
 
 
-def test_what_is_no_learner_is_refused():
+def test_anything_but_a_learner_is_refused():
     with pytest.raises(TypeError, match="learner must be a modAL learner, an estimator or None"):
         herding_query("forest", blobs()[0], 1)
     with pytest.raises(ValueError, match="X_labelled has rows of shape"):
@@ -277,7 +277,7 @@ def test_the_kernel_narrows_and_the_temperature_follows_the_labels():
     same = uncertainty_herding_query(classifier, X[30:], radius=share, **options)
     np.testing.assert_allclose(first[1], same[1], rtol=1e-4)
     wide = uncertainty_herding_query(classifier, X[30:], radius=1.0, **options)
-    # Labels that contradict the classifier call for a high temperature: all is uncertain.
+    # If the labels contradict the classifier, the temperature is high: all points are uncertain.
     wrong = {"y_labelled": np.random.default_rng(0).permutation(y[:30])}
     hot = uncertainty_herding_query(classifier, X[30:], radius=1.0, **wrong, **options)
     assert hot[1].sum() > wide[1].sum()

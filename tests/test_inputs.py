@@ -49,7 +49,7 @@ def test_integers_pass(value):
         (None, TypeError),
     ],
 )
-def test_what_is_no_positive_integer_is_refused_by_name(value, error):
+def test_anything_but_a_positive_integer_is_refused_by_name(value, error):
     with pytest.raises(error, match="n_samples must be"):
         check_integer(value, "n_samples", 1)
 
@@ -130,7 +130,7 @@ def test_a_pipeline_may_impute():
     assert check_rows(rows, "X_pool", pipeline) is rows
 
 
-def test_what_preprocesses_may_impute_wherever_it_is():
+def test_a_nested_pipeline_may_impute():
     rows = spoilt(np.nan)
     pipeline = make_pipeline(SimpleImputer(), LogisticRegression())
     search = GridSearchCV(pipeline, {"logisticregression__C": [1.0]}, cv=2)
@@ -151,7 +151,7 @@ def test_what_preprocesses_may_impute_wherever_it_is():
         check_rows(rows, "X_pool", voting)
 
 
-def test_numbers_beside_words_in_a_list_stay_numbers():
+def test_numbers_next_to_strings_in_a_list_stay_numbers():
     words = FunctionTransformer(lambda rows: np.array([[float(row[0])] for row in rows]))
     pipeline = make_pipeline(words, LogisticRegression()).fit([[1.5, "a"], [2.0, "b"]], [0, 1])
     rows = check_rows([[0.5, "a"], [3.0, "b"]], "X_pool", pipeline)

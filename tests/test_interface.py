@@ -101,7 +101,7 @@ def test_the_callback_gets_a_report_of_what_is_returned(name):
 
 
 @every_strategy
-def test_pending_points_count_where_they_can(name):
+def test_pending_points_count_in_the_strategies_that_say_so(name):
     X = pool()
     alone, scores = call(name, X)
     pending, pending_scores = call(name, X, X_pending=digits()[0][40:55])

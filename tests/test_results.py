@@ -73,9 +73,9 @@ def test_a_simulation_is_read_as_it_was_returned(tmp_path):
         ("\xff\xfe\n", "line 1"),
     ],
 )
-def test_other_files_are_no_results(content, message, tmp_path):
+def test_other_files_are_refused(content, message, tmp_path):
     (tmp_path / "x.jsonl").write_text(content)
-    with pytest.raises(ValueError, match=rf"x\.jsonl is no results file: .*{message}"):
+    with pytest.raises(ValueError, match=rf"x\.jsonl is not a results file: .*{message}"):
         read_results(tmp_path / "x.jsonl")
 
 

@@ -101,13 +101,13 @@ def test_first_labels_at_random_have_two_classes():
 @pytest.mark.parametrize(
     ("labels", "n", "per_class", "message"),
     [
-        (np.zeros(9, int), 1, True, r"y has one class only, \[0\]"),
-        (np.arange(9) // 8, 2, True, "n_initial=2 rows of each class are wanted, but class .* 1"),
+        (np.zeros(9, int), 1, True, r"y has only one class, \[0\]"),
+        (np.arange(9) // 8, 2, True, "n_initial=2 rows of each class are needed, but class .* 1"),
         (np.arange(9), 1, False, "n_initial=1. Expected 2 to 9 rows"),
         (np.arange(9), 10, False, "n_initial=10. Expected 2 to 9 rows"),
     ],
 )
-def test_first_labels_that_cannot_be_had(labels, n, per_class, message):
+def test_impossible_first_labels_are_an_error(labels, n, per_class, message):
     with pytest.raises(ValueError, match=message):
         first_labels(labels, n, per_class=per_class)
 
@@ -156,7 +156,7 @@ def test_the_last_batch_is_what_the_budget_allows():
     assert [len(s.labelled) for s in states] == [6, 66, 100]
 
 
-def test_a_run_that_goes_on_from_its_labels_is_the_run_as_it_would_have_been():
+def test_a_resumed_run_continues_as_it_would_have():
     whole = list(run(balance_query, fast_classifier()))
     part = list(run(balance_query, fast_classifier(), labelled=whole[1].labelled, first_round=1))
     for one, other in zip(whole[1:], part, strict=True):
@@ -296,7 +296,7 @@ def test_processes_make_no_difference(whole):
 
 
 @pytest.mark.parametrize("n_lines", [0, 2, 3, 7, 12])
-def test_a_killed_simulation_goes_on_to_the_same_result(n_lines, whole, tmp_path):
+def test_a_killed_simulation_resumes_to_the_same_result(n_lines, whole, tmp_path):
     whole, lines = whole
     assert len(lines) == 12
     path = tmp_path / "killed.jsonl"

@@ -72,7 +72,7 @@ def test_reaching_the_target_exactly_is_enough():
     assert until(Scripted([0, 0, 0, 1]))
 
 
-def test_another_score_can_be_asked_for():
+def test_another_score_can_be_used():
     always = DummyClassifier(strategy="constant", constant=0).fit(X, y)
     imbalanced = np.r_[np.zeros(95), np.ones(5)]
     rows = X[:100]
@@ -90,7 +90,7 @@ def test_validation_labels_in_any_form(labels):
     assert until.accuracy_ == clf.score(X_val, y_val)
 
 
-def test_string_labels_and_bare_nets_are_predicted_like_any():
+def test_string_labels_and_bare_nets_work():
     names = np.array(["zero", "one", "two", "three"])
     clf = LogisticRegression(max_iter=1000).fit(X[:100], names[y[:100]])
     assert AccuracyReached(0.9, X_val, names[y_val])(clf)
@@ -177,7 +177,7 @@ def test_the_random_state_decides_and_global_ones_stay():
     assert (np.random.get_state()[1] == before[1]).all()
 
 
-def test_a_generator_of_ones_own_moves_on_from_round_to_round():
+def test_a_generator_advances_from_round_to_round():
     until = NoEdgesLeft(X_val, tau=0.02, n_samples=20, random_state=np.random.RandomState(0))
     shares = set()
     for _ in range(4):
@@ -291,7 +291,7 @@ rows = np.zeros((3, 2))
         (lambda: PredictionsStable(rows, threshold=99), ValueError, "threshold must lie in"),
         (lambda: PredictionsStable(rows, patience=1.5), TypeError, "patience must be an integer"),
         (lambda: AnyOf(), ValueError, "no criterion"),
-        (lambda: AllOf([BudgetSpent(3)]), TypeError, "each as an argument of its own"),
+        (lambda: AllOf([BudgetSpent(3)]), TypeError, "each criterion as a separate argument"),
     ],
 )
 def test_bad_arguments_are_refused_when_the_criterion_is_made(make, error, message):

@@ -52,7 +52,7 @@ def test_margin_is_the_difference_of_the_two_largest_mean_probabilities():
     assert indices[0] == np.argmin(first - second)
 
 
-def test_epig_looks_at_the_targets():
+def test_epig_depends_on_the_targets():
     indices, scores = mb.epig_query(
         fitted_classifier(), POOL, 4, n_samples=30, X_target=X[:50], random_state=0
     )
@@ -168,7 +168,7 @@ def test_max_edges_thins_the_edges():
         assert reports[2].scores[0] == pytest.approx(reports[0].scores[0], rel=0.5)
 
 
-def test_badge_takes_the_network_as_it_is():
+def test_badge_uses_the_features_of_the_network():
     indices, scores = mb.badge_query(fitted_classifier(), POOL, 4, random_state=0)
     expected = acquisition.badge_batch(
         *last_layer_features(fitted_classifier(), POOL), 4, random_state=0

@@ -114,7 +114,7 @@ def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
     assert torn.why == f"torn between {torn.likeliest} and {torn.second}"
 
 
-def test_models_and_strategies_of_ones_own():
+def test_custom_models_and_strategies():
     frame, _ = mixed()
 
     def last_rows(learner, X_pool, n_instances):
@@ -143,7 +143,7 @@ def test_a_seed_gives_the_same_rows_and_leaves_the_global_state_alone():
 @pytest.mark.parametrize(
     ("labels", "reason"), [([], "There are no labels yet"), (["up"] * 2, "one class, 'up'")]
 )
-def test_without_two_classes_the_batch_covers_the_table_and_says_so(labels, reason):
+def test_without_two_classes_the_batch_covers_the_table_with_a_warning(labels, reason):
     frame, _ = mixed(n_labels=0)
     frame.loc[: len(labels) - 1, "kind"] = labels
     with pytest.warns(UserWarning, match=reason):
@@ -177,7 +177,7 @@ def test_the_first_batch_covers_better_than_chance():
     assert best < spread(herding_query(None, X, 10, random_state=0)[0]) < np.mean(random)
 
 
-def test_a_whole_pool_of_duplicates_can_be_taken():
+def test_a_whole_pool_of_duplicates_can_be_chosen():
     X = np.zeros((6, 2), dtype=np.float32)
     picks, _ = herding_query(None, X, 6, random_state=0)
     assert sorted(picks) == list(range(6))
@@ -194,7 +194,7 @@ def test_pending_rows_are_not_chosen_again(form):
     assert sorted([*first.position, *second.position]) == list(range(30, 60))
 
 
-def test_pending_rows_that_have_come_back_are_not_out():
+def test_rows_that_have_a_label_are_no_longer_pending():
     frame, truth = mixed(60)
     first = next_rows(frame, "kind", 5, random_state=0, model=SMALL)
     first["kind"] = truth[first.position]
@@ -270,16 +270,16 @@ def test_the_index_of_the_frame_is_kept_and_does_not_matter():
     ("change", "arguments", "message"),
     [
         (lambda f: f[:0], {}, "no rows below its header"),
-        (lambda f: f[["kind"]], {}, "no column to learn from beside the target 'kind'"),
+        (lambda f: f[["kind"]], {}, "no column to learn from besides the target 'kind'"),
         (lambda f: f[["kind", "nothing"]], {}, "nothing to learn from"),
         (
             lambda f: f,
             {"target": "kinds"},
-            "no column 'kinds', to be the target, in the table. Did",
+            "no target column 'kinds' in the table. Did",
         ),
-        (lambda f: f, {"id_column": "nam"}, "no column 'nam', to be the id"),
+        (lambda f: f, {"id_column": "nam"}, "no id column 'nam'"),
         (lambda f: f, {"id_column": "kind"}, "both the target and the id"),
-        (lambda f: f, {"id_column": "colour"}, "'colour' is empty at position|is there twice"),
+        (lambda f: f, {"id_column": "colour"}, "'colour' is empty at position|occurs twice"),
         (lambda f: f.assign(kind=range(120)), {}, "120 different values in 120 labels"),
         (lambda f: f.set_axis([*f.columns[:-2], "size", "kind"], axis=1), {}, "more than one"),
         (lambda f: f.rename(columns={"kind": "why"}), {"target": "why"}, "cannot be called"),
@@ -289,7 +289,7 @@ def test_the_index_of_the_frame_is_kept_and_does_not_matter():
         (
             lambda f: f,
             {"pending": [3, 400]},
-            "the pending rows: the table has no such row: position 400",
+            "the pending rows: the table has no row position 400",
         ),
         (
             lambda f: f,
@@ -298,18 +298,18 @@ def test_the_index_of_the_frame_is_kept_and_does_not_matter():
         ),
     ],
 )
-def test_mistakes_get_a_sentence(change, arguments, message):
+def test_bad_arguments_are_named(change, arguments, message):
     frame, _ = mixed()
     with pytest.raises(ValueError, match=message):
         next_rows(change(frame), **{"target": "kind", "n": 3} | arguments)
 
 
-def test_what_is_no_frame_is_refused():
+def test_anything_but_a_frame_is_refused():
     with pytest.raises(TypeError, match="a pandas DataFrame for the table, got ndarray"):
         next_rows(np.zeros((3, 2)), "kind")
 
 
-def test_the_circle_in_a_notebook_learns():
+def test_a_loop_in_a_notebook_learns():
     frame, truth = mixed(200, 0)
     for seed in range(4):
         rows = next_rows(frame, "kind", 15, model="forest", random_state=seed) if seed else None
@@ -317,7 +317,7 @@ def test_the_circle_in_a_notebook_learns():
             with pytest.warns(UserWarning, match="no labels yet"):
                 rows = next_rows(frame, "kind", 15, model="forest", random_state=seed)
         rows["kind"] = truth[rows.position]
-        # Classes that a first batch has missed are new later.
+        # Classes that the first batch missed appear later.
         frame = merge_answers(frame, rows, "kind")
     assert frame.kind.notna().sum() == 60
     assert (frame.kind == truth)[frame.kind.notna()].all()
@@ -359,7 +359,7 @@ def test_settled_compares_the_predictions_before_and_after_the_last_round():
     columns = frame[["name", "kind"]]
     rounds = [columns[40:55], columns[55:60]]
     arguments = {"id_column": "name", "model": FAST, "random_state": 0}
-    # Whether the answers are in the table or beside it makes no difference.
+    # It makes no difference whether the answers are in the table or in files.
     for given in (frame, frame.assign(kind=frame.kind.where(frame.index < 40, None))):
         status = table_status(given, "kind", answers=rounds, **arguments)
         np.testing.assert_allclose(status.kappas, expected)
@@ -370,7 +370,7 @@ def test_settled_compares_the_predictions_before_and_after_the_last_round():
     assert without.settled is None and "name the answers" in without.notes[0]
 
 
-def test_only_the_last_three_rounds_are_looked_at_and_empty_ones_are_none():
+def test_only_the_last_three_rounds_count_and_empty_ones_are_skipped():
     frame, _ = mixed(100, 60)
     rounds = [frame[["name", "kind"]][at : at + 5] for at in (30, 35, 40, 45)]
     rounds.append(frame[["name", "kind"]][70:75])  # not filled in
@@ -387,7 +387,7 @@ def test_only_the_last_three_rounds_are_looked_at_and_empty_ones_are_none():
         (["a", "a", "b"], "two classes have two labels"),
     ],
 )
-def test_with_few_labels_the_status_says_what_it_cannot_know(labels, note):
+def test_with_few_labels_the_status_says_what_is_unknown(labels, note):
     frame, _ = mixed(n_labels=0)
     frame.loc[: len(labels) - 1, "kind"] = labels
     status = table_status(frame, "kind", random_state=0)
@@ -395,7 +395,7 @@ def test_with_few_labels_the_status_says_what_it_cannot_know(labels, note):
     assert sum(status.counts.values()) == len(labels)
 
 
-def test_the_classifier_of_the_package_needs_no_preparation_of_ones_own():
+def test_the_classifier_of_the_package_needs_no_extra_preparation():
     frame, _ = mixed()
     given = next_rows(frame, "kind", 3, model=MCDropoutClassifier(random_state=0), random_state=0)
     named = next_rows(frame, "kind", 3, model="forest", strategy=margin_query, random_state=0)

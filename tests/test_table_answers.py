@@ -54,13 +54,13 @@ def test_the_index_is_kept():
         (["a", "b"], [2, 2], "position 2 is 'a' in the answers, 'b' in the answers"),
     ],
 )
-def test_what_does_not_fit_is_refused(labels, positions, message):
+def test_answers_that_do_not_fit_are_refused(labels, positions, message):
     with pytest.raises(AnswersRefused) as refused:
         merge_answers(table(), answers([*labels, "a"], position=[*positions, 4]), "kind")
     assert len(refused.value.problems) == 1 and message in refused.value.problems[0]
 
 
-def test_each_cause_is_named_once_with_the_rows_it_concerns():
+def test_each_cause_is_named_once_with_its_rows():
     many = answers(["a"] * 40 + ["b"], position=[*range(100, 140), 0])
     with pytest.raises(AnswersRefused) as refused:
         merge_answers(table(), many, "kind")
@@ -78,7 +78,7 @@ def test_several_files_mix_with_labels_in_the_table_and_say_the_same_twice():
     assert [rows.tolist() for rows in joined(table(), one, two).rounds] == [[2], [2, 3, 0]]
 
 
-def test_a_new_class_is_said_and_a_misspelt_one_too():
+def test_new_and_misspelt_classes_are_reported():
     known = joined(table(), answers(["merlot", "bb"], position=[2, 3]))
     assert known.counts == {"a": 1, "b": 1, "bb": 1, "merlot": 1}
     assert "The class 'bb' is new (1 label(s)). Did you mean 'b'?" in known.notes
@@ -121,7 +121,7 @@ def test_known_classes_are_spelled_as_in_the_table(labels, answer, expected):
     assert merged.kind[:2].tolist() == labels[:2]
 
 
-def test_what_a_spreadsheet_may_have_changed_is_left_alone_where_it_is_a_class_itself():
+def test_a_known_class_is_not_taken_for_one_that_a_spreadsheet_changed():
     merged = merge_answers(
         table(["007", "7", None, None, None]), answers(["7"], position=[4]), "kind"
     )
@@ -146,7 +146,7 @@ def test_annotators_with_and_without_a_spreadsheet_agree():
         assert any("'TRUE' is read as 'true'" in note for note in known.notes)
 
 
-def test_ids_that_a_spreadsheet_changed_are_found_and_said():
+def test_ids_that_a_spreadsheet_changed_are_found_and_reported():
     frame = table().assign(name=["00123", "12E4", "0.10", "1582218195625938945", "x"])
     changed = answers(["a", "b", "a", "b"], name=["123", "1.20E+05", "0.1", "1.58222E+18"])
     known = joined(frame.assign(kind=None), changed, id_column="name")
@@ -185,7 +185,7 @@ def test_a_table_with_a_column_called_position_is_not_mistaken_for_answers():
     assert merge_answers(frame, by_number, "kind").kind[2] == "b"
 
 
-def test_dtypes_stay_where_the_labels_allow_it():
+def test_dtypes_are_kept_if_the_labels_allow_it():
     def kind(values, dtype):
         return table().assign(kind=pd.array(values, dtype=dtype))
 
@@ -205,12 +205,12 @@ def test_dtypes_stay_where_the_labels_allow_it():
 @pytest.mark.parametrize(
     ("wrong", "id_column", "message"),
     [
-        (pd.DataFrame({"position": [1]}), None, "no column 'kind', to be the target, in"),
+        (pd.DataFrame({"position": [1]}), None, "no target column 'kind' in"),
         (pd.DataFrame({"kind": ["a"]}), None, "no column 'position' in the answers"),
         (pd.DataFrame({"kind": ["a"], "position": [1]}), "name", "no column 'name' in the"),
     ],
 )
-def test_missing_columns_get_a_sentence(wrong, id_column, message):
+def test_missing_columns_are_named(wrong, id_column, message):
     with pytest.raises(ValueError, match=message):
         merge_answers(table(), wrong, "kind", id_column=id_column)
 

@@ -116,13 +116,13 @@ def test_encodings_are_known_and_kept(tmp_path, encoding):
         ("cp1252", "naïve,Ångström\n"),
     ],
 )
-def test_an_encoding_that_is_guessed_is_said_with_a_sample(tmp_path, encoding, text):
+def test_a_guessed_encoding_is_reported_with_a_sample(tmp_path, encoding, text):
     table = text_table(tmp_path, text.encode(encoding))
     assert ",".join(table.frame.columns) == text.splitlines()[0]
     assert text.splitlines()[0] in table.notes[0] and "--encoding" in table.notes[0]
 
 
-def test_an_encoding_that_is_named_counts_and_one_that_may_help_comes_second(tmp_path):
+def test_a_named_encoding_is_used_and_a_fallback_comes_second(tmp_path):
     data = "Łódź,ü\n".encode("cp1250")
     assert list(text_table(tmp_path, data, encoding="cp1252").frame.columns)[0] != "Łódź"
     assert list(text_table(tmp_path, data, or_else="cp1250").frame.columns) == ["Łódź", "ü"]
@@ -130,7 +130,7 @@ def test_an_encoding_that_is_named_counts_and_one_that_may_help_comes_second(tmp
     assert list(utf8.frame.columns) == ["Łódź", "ü"]
 
 
-def test_letters_that_the_encoding_has_not(tmp_path):
+def test_letters_that_the_encoding_lacks_are_an_error(tmp_path):
     table = text_table(tmp_path, "a,kind\nß,\n".encode("latin-1"), encoding="latin-1")
     with pytest.raises(ValueError, match="written in latin-1, which has no '猫'"):
         write_filled(table, "kind", {0: "猫"}, tmp_path / "n.csv")
@@ -141,7 +141,7 @@ def test_a_cell_of_many_letters(tmp_path):
     assert len(text_table(tmp_path, f"a,kind\n{'x' * 200_000},\n").frame.a[0]) == 200_000
 
 
-# --- what learns ----------------------------------------------------------------------------------
+# --- preparation ----------------------------------------------------------------------------------
 
 
 def numbers(*values, **options):
@@ -160,14 +160,14 @@ def numbers(*values, **options):
         (
             [*"1234567890", "-"],
             [*range(1, 10), 0, np.nan],
-            r"1 cell.* no numbers.*'-' \(position 10",
+            r"1 cell.* not numbers.*'-' \(position 10",
         ),
         ([*"1234567890", "<5"], [*range(1, 10), 0, np.nan], "'<5'"),
-        (["1", "#DIV/0!", "#N/A"], [1, np.nan, np.nan], "2 cell.*errors of a spreadsheet"),
+        (["1", "#DIV/0!", "#N/A"], [1, np.nan, np.nan], "2 cell.*spreadsheet errors"),
         (
             [1, 2.5, None, "#VALUE!"],
             [1, 2.5, np.nan, np.nan],
-            "errors of a spreadsheet.*position 3",
+            "spreadsheet errors.*position 3",
         ),
     ],
 )
@@ -239,14 +239,14 @@ def test_a_workbook_is_read_by_value_and_merged_into_a_new_one(tmp_path):
     assert sheet["C3"].data_type == "s"  # no formula
 
 
-def test_labels_become_numbers_in_a_workbook_only_where_nothing_is_lost(tmp_path):
+def test_labels_become_numbers_in_a_workbook_only_without_loss(tmp_path):
     table = read_table(workbook(tmp_path / "t.xlsx", ["a", "kind"], *([i, None] for i in range(6))))
     texts = ["1", "007", "1_0", "1582218195625938945", "1.0"]
     write_filled(table, "kind", dict(enumerate(texts)), tmp_path / "n.xlsx")
     assert read_table(tmp_path / "n.xlsx").frame.kind.tolist()[:5] == [1, *texts[1:]]
 
 
-def test_sheets_that_are_not_read_are_said_and_a_hidden_one_is_none(tmp_path):
+def test_sheets_that_are_not_read_are_reported_and_hidden_ones_skipped(tmp_path):
     path = workbook(tmp_path / "t.xlsx", ["a", "kind"], [1, "x"], Notes="visible", Old="hidden")
     assert "not 'Notes', 'Old' (hidden)" in read_table(path).notes[0]
     book = openpyxl.load_workbook(path)
@@ -258,7 +258,7 @@ def test_sheets_that_are_not_read_are_said_and_a_hidden_one_is_none(tmp_path):
     assert list(table.frame.columns) == ["b", "kind"] and "'Sheet' (hidden)" in table.notes[0]
 
 
-def test_workbooks_that_are_no_tables_get_a_sentence(tmp_path):
+def test_workbooks_without_a_table_are_refused(tmp_path):
     path = tmp_path / "t.xlsx"
     book = openpyxl.Workbook()
     book.create_chartsheet("Chart")
@@ -276,16 +276,16 @@ def test_workbooks_that_are_no_tables_get_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="merged cells: 'A2:A3'. Unmerge"):
         read_table(path)
     path.write_bytes(b"\xd0\xcf\x11\xe0 protected")
-    with pytest.raises(ValueError, match="no Excel workbook. If it opens with a password"):
+    with pytest.raises(ValueError, match="not an Excel workbook. If it has a password"):
         read_table(path)
     workbook(path)
-    with pytest.raises(ValueError, match="is empty: there is nothing on its sheet 'Sheet'"):
+    with pytest.raises(ValueError, match="is empty: its sheet 'Sheet' has no cells"):
         read_table(path)
 
 
 def test_formulas_that_were_never_computed_are_refused_and_computed_ones_are_read(tmp_path):
     path = workbook(tmp_path / "t.xlsx", ["a", "b"], [1, "=A2*2"], [2, "=A3*2"])
-    with pytest.raises(ValueError, match="2 formula.* first in cell B2.*Open it in Excel and save"):
+    with pytest.raises(ValueError, match="2 formula.* first in cell B2.*Open the file in Excel"):
         read_table(path)
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "n.xlsx", "w") as new:
         for name in old.namelist():
@@ -295,7 +295,7 @@ def test_formulas_that_were_never_computed_are_refused_and_computed_ones_are_rea
     assert read_table(tmp_path / "n.xlsx").frame.b.tolist() == [4, 4]
 
 
-def test_stray_cells_far_away_cost_nothing(tmp_path):
+def test_distant_stray_cells_are_ignored(tmp_path):
     book = openpyxl.Workbook()
     for row in (["a", "kind"], [1, "x"]):
         book.active.append(row)
@@ -350,7 +350,7 @@ def test_a_column_of_nulls_takes_labels_and_whole_numbers_stay_whole(tmp_path):
     assert parquet.read_table(tmp_path / "n.parquet").column("kind").to_pylist() == ["x", None]
 
 
-def test_the_index_that_pandas_stores_is_no_column(tmp_path):
+def test_the_index_stored_by_pandas_is_not_a_column(tmp_path):
     frame = pd.DataFrame({"size": range(9), "kind": ["a", "b", None] * 3}).sample(
         frac=1, random_state=0
     )
@@ -358,7 +358,7 @@ def test_the_index_that_pandas_stores_is_no_column(tmp_path):
     assert list(read_table(tmp_path / "t.parquet").frame.columns) == ["size", "kind"]
 
 
-# --- written --------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".parquet"])
@@ -402,7 +402,7 @@ def test_formats_by_name():
         table_format("a.xls")
 
 
-def test_links_and_permissions_stay(tmp_path):
+def test_links_and_permissions_are_kept(tmp_path):
     (tmp_path / "real.csv").write_bytes(b"old")
     os.chmod(tmp_path / "real.csv", 0o640)
     os.symlink("real.csv", tmp_path / "link.csv")

@@ -1,4 +1,4 @@
-"""Active learning on data whose labels are known: which strategy saves how many."""
+"""Simulate active learning on labelled data, to measure how many labels a strategy saves."""
 
 from .loop import Learner, Round, first_labels, rounds
 from .metrics import evaluate

@@ -1,6 +1,6 @@
-"""Data sets of the experiments: by name or from files, made harder, and the paper's settings.
+"""Data sets of the experiments, by name or from files, and the paper's settings.
 
-The settings are those of the BALanCe paper's section 4.1, Table 1 and appendix B.
+The settings are those of section 4.1, Table 1 and appendix B of the BALanCe paper.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Dataset:
     Parameters
     ----------
     name : str
-        Its name.
+        Name of the data set.
     X : ndarray of float32, shape (n, n_features)
-        Rows to learn from; images as their pixels in [0, 1], row by row.
+        Training rows; images as flattened pixels in [0, 1].
     y : ndarray of int64, shape (n,)
         Labels, counted from 0.
     X_test, y_test : ndarray or None
-        Rows to test on, where the publisher has split the data.
+        Test rows, if the publisher has split the data.
     source : str
-        Which copy it is.
+        The copy that was loaded.
 
     Examples
     --------
@@ -62,11 +62,11 @@ class Dataset:
 
 
 class Source(NamedTuple):
-    """Where a data set comes from."""
+    """Origin of a data set."""
 
-    openml: int | None  # number at OpenML; None: scikit-learn's own, or not there
-    files: tuple[str, ...] = ()  # names of its archive in a folder, without .npz
-    n_test: int | None = None  # the last rows, which the publisher tests on
+    openml: int | None  # number at OpenML; None: from scikit-learn, or not at OpenML
+    files: tuple[str, ...] = ()  # possible names of its .npz archive in a folder
+    n_test: int | None = None  # number of last rows that are the publisher's test set
     pixels: bool = False  # values from 0 to 255
     loader: Callable[..., Any] | None = None
     elsewhere: str = ""
@@ -98,7 +98,7 @@ DATASETS: dict[str, Source] = {
     "cinic10": Source(
         None, ("cinic10",), pixels=True, elsewhere="https://datashare.ed.ac.uk/handle/10283/3192"
     ),
-    # Images (height, width, channels): OpenML's copy has their pixels in another order.
+    # Images (height, width, channels); the copy at OpenML has another order of pixels.
     "cifar10": Source(
         None,
         ("cifar10", "cifar10_jpeg_7500"),
@@ -140,11 +140,11 @@ def load_dataset(
     name : str
         One of :func:`dataset_names`.
     data_dir : path, default=None
-        Folder with ``.npz`` archives, in which it is looked for first: arrays ``X_train``,
-        ``y_train``, ``X_test`` and ``y_test``, or ``X`` and ``y``. None, or not there:
-        scikit-learn's own, or OpenML's, which scikit-learn downloads, checks and keeps.
+        Folder with ``.npz`` archives, which is searched first. An archive has the arrays
+        ``X_train``, ``y_train``, ``X_test`` and ``y_test``, or ``X`` and ``y``. Otherwise the data
+        set comes from scikit-learn, or from OpenML through scikit-learn's cached download.
     fetch : callable, default=sklearn.datasets.fetch_openml
-        What downloads.
+        Function that downloads the data set.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def load_dataset(
     Raises
     ------
     ValueError
-        If there is no such data set, or it must be had by hand.
+        If the name is unknown, or the data set must be downloaded by hand.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def load_dataset(
         return Dataset(name, X.astype(np.float32), _codes(y), None, None, text)
     if source.openml is None:
         raise ValueError(
-            f"{name} is neither with scikit-learn nor at OpenML. Get it from {source.elsewhere}, "
+            f"{name} is neither in scikit-learn nor at OpenML. Get it from {source.elsewhere}, "
             f"write it to {name}.npz with the arrays X_train, y_train, X_test and y_test, or X and "
             "y, and pass the folder as data_dir."
         )
@@ -222,7 +222,7 @@ def _codes(y: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDArray[Any]]:
-    """Read labelled rows from an archive of arrays.
+    """Return labelled rows from an archive of arrays.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
     Raises
     ------
     ValueError
-        If the file is not there, or is no such archive.
+        If the file does not exist, or is not such an archive.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
         raise ValueError(f"{path} cannot be read as an archive: {error}") from None
     missing = {"X", target} - set(arrays)
     if missing:
-        raise ValueError(f"{path} has no array {sorted(missing)}, but {sorted(arrays)}.")
+        raise ValueError(f"{path} has no array {sorted(missing)}. It has {sorted(arrays)}.")
     X, y = arrays["X"].astype(np.float32), arrays[target]
     if len(X) != len(y):
         raise ValueError(f"{path} has {len(X)} rows of X but {len(y)} labels.")
@@ -275,18 +275,18 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
 def imbalanced(
     y: NDArray[Any], rare_classes: Sequence[Any], share: float, random_state: RandomState = None
 ) -> NDArray[np.intp]:
-    """Return the rows that are left when classes are thinned.
+    """Return the rows left after a random thinning of rare classes.
 
     Parameters
     ----------
     y : array of shape (n,)
         Labels.
     rare_classes : sequence
-        The classes to be thinned.
+        Classes to thin.
     share : float in [0, 1]
-        Share of their rows that is left, at random; of each class one row at least.
+        Share of their rows to keep; at least one row of each class is kept.
     random_state : int, RandomState, Generator or None, default=None
-        Decides which.
+        Seed of the choice.
 
     Returns
     -------
@@ -320,7 +320,7 @@ def repeated(
     noise: float = 0.1,
     random_state: RandomState = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a pool in which every row occurs several times, with noise: as Repeated-MNIST.
+    """Return a pool with noisy copies of each row, like Repeated-MNIST.
 
     Parameters
     ----------
@@ -329,16 +329,16 @@ def repeated(
     y : array of shape (n,)
         Labels.
     n_repeats : int, at least 0
-        How often a row comes again: there are ``(1 + n_repeats) n`` rows.
+        Number of copies of each row: there are ``(1 + n_repeats) n`` rows.
     noise : float, default=0.1
-        Standard deviation of the Gaussian noise on the repeated rows.
+        Standard deviation of the Gaussian noise on the copies.
     random_state : int, RandomState, Generator or None, default=None
-        Source of the noise.
+        Seed of the noise.
 
     Returns
     -------
     X, y : arrays of shape ((1 + n_repeats) n, ...) and ((1 + n_repeats) n,)
-        The rows as they are, then the repetitions.
+        The original rows, then the copies.
 
     References
     ----------
@@ -363,24 +363,24 @@ def repeated(
 
 @dataclass(frozen=True)
 class PaperSettings:
-    """How the paper runs active learning on a data set.
+    """The paper's settings of active learning on a data set.
 
     Parameters
     ----------
     n_validation, n_test : int
-        Rows for early stopping, and to test on.
+        Rows for early stopping and for testing.
     network : str
-        "MLP", or the name of one in :mod:`modal_balance.simulation.networks`.
+        "MLP", or the name of a network in :mod:`modal_balance.simulation.networks`.
     n_initial : int
-        Labels at the start.
+        Number of initial labels.
     n_pairs : int
-        Pairs of hypotheses, K; twice as many are drawn.
+        Pairs of hypotheses, K; 2K hypotheses are drawn.
     n_instances : int
         Size of a batch, B.
     learning_rate : float
-        Of Adam.
+        Learning rate of Adam.
     samples_per_epoch : int
-        Rows drawn in an epoch.
+        Rows drawn per epoch.
     patience : int
         Epochs without a better validation accuracy before training stops.
     anneal : float
@@ -405,10 +405,10 @@ class PaperSettings:
     anneal: float
 
 
-# From the paper: K and B of the image sets, learning rate and patience of the tabular sets, 2,000
-# validation rows for these, draws of 4,096 rows, the ratios of tau. Where we could not tell, our
-# choice: the labels at the start, K = 20 on the tabular sets, validation rows and patience of the
-# image sets, the row of CINIC-10.
+# From the paper: K and B of the image sets; learning rate, patience and 2,000 validation rows of
+# the tabular sets; 4,096 rows per epoch; the ratios of tau. The paper does not state the other
+# values, which are our choice: the initial labels, K = 20 on the tabular sets, validation rows and
+# patience of the image sets, and the row of CINIC-10.
 PAPER_SETTINGS: dict[str, PaperSettings] = {
     "mnist": PaperSettings(128, 10_000, "TwoBlockCNN", 20, 100, 10, 1e-3, 4096, 3, 0.5),
     "fashion_mnist": PaperSettings(128, 10_000, "ThreeBlockCNN", 20, 100, 10, 1e-3, 4096, 3, 0.25),

@@ -1,4 +1,4 @@
-"""Pictures of simulations. They need matplotlib, of the extra ``plot``."""
+"""Figures of simulations. They need matplotlib, from the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["area_heat_map", "learning_curves", "rank_figure"]
 
-# Okabe & Ito's colours, which most people can tell apart, in several line styles.
+# Okabe and Ito's colours, which are safe for colour-blind readers, in several line styles.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.")
 
 
 def _plain(text: object) -> str:
-    """Return a text in which matplotlib sees no formulas."""
+    """Return a text without formulas for matplotlib."""
     return str(text).replace("$", r"\$")
 
 
@@ -30,25 +30,25 @@ def _new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib: python -m pip install 'modal-balance[plot]'"
+            "Figures need matplotlib: python -m pip install 'modal-balance[plot]'"
         ) from error
-    # Without pyplot, whose global state is the user's.
+    # Not by pyplot, whose global state belongs to the user.
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def learning_curves(
     frame: pd.DataFrame, metric: str = "accuracy", strategies: Sequence[str] | None = None
 ) -> Figure:
-    """Draw the learning curves of each data set: mean over the seeds, and its standard error.
+    """Draw the learning curves of each data set: mean over the seeds, with standard error.
 
     Parameters
     ----------
     frame : DataFrame
         As :func:`~modal_balance.simulation.results.read_results` returns it.
     metric : str, default="accuracy"
-        Column.
+        Column of the metric.
     strategies : sequence of str, default=None
-        Which to draw, in this order. None: all.
+        Strategies to draw, in this order. None: all.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def learning_curves(
 
 
 def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") -> Figure:
-    """Draw how far each strategy is ahead of a baseline on each data set, in hundredths.
+    """Draw the difference of each strategy to a baseline on each data set, in hundredths.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") 
     baseline : str
         Strategy to compare with.
     metric : str, default="accuracy"
-        Column, whose normalised area under the curve is compared over paired seeds.
+        Column whose normalised area under the curve is compared over paired seeds.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def rank_figure(frame: pd.DataFrame, metric: str = "accuracy") -> Figure:
     frame : DataFrame
         As :func:`~modal_balance.simulation.results.read_results` returns it.
     metric : str, default="accuracy"
-        Column, whose normalised area under the curve is ranked.
+        Column whose normalised area under the curve is ranked.
 
     Returns
     -------

@@ -28,7 +28,7 @@ Strategy = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Learner:
-    """What a strategy is called with: a fitted estimator and its labels, as modAL's learners are.
+    """A fitted estimator with its labels, which a strategy accepts like a learner of modAL.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Learner:
     X_training, y_training : array-like
         The labelled rows and their labels.
     query_strategy : None
-        By which a learner is known for one.
+        Marks the object as a learner.
 
     Examples
     --------
@@ -64,22 +64,22 @@ class Learner:
 
 @dataclass(frozen=True)
 class Round:
-    """The state after one round: a fit on the labels so far, and the query that follows.
+    """The result of one round: a fit on the labels so far, and the next query.
 
     Parameters
     ----------
     number : int
-        Of the round, from 0.
+        Number of the round, from 0.
     labelled : ndarray of int
-        Rows of the pool that the estimator was fitted on, in the order they were asked.
+        Rows of the pool that the estimator was fitted on, in the order of choice.
     indices : ndarray of int
-        Rows of the pool asked next; empty in the last round.
+        Rows of the pool chosen next; empty in the last round.
     estimator : estimator
-        Fitted, unless labels of two classes were still missing.
+        The estimator, fitted if there were labels of two classes.
     metrics : dict
         See :func:`~modal_balance.simulation.metrics.evaluate`.
     report : QueryReport or None
-        Of the query, where the strategy gives one.
+        Report of the query, if the strategy gives one.
     seconds_fit, seconds_query : float
         Duration of the fit and of the query.
 
@@ -102,12 +102,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Fit:
-    """The part of a round before its query, as :func:`fit_round` returns it."""
+    """The result of a round before its query, from :func:`fit_round`."""
 
     estimator: Any
     metrics: dict[str, Any]
     query_seed: int
-    used_up: bool  # whether the estimator has taken the validation data
+    used_up: bool  # whether the estimator used the validation data
     seconds: float
 
 
@@ -121,10 +121,10 @@ def first_labels(
     y : array of shape (n,)
         All labels.
     n_initial : int
-        Rows of each class, or, without `per_class`, rows in all, drawn again until there are two
-        classes among them. 0: none.
+        Rows per class; without `per_class`, rows in total, drawn until two classes are among
+        them. 0: none.
     per_class : bool, default=True
-        Whether `n_initial` counts for each class.
+        Whether `n_initial` is per class.
     random_state : int, default=0
         Seed.
 
@@ -135,7 +135,7 @@ def first_labels(
     Raises
     ------
     ValueError
-        If there are fewer rows, or one class only.
+        If there are too few rows, or only one class.
 
     Examples
     --------
@@ -148,14 +148,14 @@ def first_labels(
     rng = np.random.RandomState(random_state)
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
-        raise ValueError(f"y has one class only, {classes.tolist()}. Expected at least two.")
+        raise ValueError(f"y has only one class, {classes.tolist()}. Expected at least two.")
     order = rng.permutation(len(y))
     if n_initial == 0:
         return order[:0]
     if per_class:
         if counts.min() < n_initial:
             raise ValueError(
-                f"n_initial={n_initial} rows of each class are wanted, but class "
+                f"n_initial={n_initial} rows of each class are needed, but class "
                 f"{classes[counts.argmin()]!r} has {counts.min()} in the pool."
             )
         rows = np.concatenate([order[y[order] == c][:n_initial] for c in classes])
@@ -185,47 +185,46 @@ def rounds(
     first_round: int = 0,
     first_fit: Fit | None = None,
 ) -> Iterator[Round]:
-    """Fit, evaluate, query, reveal the labels; again until the budget is spent.
+    """Yield the rounds of a run: fit, evaluate, query, reveal labels, until the budget is spent.
 
-    All that is random in a round is decided by `random_state` and the number of the round, whatever
-    went before: a run that goes on from its labels so far is the run as it would have been. Runs of
-    different strategies with one `random_state` are paired.
+    All randomness of a round depends only on `random_state` and the number of the round, so a run
+    resumed from its labels continues exactly as it would have. Runs of different strategies with
+    the same `random_state` are paired.
 
     Parameters
     ----------
     estimator : estimator
-        Cloned for every round. Where it has a parameter ``classes`` that is None, all labels of `y`
-        and `y_test` are declared with it; its parameters ``random_state`` are set.
+        Cloned in every round. Its parameters ``random_state`` are set, and a parameter ``classes``
+        that is None is set to all labels of `y` and `y_test`.
     X : array-like, DataFrame or CSR matrix with N rows
         The pool.
     y : array of shape (N,)
-        Its labels, which the strategy does not see.
+        Labels of the pool, hidden from the strategy.
     strategy : callable
-        ``strategy(learner, X_pool, n_instances=...)`` returns positions in the pool, or a tuple of
-        these and whatever else. `random_state`, `callback`, `X_val` and `y_val` are passed where it
-        takes them.
+        ``strategy(learner, X_pool, n_instances=...)`` returns positions in the pool, or a tuple
+        that begins with them. `random_state`, `callback`, `X_val` and `y_val` are passed if it
+        accepts them.
     X_test, y_test : array-like
-        What the metrics are computed on.
+        Data on which the metrics are computed.
     labelled : sequence of int
-        Rows of the pool labelled so far. There may be none.
+        Rows of the pool labelled so far; may be empty.
     n_instances : int, default=10
-        Size of a batch; the last one is as large as the budget allows.
+        Size of a batch; the last one may be smaller, to meet the budget.
     budget : int, default=200
-        Number of labels after which the run ends, those at the start included.
+        Total number of labels at the end, including the initial ones.
     X_val, y_val : array-like, default=None
-        Validation data, passed to ``fit`` where the estimator (of a pipeline, the last step) takes
-        them, else to the strategy.
+        Validation data, passed to ``fit`` if the estimator (of a pipeline, the last step) accepts
+        them, otherwise to the strategy.
     first_batch : callable or None, default=herding_query
-        Strategy that chooses until labels of two classes are known. No estimator is fitted before,
-        and all classes count as equally probable. None: `strategy` chooses, also the first batch,
-        where the estimator begins untrained by its method ``fit_unlabelled(X)``.
+        Strategy that chooses until labels of two classes are known. Until then no estimator is
+        fitted, and all classes count as equally probable. None: `strategy` also chooses the first
+        batch, with an untrained estimator from its method ``fit_unlabelled(X)``.
     random_state : int, default=0
         Seed.
     first_round : int, default=0
         Number of the first round.
     first_fit : Fit, default=None
-        What :func:`fit_round` returns for the first round, where it is known already: it is the
-        same for all strategies.
+        Result of :func:`fit_round` for the first round, which all strategies share. None: fit.
 
     Yields
     ------
@@ -301,7 +300,7 @@ def fit_round(
     first_batch: Strategy | None = herding_query,
     random_state: int = 0,
 ) -> Fit:
-    """Fit on the labels so far, and evaluate: the arguments are those of :func:`rounds`."""
+    """Fit on the labels so far, and evaluate. For the arguments, see :func:`rounds`."""
     X, y, y_test = as_indexable(X), np.asarray(y), np.asarray(y_test)
     known = np.asarray(labelled, dtype=np.intp)
     classes = np.unique(np.concatenate([y, y_test]))
@@ -327,7 +326,7 @@ def _has_two_classes(labels: NDArray[Any]) -> bool:
 
 
 def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState) -> Any:
-    """Return a clone that knows all classes and has seeds of its own."""
+    """Return a clone that knows all classes and has its own seeds."""
     fresh = clone(estimator)
     parameters = fresh.get_params(deep=True)
     settings: dict[str, Any] = {}
@@ -341,14 +340,11 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
 
 
 def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any, X_pool: Any) -> bool:
-    """Fit an estimator, and tell whether it has taken the validation data.
-
-    It is also given the pool, where it takes unlabelled rows.
-    """
+    """Fit, with the pool as unlabelled rows; return whether validation data were used."""
     check_labels_of_net(estimator, y)
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     steps = estimator.steps if isinstance(estimator, Pipeline) else []
-    resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # within fit alone
+    resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # only during fit
     given = {"X_val": X_val, "X_unlabelled": X_pool}
     takes = inspect.signature(last.fit).parameters
     given = {name: rows for name, rows in given.items() if rows is not None and name in takes}
@@ -365,19 +361,19 @@ def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any, X_pool: Any) ->
 
 
 def _fit_unlabelled(estimator: Any, X: Any) -> bool:
-    """Make an estimator predict without labels; it takes no validation data, and needs none."""
+    """Make an estimator predict before the first label; it uses no validation data."""
     if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
-            f"{type(estimator).__name__} cannot begin without labels: it has no "
-            "fit_unlabelled(X), as MCDropoutClassifier has. Use n_initial=1 or more, or a "
-            "first_batch."
+            f"{type(estimator).__name__} cannot begin without labels: it has no method "
+            "fit_unlabelled(X). Use n_initial=1 or more, a first_batch, or an "
+            "MCDropoutClassifier."
         )
     estimator.fit_unlabelled(X)
     return True
 
 
 def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the predictions (n, C) in the order of the classes; unseen classes have 0."""
+    """Return the predictions (n, C) in the order of the classes; unseen classes get 0."""
     if hasattr(estimator, "predict_proba"):
         known = np.asarray(estimator.predict_proba(X), dtype=np.float64)
         proba = np.zeros((len(known), len(classes)))
@@ -390,10 +386,10 @@ def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]
 
 
 def _accepted(strategy: Strategy, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that a strategy takes."""
-    # By name only: modAL's own take any keyword, and pass it on to functions that may not know it.
+    """Return the arguments that a strategy accepts."""
+    # By name only: modAL's strategies take any keyword, and pass it to functions that may not.
     parameters = inspect.signature(strategy).parameters
-    # What is fixed by functools.partial stays.
+    # Keep what functools.partial has fixed.
     fixed = getattr(strategy, "keywords", {})
     return {
         name: value

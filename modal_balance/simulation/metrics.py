@@ -1,4 +1,4 @@
-"""How good predictions are.
+"""Metrics of predictions.
 
 n: rows    C: classes
 """
@@ -15,11 +15,11 @@ __all__ = ["METRICS", "calibration_error", "evaluate"]
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "ece")
 N_BINS = 15
-SMALLEST = 1e-7  # probability that the logarithm is taken of
+SMALLEST = 1e-7  # lower bound of probabilities in the logarithm
 
 
 def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Return all metrics of some predictions.
+    """Return all metrics of predictions.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> d
     dict
         "accuracy"; "balanced_accuracy", the mean recall of the classes in `y`; "macro_f1" over all
         C classes; "auc", the mean area under the ROC curve of each class against the rest, None
-        where `y` lacks one of them; "nll", the mean negative log-likelihood in nats, of
-        probabilities of at least 1e-7; "ece", the expected calibration error.
+        if `y` lacks a class; "nll", the mean negative log-likelihood in nats, with probabilities
+        clipped at 1e-7; "ece", the expected calibration error.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> d
     if len(present) == n_classes and n_classes > 1:
         areas = [roc_auc_score(y == c, proba[:, c]) for c in range(n_classes)]
         auc = float(np.mean(areas))
-    # Of the classes in y alone, without scikit-learn's warning where others are predicted.
+    # Over the classes in y; scikit-learn would warn if others are predicted.
     recalls = [np.mean(predicted[y == c] == c) for c in present]
     likelihood = np.clip(proba[np.arange(len(y)), y], SMALLEST, 1.0)
     return {
@@ -70,7 +70,7 @@ def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> d
 def calibration_error(
     y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]], n_bins: int = N_BINS
 ) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average.
+    """Return the expected calibration error: the mean gap between confidence and accuracy.
 
     Parameters
     ----------

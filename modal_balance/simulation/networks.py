@@ -1,8 +1,7 @@
 """Networks of the BALanCe paper's experiments, for ``MCDropoutClassifier(module=...)``.
 
-Each is called with the number of channels (of columns, for the MLP) and of classes, and returns
-logits. Dropout is where the paper's networks have it, in layers that
-:class:`~modal_balance.DropoutHypotheses` can fix.
+Each takes the number of channels (of columns, for the MLP) and of classes, and returns logits.
+Dropout is placed as in the paper, in layers that :class:`~modal_balance.DropoutHypotheses` can fix.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class TwoBlockCNN(_Convolutional):
     References
     ----------
     Kirsch, van Amersfoort, Gal, *BatchBALD*, NeurIPS 2019, section 4.2: the network that BALanCe
-    (Zhang et al., ICLR 2023) takes for MNIST.
+    (Zhang et al., ICLR 2023) uses for MNIST.
 
     Examples
     --------
@@ -65,7 +64,7 @@ class TwoBlockCNN(_Convolutional):
             nn.Dropout2d(dropout),
             nn.MaxPool2d(2),
             nn.ReLU(),
-            # 4 x 4 already where the images are 28 x 28.
+            # No effect on images of 28 x 28, which are 4 x 4 here.
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
             nn.Linear(64 * 16, n_hidden),
@@ -92,7 +91,7 @@ class ThreeBlockCNN(_Convolutional):
     References
     ----------
     Kirsch, van Amersfoort, Gal, *BatchBALD*, NeurIPS 2019, section 4.4: blocks of 32, 64 and 128
-    channels of size 3 and 512 hidden units. The padding is our reading.
+    channels of size 3 and 512 hidden units. The padding is our interpretation.
 
     Examples
     --------
@@ -137,13 +136,12 @@ class VGG11(_Convolutional):
     dropout : float, default=0.5
         Probability of the two dropout layers, before and after the hidden layer.
     widths : sequence of 8 int, default=(64, 128, 256, 256, 512, 512, 512, 512)
-        Channels of the convolutions; the largest image is pooled after the first, second, fourth,
-        sixth and eighth.
+        Channels of the convolutions. Pooling follows the first, second, fourth, sixth and eighth.
 
     References
     ----------
     Simonyan, Zisserman, *Very Deep Convolutional Networks*, ICLR 2015, configuration A. BALanCe
-    takes it for CINIC-10; batch normalisation and one hidden layer of 512 units are our reading.
+    uses it for CINIC-10. Batch normalisation and one hidden layer of 512 units are our choice.
 
     Examples
     --------

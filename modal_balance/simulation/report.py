@@ -1,4 +1,4 @@
-"""A report of simulations: tables, pictures, and one page of HTML with both."""
+"""Reports of simulations: tables, figures, and an HTML page with both."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ __all__ = ["default_baseline", "verdicts", "write_report"]
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 SIGNIFICANT = 0.05
-# What the words of the tables mean, in a sentence each.
+# One sentence on each term of the tables.
 GLOSSARY = {
-    "accuracy": "Share of the test rows whose class is predicted rightly.",
-    "balanced_accuracy": "Mean over the classes of the share of their rows predicted rightly.",
+    "accuracy": "Share of the test rows whose class is predicted correctly.",
+    "balanced_accuracy": "Mean over the classes of the share of their rows predicted correctly.",
     "macro_f1": "Mean over the classes of F1, the harmonic mean of precision and recall.",
-    "nll": "Negative log-likelihood in nats: the smaller, the more probability the model gave to "
-    "the true classes.",
-    "ece": "Expected calibration error: how far the model's confidence is from its accuracy; 0 is "
-    "best.",
+    "nll": "Negative log-likelihood in nats: the smaller, the more probable the model found the "
+    "true classes.",
+    "ece": "Expected calibration error: the mean gap between confidence and accuracy; 0 is best.",
     "difference": "Mean over the paired runs of the accuracy minus that of the baseline; error is "
     "its standard error.",
-    "p": "How often chance alone would give differences like these (Wilcoxon's signed-rank test).",
+    "p": "Probability of differences at least this large by chance (Wilcoxon's signed-rank test).",
     "p_holm": "The same, corrected for the number of strategies compared (Holm); below 0.05 counts "
     "as statistically significant.",
-    "mean rank": "Place of the strategy among all, averaged over data sets and runs; 1 is best.",
-    "target": "Accuracy to be reached.",
+    "mean rank": "Rank of the strategy among all, averaged over data sets and runs; 1 is best.",
+    "target": "Accuracy to reach.",
     "reached": "Share of the runs that reach the target.",
-    "labels": "Labels needed: median over the runs of the number of labels with which the target "
-    "is first reached; inf where half of the runs never reach it.",
+    "labels": "Labels needed: median over the runs of the number of labels at which the target is "
+    "first reached; inf if half of the runs never reach it.",
 }
 CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
@@ -50,14 +49,14 @@ th:first-child, td:first-child { text-align: left; }
 
 
 def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | None = None) -> Path:
-    """Write tables (Markdown), pictures (PNG) and one page (HTML) about simulations.
+    """Write tables (Markdown), figures (PNG) and an HTML page about simulations.
 
     Parameters
     ----------
     frame : DataFrame
         As :func:`~modal_balance.simulation.results.read_results` returns it.
     output : path
-        Folder, made if it is not there.
+        Folder, created if it does not exist.
     baseline : str, default=None
         Strategy that the others are compared with. None: "margin", else "random", else the first.
 
@@ -69,7 +68,7 @@ def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | Non
     Raises
     ------
     ValueError
-        If there are no rounds, or no such strategy.
+        If there are no rounds, or the baseline is not among the strategies.
 
     Examples
     --------
@@ -87,7 +86,7 @@ def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | Non
     'index.html'
     """
     if not len(frame):
-        raise ValueError("The results have no rounds: there is nothing to report.")
+        raise ValueError("The results have no rounds to report.")
     known = sorted(frame["strategy"].unique())
     baseline = default_baseline(frame) if baseline is None else baseline
     if baseline not in known:
@@ -118,7 +117,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def default_baseline(frame: pd.DataFrame) -> str:
-    """Return the strategy that the others are compared with: margin, random, or the first.
+    """Return the default baseline: margin, random, or the first strategy.
 
     Parameters
     ----------
@@ -134,7 +133,7 @@ def default_baseline(frame: pd.DataFrame) -> str:
 
 
 def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
-    """Return a sentence for each data set: which strategy leads, and by how much.
+    """Return a sentence for each data set, with the leading strategy and its lead.
 
     Parameters
     ----------
@@ -166,7 +165,7 @@ def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
         means = part.groupby("strategy").mean()
         here = compared[(compared["dataset"] == dataset) & (compared["estimator"] == estimator)]
         ahead = here[here["difference"] > 0].sort_values("difference", ascending=False)
-        # The numbers of the tables: means over the curve, differences over paired runs.
+        # Same numbers as in the tables: means over the curve, differences over paired runs.
         best = ahead["strategy"].iloc[0] if len(ahead) else baseline
         if best not in means:  # no run of the baseline here
             best = means.idxmax()

@@ -1,7 +1,8 @@
-"""The results file of simulations: written, resumed from and read; strategies compared.
+"""Results files of simulations: write, resume and read them, and compare strategies.
 
-It holds one JSON line a round, from which an interrupted run resumes. A run is one strategy with
-one estimator on one data set under one seed; strategies are compared over paired runs.
+A results file holds one JSON line per round, from which an interrupted run resumes. A run is one
+strategy with one estimator on one data set under one seed; strategies are compared over paired
+runs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ KEY = ("dataset", "estimator", "strategy", "seed")
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """Return records as a table, one row a round, sorted, without what all have in common.
+    """Return records as a sorted table, one row per round, without settings and versions.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns as the keys of a record, but for "settings" and "versions".
+        The keys of a record are its columns.
 
     Examples
     --------
@@ -67,19 +68,19 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def append_record(path: Path, record: Record) -> None:
-    r"""Append a record as one line, in one write: several processes may do so at a time.
+    r"""Append a record as one line, in one write, so that processes can share the file.
 
     Parameters
     ----------
     path : Path
-        The file; made if it is not there.
+        The file; created if it does not exist.
     record : dict
-        What JSON can hold.
+        Values that JSON can hold.
 
     Raises
     ------
     OSError
-        If fewer bytes than the line has were stored, which are then taken back.
+        If the line was stored only in part; that part is removed again.
 
     Examples
     --------
@@ -94,10 +95,10 @@ def append_record(path: Path, record: Record) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         written = os.write(descriptor, line)
-        if written < len(line):  # a disk that is full: the next line must not continue this one
+        if written < len(line):  # full disk: the next line must not continue this one
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise OSError(
-                f"{path} took {written} of {len(line)} bytes. Make room, and run it again: it "
+                f"{path} took {written} of {len(line)} bytes. Free disk space and run it again: it "
                 "resumes from there."
             )
     finally:
@@ -105,12 +106,12 @@ def append_record(path: Path, record: Record) -> None:
 
 
 def records_to_resume(path: Path) -> list[Record]:
-    r"""Return the records of a results file, and cut off a last line that was not finished.
+    r"""Return the records of a results file, and remove an unfinished last line.
 
     Parameters
     ----------
     path : Path
-        A results file, or where one is to be.
+        A results file, which need not exist.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def records_to_resume(path: Path) -> list[Record]:
     Raises
     ------
     ValueError
-        If it is no results file, which is left untouched, or cannot be written.
+        If it is not a results file (it is left untouched), or cannot be written.
 
     Examples
     --------
@@ -134,16 +135,16 @@ def records_to_resume(path: Path) -> list[Record]:
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {path.parent} to write {path.name} to.")
     if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
-        raise ValueError(f"{path} is no file that can be written to. Name another for the results.")
+        raise ValueError(f"{path} cannot be written to. Name another file for the results.")
     if not path.exists():
         return []
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file. Name another for the results.")
+        raise ValueError(f"{path} is not a regular file. Name another file for the results.")
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     begin = b'{"dataset": '
     if not whole and content[: len(begin)] != begin[: len(content)]:
-        raise ValueError(f"{path} is no results file: its first line is no record.")
+        raise ValueError(f"{path} is not a results file: its first line is not a record.")
     records = parsed(content[:whole].splitlines(), path)
     if whole < len(content):
         os.truncate(path, whole)
@@ -151,14 +152,14 @@ def records_to_resume(path: Path) -> list[Record]:
 
 
 def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
-    """Return the records of lines, or raise a ValueError that names the damaged one.
+    """Return the records of lines, or raise a ValueError that names the damaged line.
 
     Parameters
     ----------
     lines : iterable of bytes
-        Whole lines of a results file.
+        Complete lines of a results file.
     path : Path
-        What the message calls it.
+        Its name in the message.
 
     Returns
     -------
@@ -168,14 +169,14 @@ def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:  # of JSON, or of its encoding
-            kind = "no results file" if number == 1 else "damaged"
+        except ValueError as error:  # invalid JSON or encoding
+            kind = "not a results file" if number == 1 else "damaged"
             raise ValueError(f"{path} is {kind}: line {number}: {error}") from None
         lacks = [
             name for name in (*KEY, "round") if not isinstance(record, dict) or name not in record
         ]
         if lacks:
-            raise ValueError(f"{path} is no results file: line {number} lacks {lacks[0]!r}.")
+            raise ValueError(f"{path} is not a results file: line {number} lacks {lacks[0]!r}.")
         records.append(record)
     return records
 
@@ -183,26 +184,26 @@ def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
 def finished_rounds(
     records: Iterable[Record], keys: set[Key], settings: Record
 ) -> dict[Key, list[Record]]:
-    """Return the rounds that each run has behind it, in order.
+    """Return the finished rounds of each run, in order.
 
     Parameters
     ----------
     records : iterable of dict
         Lines of a results file.
     keys : set of tuple
-        Data set, estimator, strategy and seed of the runs that are wanted.
+        Data set, estimator, strategy and seed of the runs to look for.
     settings : dict
         Their settings.
 
     Returns
     -------
     dict of tuple to list of dict
-        Without the runs that have not begun. A gap ends a run's rounds.
+        Runs that have not begun are left out. Rounds after a gap are left out.
 
     Raises
     ------
     ValueError
-        If one of the runs is in the file with other settings.
+        If the file has one of the runs with other settings.
 
     Examples
     --------
@@ -226,8 +227,8 @@ def finished_rounds(
                 if there.get(name) != settings.get(name)
             }
             raise ValueError(
-                f"The results file has the run {key} with other settings (there, here): "
-                f"{differing}. Use another file, or the settings from there."
+                f"The results file has the run {key} with other settings (file, now): "
+                f"{differing}. Use another file, or the settings of the file."
             )
         found.setdefault(key, {})[record["round"]] = record
     return {
@@ -240,23 +241,23 @@ RUN = ["dataset", "estimator", "strategy", "seed"]
 
 
 def read_results(*paths: str | Path) -> pd.DataFrame:
-    r"""Read results files into one table.
+    r"""Return the rounds of results files as one table.
 
     Parameters
     ----------
     *paths : str or Path
-        Files that :func:`~modal_balance.simulation.simulate` has written, or such files compressed
-        with gzip. A last line that was not written to its end is left out.
+        Files written by :func:`~modal_balance.simulation.simulate`, which may be compressed with
+        gzip. An unfinished last line is left out.
 
     Returns
     -------
     DataFrame
-        One row a round. Of a round that is there twice, the later one counts.
+        One row per round. If a round occurs twice, the later one counts.
 
     Raises
     ------
     ValueError
-        If a file is no results file.
+        If a file is not a results file.
 
     Examples
     --------
@@ -286,14 +287,14 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series[float]:
-    """Return the area under each run's learning curve, over its width: a mean of the metric.
+    """Return the mean of a metric over each learning curve: its area divided by its width.
 
     Parameters
     ----------
     frame : DataFrame
         As :func:`read_results` returns it.
     metric : str, default="accuracy"
-        Column.
+        Column of the metric.
 
     Returns
     -------
@@ -323,7 +324,7 @@ def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series
 
 
 def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Compare strategies with one of them, on each data set, run by run.
+    """Return the paired differences of strategies to a baseline, on each data set.
 
     Parameters
     ----------
@@ -343,7 +344,7 @@ def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If there is no such strategy.
+        If the baseline is not among the strategies.
 
     Examples
     --------
@@ -390,7 +391,7 @@ def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
 
 
 def holm(p: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return p-values corrected for their number, so that any error at all is as rare as said.
+    """Return p-values corrected for multiple tests by Holm's method.
 
     Parameters
     ----------
@@ -422,23 +423,23 @@ def holm(p: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def labels_needed(
     frame: pd.DataFrame, targets: Sequence[float], metric: str = "accuracy"
 ) -> pd.DataFrame:
-    """Return how many labels strategies need to reach given values of a metric.
+    """Return the number of labels that strategies need to reach target values of a metric.
 
     Parameters
     ----------
     frame : DataFrame
         As :func:`read_results` returns it.
     targets : sequence of float
-        Values to be reached.
+        Values to reach.
     metric : str, default="accuracy"
-        Column.
+        Column of the metric.
 
     Returns
     -------
     DataFrame
         For each data set, estimator, strategy and target: "reached", the share of the runs that
-        reach it, and "labels", the median over all runs of the number of labels when they first do,
-        interpolated between rounds; infinite where half of them never do.
+        reach it, and "labels", the median over all runs of the number of labels at which they
+        first do, interpolated between rounds; infinite if half of them never do.
 
     Examples
     --------
@@ -475,17 +476,17 @@ def _first_reached(n: NDArray[Any], value: NDArray[Any], target: float) -> float
 
 
 def mean_ranks(areas: pd.Series[float]) -> pd.Series[float]:
-    """Return the mean rank of each strategy over data sets, estimators and seeds; 1 is the best.
+    """Return the mean rank of each strategy over data sets, estimators and seeds; 1 is best.
 
     Parameters
     ----------
     areas : Series
-        As :func:`normalised_areas` returns them. Where a strategy has no run, none counts.
+        As :func:`normalised_areas` returns them. Seeds without runs of all strategies are left out.
 
     Returns
     -------
     Series
-        Indexed by strategy, the best first.
+        Indexed by strategy, best first.
 
     Examples
     --------

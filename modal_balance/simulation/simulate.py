@@ -1,4 +1,4 @@
-"""Strategies times seeds: paired runs of active learning on labelled data."""
+"""Paired runs of active learning on labelled data, for each strategy and seed."""
 
 from __future__ import annotations
 
@@ -57,61 +57,61 @@ def simulate(
 ) -> pd.DataFrame:
     """Compare query strategies on data whose labels are known.
 
-    Runs are paired by their seed: with one seed, every strategy sees the same split, the same pool,
-    the same first labels, and networks with the same initialisation in each round.
+    Runs are paired by their seed: under the same seed, every strategy gets the same split, pool and
+    initial labels, and networks with the same initialisation in each round.
 
     Parameters
     ----------
     estimator : estimator
-        Any classifier, or a pipeline that ends in one. It is fitted anew in every round.
+        Any classifier, or a pipeline that ends in one. A clone is fitted in every round.
     X, y : array-like, DataFrame or CSR matrix with n rows, and their labels
-        The pool, and the test rows where these are not given.
+        The pool; also the source of test rows if they are not given.
     strategies : dict of str to callable
         Query strategies by name: those of this package, modAL's, or any
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
-        Rows labelled at the start. 0: none.
+        Number of initial labels. 0: none.
     initial_per_class : bool, default=True
-        Whether `n_initial` counts for each class, or in all, at random.
+        Whether `n_initial` is per class, or in total and at random.
     first_batch : callable or None, default=herding_query
-        Strategy that chooses, in all runs, until labels of two classes are known; it matters with
-        ``n_initial=0``. None: each strategy chooses its own first batch by an untrained estimator,
-        see :meth:`MCDropoutClassifier.fit_unlabelled`.
+        Strategy that chooses, in all runs, until labels of two classes are known; used with
+        ``n_initial=0``. None: each strategy chooses its own first batch with an untrained
+        estimator, see :meth:`MCDropoutClassifier.fit_unlabelled`.
     n_instances : int, default=10
         Size of a batch.
     budget : int, default=200
-        Number of labels at the end, those at the start included.
+        Total number of labels at the end, including the initial ones.
     seeds : int or iterable of int, default=10
         The seeds; a number n stands for 0 to n - 1.
     X_test, y_test : array-like, default=None
-        Test rows. By default each seed holds out a part of `X`, stratified.
+        Test rows. None: each seed holds out a stratified part of `X`.
     test_size : float, default=0.3
-        That part.
+        Share of `X` to hold out.
     pool_size : int, default=None
-        Rows of the pool that a seed takes, at random. None: all.
+        Number of random rows of the pool for each seed. None: all.
     X_val, y_val : array-like, default=None
-        Validation data for the estimator's ``fit`` or the strategies.
+        Validation data, for the estimator's ``fit`` or for the strategies.
     dataset : str, default=""
         Name of the data set in the results.
     estimator_name : str, default=None
         Name of the estimator in the results. None: its class.
     results : path, default=None
-        File to append each round to, as a line of JSON. Runs that are in it already are not run
-        again, and one that was cut off goes on, with the result it would have had.
+        File to which each round is appended as a line of JSON. Finished runs in it are not run
+        again, and an interrupted run resumes, with the same result.
     n_jobs : int, default=None
-        Runs at a time, see :class:`joblib.Parallel`.
+        Number of parallel runs, see :class:`joblib.Parallel`.
     verbose : int, default=0
-        1 shows a progress bar over the rounds that are left.
+        1 or more shows a progress bar over the runs.
 
     Returns
     -------
     DataFrame
-        One row a round, as :func:`~modal_balance.simulation.results.read_results` returns them.
+        One row per round, as :func:`~modal_balance.simulation.results.read_results` returns them.
 
     Raises
     ------
     ValueError
-        If an argument is invalid, a class has too few rows, or the results file holds one of the
+        If an argument is invalid, a class has too few rows, or the results file has one of the
         runs with other settings.
 
     Examples
@@ -190,7 +190,7 @@ def simulate(
 
 
 class _Split:
-    """Pool, test rows and first labels of a seed."""
+    """Pool, test rows and initial labels of a seed."""
 
     def __init__(self, X: Any, y: Any, X_test: Any, y_test: Any, first: NDArray[np.intp]) -> None:
         self.X, self.y = X, y
@@ -228,7 +228,7 @@ def _split(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # The networks are small, and the processes as many as the cores.
+    # The networks are small: runs are parallel, not their computations.
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -262,7 +262,7 @@ def _run(
     path: Path | None,
     options: dict[str, Any],
 ) -> list[Record]:
-    """Run what is left of a run, and return its new records."""
+    """Finish a run, and return its new records."""
     known = [int(row) for row in split.first] + [row for r in done for row in r["indices"]]
     if done and not done[-1]["indices"]:
         return []

@@ -1,4 +1,4 @@
-"""The next rows of a partly labelled table, the answers to them, and the command line.
+"""Choose the next rows of a partly labelled table, and merge the answers; the command line.
 
 In a notebook::
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswersRefused", "TableStatus", "merge_answers", "next_rows", "table_status"]
 
-# These need torch, which takes seconds to import and which merging does without.
+# These need torch, which takes seconds to import; merging does not need it.
 _LATER = {"next_rows": "choosing", "TableStatus": "status", "table_status": "status"}
 
 

@@ -1,4 +1,4 @@
-"""Answers of annotators, joined with the table that they are about."""
+"""Answers of annotators, joined with their table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AnswersRefused(ValueError):
     Parameters
     ----------
     problems : list of str
-        A sentence for each cause, with the rows that it concerns.
+        One sentence per cause, with the rows concerned.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class AnswersRefused(ValueError):
 
 
 class Answer(NamedTuple):
-    """A row of an answers file; its class is None where it is not filled in."""
+    """A row of an answers file. ``name`` is its class, or None if it is not filled in."""
 
     source: str
     label: Any
@@ -55,9 +55,9 @@ def join_answers(
     table : LabelledTable
         The table.
     answers : sequence of DataFrame
-        Each has the target, and the id or else the column of row numbers.
+        Each has the target, and the id or the column of row numbers.
     sources : sequence of str, default=()
-        What messages call them.
+        Their names in messages.
 
     Returns
     -------
@@ -81,7 +81,9 @@ def join_answers(
         found += new
         changed = [f"{a.place.name} as {a.place.truth!r}" for a in new if a.place.truth and a.name]
         if changed:
-            notes.append(f"{source}: a spreadsheet has changed ids. Read are {some(changed)}.")
+            notes.append(
+                f"{source}: a spreadsheet has changed ids. They are read as: {some(changed)}."
+            )
     spelling, respelled, problems = _spellings_with(table, found)
     classes, given, sources_of = list(table.classes), dict(table.given), dict[int, str]()
     lost: list[str] = []
@@ -112,12 +114,12 @@ def join_answers(
     if conflicts:
         problems.append(
             f"{len(conflicts)} answer(s) contradict another label: {some(conflicts)}. Keep the "
-            "right one, and empty the other."
+            "right one, and clear the other."
         )
     if problems:
         raise AnswersRefused(problems)
     notes += [
-        f"Label {b!r} is read as {a!r}, which a spreadsheet changed." for b, a in respelled.items()
+        f"Label {b!r} is read as {a!r}, changed by a spreadsheet." for b, a in respelled.items()
     ]
     empty = sum(answer.name is None for answer in found)
     if empty:
@@ -139,24 +141,22 @@ def join_answers(
 def _spellings_with(
     table: LabelledTable, found: list[Answer]
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Return the spelling of all classes, which answers are others, changed, and problems."""
+    """Return the spelling of all classes, the corrected spelling of answers, and problems."""
     spelling, respelled, problems = dict(table.spelling), dict[str, str](), list[str]()
     same = {name.casefold(): name for name in spelling}
     new = spellings(a.label for a in found if a.name != table.unsure)
-    # What a spreadsheet writes comes last: it may stand for any other.
+    # Spellings of a spreadsheet come last: each may stand for any other.
     for name in sorted(set(new) - set(spelling), key=lambda name: (_is_plain(name), name)):
         like = Names(spelling).like(name)
         other = same.setdefault(name.casefold(), name)
         if len(like) == 1:
             respelled[name] = like[0]
         elif like:
-            problems.append(
-                f"The label {name!r} may be {quoted(like)}, which a spreadsheet has changed."
-            )
+            problems.append(f"The label {name!r} may be {quoted(like)}, changed by a spreadsheet.")
         elif other != name:
             problems.append(
-                f"The labels {name!r} and {other!r} differ only in capitals. Write both alike; or, "
-                "if they are two classes, enter one such label of each in the table."
+                f"The labels {name!r} and {other!r} differ only in capitals. Write both "
+                "the same way; or, if they are two classes, enter a label of each in the table."
             )
         else:
             spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]
@@ -164,7 +164,7 @@ def _spellings_with(
 
 
 def _is_plain(name: str) -> bool:
-    """Return whether a spreadsheet writes numbers or truth values like this."""
+    """Return whether a spreadsheet writes numbers or truth values in this form."""
     try:
         return "E+" in name or str(float(name)).removesuffix(".0") == name
     except ValueError:
@@ -174,7 +174,7 @@ def _is_plain(name: str) -> bool:
 def _about_new_classes(
     table: LabelledTable, spelling: dict[str, Any], classes: list[str | None]
 ) -> list[str]:
-    """Return what to say of classes that the table did not have."""
+    """Return notes on classes that the table did not have."""
     old = {name.casefold(): name for name in table.spelling}
     counts = Counter(classes)
     notes = []
@@ -200,28 +200,28 @@ def merge_answers(
     frame : DataFrame with N rows
         The table. It is not changed.
     answers : DataFrame or sequence of DataFrame
-        The labels in a column called like the target, and beside them the id, or without
-        ``id_column`` the position, counted from 0, as :func:`~modal_balance.table.next_rows`
-        returns it. Rows that are not filled in are passed over, and so are answers that the table
-        has already.
+        The labels, in a column with the name of the target, and the id of each row; without
+        ``id_column``, the position counted from 0, as :func:`~modal_balance.table.next_rows`
+        returns it. Rows that are not filled in are skipped, and so are answers that the table
+        already has.
     target : str
         Column of the labels.
     id_column : str or None, default=None
-        Column that names the rows, in all frames.
+        Column that identifies the rows, in all frames.
     unsure : str or None, default="?"
-        Answer that is no label. It is filled in like one, so that the row is not asked again.
+        Answer for "I do not know". It is written to the table, so the row is not asked again.
 
     Returns
     -------
     DataFrame
-        A copy of the table with the labels. Labels of known classes are spelled as they are in
-        the table.
+        A copy of the table with the labels. Labels of known classes keep the spelling of the
+        table.
 
     Raises
     ------
     AnswersRefused
-        A ValueError that says, cause by cause, which answers do not fit: those for a row that has
-        another label, or is not there, and labels that differ from a known class only in capitals.
+        A ValueError that lists the answers that do not fit, by cause: the row has another label or
+        does not exist, or the label differs from a known class only in capitals.
     TypeError, ValueError
         If a column is missing.
 
@@ -262,7 +262,7 @@ def cells_to_fill(table: LabelledTable) -> dict[int, Any]:
 
 
 def _as_before(column: Any, old: Any) -> Any:
-    """Return the column with the dtype it had, where its labels allow that."""
+    """Return the column with its previous dtype, if its labels allow that."""
     import pandas as pd
 
     if isinstance(old.dtype, pd.CategoricalDtype):
@@ -273,5 +273,5 @@ def _as_before(column: Any, old: Any) -> Any:
         same = column.astype(old.dtype)
     except (TypeError, ValueError):
         return column
-    # 1.5 would become 1 among integers, and every word True among booleans.
+    # Otherwise 1.5 would become 1 among integers, and any word True among booleans.
     return same if [*map(class_of, same)] == [*map(class_of, column)] else column

@@ -28,7 +28,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "logistic-bootstrap": lambda: BootstrapCommittee(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     ),
-    # With the usual 20 rows of a leaf, fewer than 40 labels are never split.
+    # With the default of 20 rows per leaf, fewer than 40 labels would never be split.
     "boosting-bootstrap": lambda: BootstrapCommittee(
         HistGradientBoostingClassifier(max_iter=25, learning_rate=0.2, min_samples_leaf=3)
     ),
@@ -47,11 +47,11 @@ def model_by_name(model: Any, random_state: RandomState = None) -> Any:
 def fit_quietly(
     estimator: Any, X: NDArray[np.float32], y: NDArray[Any], X_unlabelled: NDArray[np.float32]
 ) -> Any:
-    """Fit a classifier without the warnings that few labels bring.
+    """Fit a classifier without the warnings that are expected with few labels.
 
-    A classifier that takes ``X_unlabelled`` gets all rows of the table to scale its columns by.
-    Some rows have no out-of-bag prediction, or none can be validated on: with few labels that is
-    to be expected, and no user of a table can do anything about it but label.
+    A classifier that takes ``X_unlabelled`` gets all rows of the table, to scale its columns.
+    With few labels, some rows have no out-of-bag prediction, or no validation rows can be held
+    out. Labelling more rows is the only remedy, so a warning would not help.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -63,7 +63,7 @@ def fit_quietly(
 
 
 def strategies_by_name() -> dict[str, Any]:
-    """Return the strategies of the package by their names without "_query".
+    """Return the strategies of the package by name, without "_query".
 
     Examples
     --------
@@ -76,7 +76,7 @@ def strategies_by_name() -> dict[str, Any]:
 
 
 def strategy_by_name(strategy: Any) -> Callable[..., Any]:
-    """Return a strategy by its name, or a function with modAL's signature as it is."""
+    """Return a strategy by its name; a function with modAL's signature is returned unchanged."""
     if isinstance(strategy, str):
         known = strategies_by_name()
         name = strategy.replace("_", "-")

@@ -1,4 +1,4 @@
-"""The rows of a table to label next."""
+"""Choose the rows of a table to label next."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .preparation import prepare
 
 __all__ = ["GUESSES", "choose_rows", "next_rows"]
 
-MEMORY_LIMIT = "500MB"  # of what a strategy keeps of its predictions
-# Columns about a row besides its position, its id and its empty target.
+MEMORY_LIMIT = "500MB"  # for the predictions that a strategy caches
+# Columns of the result besides the position, the id and the empty target.
 GUESSES = ("likeliest", "probability", "second", "second_probability", "doubt", "why")
 
 
@@ -44,36 +44,36 @@ def next_rows(
 ) -> Any:
     """Choose the rows of a table whose labels would teach a model most.
 
-    Rows without a label, in the table or in the answers, are the pool. Columns of numbers, words,
-    dates and free text, with or without gaps, are prepared by skrub. Where labels of two classes
-    are still missing, no model can be fitted: the batch then covers the pool
-    (:func:`~modal_balance.herding_query` on the prepared columns), and a warning says so.
+    The pool is the rows without a label in the table or in the answers. Columns of numbers,
+    categories, dates and free text, with or without gaps, are prepared by skrub. With labels of
+    fewer than two classes no model can be fitted: the batch then covers the pool
+    (:func:`~modal_balance.herding_query` on the prepared columns), with a warning.
 
     Parameters
     ----------
     frame : DataFrame with N rows
-        The table, of text or of values. It is not changed.
+        The table, as text or as values. It is not changed.
     target : str
-        Column of the labels, numbers or words. 1 and 1.0 are one class.
+        Column of the labels, numbers or words. 1 and 1.0 are the same class.
     n : int, default=20
-        Rows to choose, at least 1; fewer where the pool has fewer.
+        Rows to choose, at least 1. A smaller pool is returned whole.
     answers : sequence of DataFrame, default=()
         Labels that are not in the table, as :func:`~modal_balance.table.merge_answers` takes them.
     id_column : str or None, default=None
-        Column that names the rows. It is not learned from.
+        Column that identifies the rows. It is not used for learning.
     unsure : str or None, default="?"
-        Answer that is no label. Its row is not chosen again.
+        Answer for "I do not know". Its row is not chosen again.
     model : str or estimator, default="mcdropout"
         "mcdropout", "ensemble", "forest", "logistic-bootstrap" or "boosting-bootstrap", or any
-        classifier that the strategy takes; it gets the prepared columns, and the classes as
-        numbers, counted from 0 in the order of their names.
+        classifier that the strategy takes. It is fitted on the prepared columns, with classes
+        numbered from 0 in the order of their names.
     strategy : str or callable, default="balance-margin"
-        Name of a strategy of this package without "_query", such as "margin" or "power-bald", or
-        a function with modAL's signature.
+        Name of a strategy of this package without "_query", for example "margin" or
+        "power-bald", or a function with modAL's signature.
     pending : DataFrame, array-like or None, default=None
-        Rows that are out with annotators: a frame as this function returns it, or their positions
-        (with ``id_column``, their ids). They are not chosen again, and what their labels will tell
-        is not asked for twice.
+        Rows whose labels are pending: a frame that this function returned, or their positions
+        (with ``id_column``, their ids). They are not chosen again, and the batch takes them into
+        account.
     random_state : int, RandomState, Generator or None, default=None
         Seed of everything random.
     verbose : int, default=0
@@ -82,25 +82,25 @@ def next_rows(
     Returns
     -------
     DataFrame
-        A row for each row chosen, in the order of choice, with the index labels of ``frame``:
-        "position", counted from 0; the id; the target, empty, to be filled in; "likeliest",
-        "probability", "second" and "second_probability", the model's two likeliest classes;
-        "doubt", 0 where the model is certain and 100 where these two are equally likely; and
-        "why", in words. (The first column is called "position (2)" where the table has one called
-        "position".) Its ``attrs`` say in "reason" why no model chose the batch, or "" where one
-        did. It has no rows where the pool is empty.
+        The chosen rows, in the order of choice, with the index labels of ``frame``. Columns:
+        "position", counted from 0; the id; the empty target, to be filled in; "likeliest",
+        "probability", "second" and "second_probability", the two most probable classes;
+        "doubt", from 0 (the model is certain) to 100 (these two are equally probable); and
+        "why", in words. If the table has a column "position", the first column is called
+        "position (2)". ``attrs["reason"]`` says why no model chose the batch; it is "" if one
+        did. If the pool is empty, there are no rows.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the table has no such column, no column to learn
-        from, or a target that looks like numbers or names and not like classes.
+        If an argument is invalid, or the table lacks a column, has no column to learn from, or
+        has a target that looks like numbers or names and not like classes.
 
     Warns
     -----
     UserWarning
-        If labels of two classes are still missing, so that no model chose the batch, or about
-        columns that are not what they seem.
+        If there are labels of fewer than two classes, so that no model chose the batch, or if
+        cells of a column do not have the type of the others.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def choose_rows(
     random_state: RandomState = None,
     verbose: int = 0,
 ) -> Any:
-    """Choose rows of a table with its answers, but for those at the positions that are out."""
+    """Choose rows of a checked table, except those at the pending positions ``out``."""
     n = check_integer(n, "n")
     rng = as_random_state(random_state)
     choose = strategy_by_name(strategy)
@@ -151,7 +151,7 @@ def choose_rows(
                 "Rename it."
             )
     columns = table.columns
-    # What has come back is no longer out.
+    # Rows that have a label by now are no longer pending.
     pending = np.intersect1d(np.array(out, dtype=np.intp), table.unlabelled)
     pool = np.setdiff1d(table.unlabelled, pending)
     n = min(n, len(pool))
@@ -163,8 +163,8 @@ def choose_rows(
         for name, count in table.counts.items():
             have = f"All labels so far ({count}) are of one class, {table.spelling[name]!r}"
         reason = (
-            f"{have}, so there is nothing for a model to tell apart. The rows are those that "
-            "cover most of the table (herding), by its columns."
+            f"{have}, so no model can be fitted. The rows are those that cover most of the table "
+            "(herding), by its columns."
         )
         warnings.warn(reason, UserWarning, stacklevel=3)
         known = features[np.union1d(table.labelled, pending)]
@@ -172,7 +172,7 @@ def choose_rows(
         return _as_frame(table, pool[picks], [], reason)
     X_labelled, X_pending, X_pool = (features[at] for at in (table.labelled, pending, pool))
     fit_quietly(estimator, X_labelled, table.codes_of(table.labelled), features)
-    del features  # of a million rows there should not be two copies
+    del features  # avoid a second copy of a large table
     reports: list[QueryReport] = []
     picks = _query(
         choose,
@@ -203,8 +203,8 @@ def _query(
         try:
             unknown = validation_error(estimator) is None
         except TypeError:
-            unknown = False  # the strategy says what is wrong with the estimator
-        if unknown:  # no label could be held out: a guess, as MCDropoutClassifier's
+            unknown = False  # the strategy raises an error about the estimator
+        if unknown:  # no label could be held out: guess the error as MCDropoutClassifier does
             options["tau"] = parameters["anneal"].default * smoothed_error(0, 0)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     taken = {name: value for name, value in options.items() if takes_any or name in parameters}
@@ -217,7 +217,7 @@ def _query(
 def _guesses(
     proba: NDArray[np.float64], names: list[Any], splits: NDArray[np.bool_], at_random: bool
 ) -> list[tuple[Any, ...]]:
-    """Return what a model thinks of rows, (n, C): the columns GUESSES of each."""
+    """Return the columns GUESSES of each row, from its class probabilities (n, C)."""
     order = np.argsort(-proba, axis=1, kind="stable")[:, :2]  # (n, 2)
     guesses = []
     for row, (i, j), split in zip(proba, order, splits, strict=True):

@@ -1,4 +1,4 @@
-"""The command line: ``modal-balance next``, ``merge``, ``status``, and two for simulations."""
+"""The command line: ``modal-balance next``, ``merge``, ``status``, ``simulate`` and ``report``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# modal_balance.table.choices.MODELS; that module takes seconds to import.
+# The names in modal_balance.table.choices.MODELS, which takes seconds to import.
 MODEL_NAMES = ("mcdropout", "ensemble", "forest", "logistic-bootstrap", "boosting-bootstrap")
 ROW_NUMBER = "row number"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -31,28 +31,28 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modal-balance")
 def main() -> None:
-    """Ask for the labels that matter: active learning by equivalence classes.
+    """Choose the rows whose labels help a model most: active learning by equivalence classes.
 
     \b
     Your own table:  next, merge, status
     Simulations:     simulate, report
 
-    TABLE and the answers are only read. Exit code 0: done. 1: no row is left to label, answers do
-    not fit, or a fault of this program. 2: a mistake in the command or in a file.
+    TABLE and the answers are never changed. Exit code 0: success. 1: no row is left to label,
+    answers do not fit, or an internal error. 2: a mistake in the command or in a file.
     """  # noqa: D301
 
 
-# --- what the commands share ----------------------------------------------------------------------
+# --- shared by the commands ----------------------------------------------------------------------
 
 
 class UserError(click.ClickException):
-    """What the user can mend."""
+    """An error that the user can correct."""
 
     exit_code = 2
 
 
 def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Make errors that a user can mend one sentence, unless the option ``--debug`` is given."""
+    """Report errors that a user can correct in one sentence, unless ``--debug`` is given."""
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
@@ -68,8 +68,8 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(error, ValueError | TypeError | ImportError | OSError) and sentence:
                 raise UserError(sentence) from None
             raise click.ClickException(
-                f"A fault of modal-balance, {type(error).__name__}: {sentence} Please report what "
-                "the same command shows with --debug."
+                f"Internal error of modal-balance, {type(error).__name__}: {sentence} Please "
+                "report the output of the same command with --debug."
             ) from None
 
     return wrapped
@@ -77,7 +77,7 @@ def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Source:
-    """A table and its answers, as the options name them."""
+    """A table and its answers, as named by the options."""
 
     table: str
     answers: tuple[str, ...]
@@ -87,7 +87,7 @@ class Source:
     encoding: str | None
 
     def read(self) -> tuple[TableFile, LabelledTable]:
-        """Read both, and say what the user should know."""
+        """Return the file and the joined table, and report the notes."""
         from .answers import join_answers
         from .files import read_table
         from .labelled import LabelledTable, Rows
@@ -109,12 +109,12 @@ class Source:
 
 
 def options(*added: Decorator) -> Decorator:
-    """Return a decorator that adds options, in the order in which the help shows them."""
+    """Return a decorator that adds options in the order in which the help shows them."""
     return lambda command: functools.reduce(lambda c, option: option(c), reversed(added), command)
 
 
 def from_source(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Pass a command its options about the table as one Source."""
+    """Pass the options about the table to a command as one Source."""
 
     @functools.wraps(command)
     def wrapped(
@@ -128,16 +128,16 @@ def from_source(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _READING = options(
-    # A shell makes several words of "--answers round*.csv": all but the first arrive here.
+    # A shell expands "--answers round*.csv" to several words: all but the first arrive here.
     click.argument("more_answers", metavar="[ANSWERS]...", nargs=-1, type=click.Path()),
     click.option("--answers", multiple=True, type=click.Path(), metavar="FILE ...",
-                 help="Files of `next` that annotators have filled in, the oldest first."),
+                 help="Files of `next` that annotators have filled in, oldest first."),
     click.option("--id", "id_column", metavar="COLUMN",
-                 help="Column that names the rows. [default: they go by their number]"),
+                 help="Column that identifies the rows. [default: row numbers]"),
     click.option("--unsure", default="?", show_default=True, metavar="TEXT",
-                 help="Answer that is no label: the row is not asked again, and is no class."),
+                 help='Answer for "I do not know". Not a class; the row is not asked again.'),
     click.option("--encoding", metavar="NAME",
-                 help="Encoding of a CSV file. [default: UTF-8, or else a guess, which is said]"),
+                 help="Encoding of a CSV file. [default: UTF-8, or else a reported guess]"),
     one_sentence,
     from_source,
 )  # fmt: skip
@@ -149,7 +149,7 @@ _TABLE = options(
 )
 _MODEL = options(
     click.option("--model", type=click.Choice(MODEL_NAMES), default="mcdropout", show_default=True,
-                 help="What learns from the labels."),
+                 help="Model that learns from the labels."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
                  help="The same seed and the same table give the same result."),
 )  # fmt: skip
@@ -157,22 +157,22 @@ _CHOOSING = options(
     click.option("-n", "n", type=click.IntRange(1), default=20, show_default=True,
                  help="Rows to choose."),
     click.option("--strategy", default="balance-margin", show_default=True, metavar="NAME",
-                 help="How rows are chosen: any strategy of the package, such as balance, margin, "
-                 "entropy, bald, batchbald, badge or random."),
+                 help="Any strategy of the package: balance, margin, entropy, bald, batchbald, "
+                 "badge, random ..."),
     click.option("--pending", type=click.Path(), multiple=True, metavar="FILE",
-                 help="A file of this command that is out with annotators: its rows are not "
-                 "chosen again. May be given several times."),
+                 help="A file of this command whose labels are pending: its rows are not chosen "
+                 "again. May be given several times."),
     click.option("--output", type=click.Path(), metavar="FILE",
                  help="Write the rows to a new .csv, .xlsx or .parquet file, to be filled in."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
 )  # fmt: skip
-_FORCE = click.option("--force", is_flag=True, help="Replace an output file that is there.")
+_FORCE = click.option("--force", is_flag=True, help="Replace an existing output file.")
 _SIMULATION = options(
     click.option("--data", "table", required=True, metavar="NAME",
                  help="A data set by name, a table as for `next`, or an .npz archive."),
     click.option("--target", help="Column of the labels. [default: the last one]"),
     click.option("--data-dir", type=click.Path(file_okay=False),
-                 help="Folder of .npz archives to look for named data sets in."),
+                 help="Folder with .npz archives of the named data sets."),
     click.option("--strategy", "chosen", multiple=True, show_default=True,
                  default=("balance-margin", "balance", "margin", "random"),
                  help="Name of a strategy; may be given several times."),
@@ -181,28 +181,28 @@ _SIMULATION = options(
     click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
                  help="Number of paired runs."),
     click.option("--initial", "n_initial", type=click.IntRange(0), default=1, show_default=True,
-                 help="Labels of each class at the start; 0 begins with a batch by herding."),
+                 help="Labels per class at the start. With 0, herding chooses the first batch."),
     click.option("--batch", "n_instances", type=click.IntRange(1), default=10, show_default=True,
-                 help="Labels asked at a time."),
+                 help="Labels per batch."),
     click.option("--budget", type=click.IntRange(2), default=200, show_default=True,
-                 help="Labels at the end."),
+                 help="Total number of labels at the end."),
     click.option("--pool", "pool_size", type=click.IntRange(2),
-                 help="Rows of the pool that each run takes. [default: all]"),
+                 help="Rows of the pool in each run. [default: all]"),
     click.option("--results", type=click.Path(), required=True,
                  help="File to append the rounds to; an interrupted run resumes from it."),
-    click.option("--n-jobs", type=int, default=1, show_default=True, help="Runs at a time."),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
+    click.option("--n-jobs", type=int, default=1, show_default=True, help="Parallel runs."),
+    click.option("--quiet", is_flag=True, help="Show no progress bar."),
 )  # fmt: skip
 
 
 def say(text: str) -> None:
-    """Write progress or a remark to stderr."""
+    """Write a message to stderr."""
     click.echo(text, err=True)
 
 
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Say warnings as remarks, without where in the program they come from."""
+    """Write warnings to stderr as messages, without file names and line numbers."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
@@ -238,9 +238,9 @@ def next_command(
 ) -> None:  # fmt: skip
     """Choose the rows of TABLE to label next.
 
-    Rows that have no label, in TABLE or in the answers, are the pool. Each row chosen is printed
-    with the model's two likeliest classes, and its doubt: 100 where both are equally likely, 0
-    where it is certain.
+    The pool is the rows without a label in TABLE or in the answers. Each chosen row is printed with
+    its two most probable classes and the model's doubt, from 0 (certain) to 100 (both classes are
+    equally probable).
 
     \b
     modal-balance next table.csv --target label --output round1.csv
@@ -260,7 +260,7 @@ def next_command(
         out += [place.position for place in known.places_of(frame, path, all_there=True)]
     if not quiet:
         say(f"{source.table}: {len(known.frame)} rows, {len(known.labelled)} labelled")
-    from .choosing import GUESSES, choose_rows  # takes seconds, which a broken table need not
+    from .choosing import GUESSES, choose_rows  # takes seconds to import: read the table first
 
     with warnings_said():
         rows = choose_rows(
@@ -276,7 +276,7 @@ def next_command(
     if output is not None and len(rows):
         first = [number, *filter(None, [source.id_column]), target]
         others = [name for name in known.frame.columns if name not in first and name.strip()]
-        # What there is to look at, but not what the model thinks: that would sway who answers.
+        # Show annotators the data, but not the model's guess, which would bias them.
         chosen = known.frame[others].iloc[rows[number].to_numpy() - known.rows.first]
         asked = rows[first].reset_index(drop=True).join(chosen.reset_index(drop=True))
         write_rows(asked, output, file.delimiter)
@@ -303,14 +303,14 @@ def next_command(
 def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
     """Write a new file: TABLE with the labels of ANSWERS filled in.
 
-    ANSWERS are files of `modal-balance next` whose target is filled in, or any tables with the
-    target and the id. An answer for a row that has another label, or that is not there, is
+    ANSWERS are files of `modal-balance next` with the target filled in, or any tables with the
+    target and the id. If an answer is for a row that has another label or does not exist, it is
     reported, and nothing is written.
 
     \b
     modal-balance merge table.csv round1.csv round2.csv --target label --output labelled.csv
 
-    Exit code 1: there are such answers.
+    Exit code 1: an answer does not fit.
     """  # noqa: D301
     from .answers import AnswersRefused, cells_to_fill
     from .files import check_output, write_filled
@@ -343,10 +343,10 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
 @_MODEL
 @_TABLE
 def status(source: Source, as_json: bool, model: str, seed: int) -> None:
-    """Say how many rows of TABLE are labelled, and how well a model does with them.
+    """Report how many rows of TABLE are labelled, and how accurate a model of them is.
 
-    Accuracy is cross-validated on the labelled rows. Whether predictions have settled is found by
-    fitting the model without the answers of the last three files and with them.
+    Accuracy is cross-validated on the labelled rows. To see whether predictions have settled, the
+    model is fitted with and without the answers of each of the last three files.
 
     \b
     modal-balance status table.csv --target label --answers round1.csv round2.csv
@@ -375,14 +375,16 @@ def _lines(found: TableStatus) -> list[str]:
             f"Cross-validated accuracy: {a.value:.2f}, 95 % interval {a.low:.2f} to {a.high:.2f} "
             f"({a.n_right} of {a.n_tested} labelled rows)"
         )
-        lines.append(f"The most frequent class always: {a.most_frequent:.2f}")
+        lines.append(
+            f"Accuracy of always predicting the most frequent class: {a.most_frequent:.2f}"
+        )
     for kappa in found.kappas:
         value = "undefined" if math.isnan(kappa) else f"{kappa:.2f}"
         lines.append(f"Agreement (kappa) of the predictions before and after a round: {value}")
     if found.settled is not None:
         lines.append(
-            f"Predictions {'have' if found.settled else 'have not'} settled: "
-            f"{found.threshold:g} or more in three rounds in a row is a good reason to stop."
+            f"Predictions {'have' if found.settled else 'have not'} settled. Consider stopping "
+            f"after three consecutive rounds with an agreement of {found.threshold:g} or more."
         )
     return [*lines, *found.notes]
 
@@ -427,7 +429,7 @@ def simulate(
 @click.option("--baseline", help='Strategy to compare with. [default: "margin" or "random"]')
 @one_sentence
 def report(results: tuple[str, ...], output: str, baseline: str | None) -> None:
-    """Write tables, pictures and one HTML page about RESULTS, files of `simulate`."""
+    """Write tables, figures and an HTML page that summarise RESULTS, files of `simulate`."""
     from ..simulation.report import default_baseline, verdicts, write_report
     from ..simulation.results import read_results
 

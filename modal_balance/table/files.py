@@ -1,4 +1,4 @@
-"""Tables in CSV, Excel and Parquet files: read as they are, and written as new files."""
+"""Read tables from CSV, Excel and Parquet files unchanged, and write new files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ FORMATS = {
     ".xlsx": "excel", ".xlsm": "excel", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 DELIMITERS = (",", ";", "\t", "|")
-MARKS = (  # the longer first: UTF-32's begins like UTF-16's
+MARKS = (  # UTF-32 before UTF-16, whose mark is a prefix of it
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
-# Encodings that a file may be in that is not UTF-8: what spreadsheets write around the world.
+# Encodings to guess for a file that is not UTF-8: those that spreadsheets write.
 ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "shift_jis", "gb18030",
              "big5", "euc_kr"]  # fmt: skip
-N_SNIFFED = 50  # records
+N_SNIFFED = 50  # records read to find the delimiter
 MAX_UNPACKED = 400_000_000  # bytes of a workbook
 MAX_CELL = 32_767  # characters, Excel's limit
 MAX_ROWS = 1_048_576  # Excel's limit
@@ -47,7 +47,7 @@ MERGED = re.compile(rb'<mergeCell\s[^>]*ref="([A-Z0-9:]+)"')
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as a file has it.
+    """A table read from a file.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class TableFile:
     kind : str
         "text", "excel" or "parquet".
     frame : DataFrame
-        Text of a CSV file, values of an Excel file, columns of a Parquet file.
+        Texts of a CSV file, values of an Excel file, or columns of a Parquet file.
     first : int
-        Number of the first row below the header, as a spreadsheet counts.
+        Row number of the first row below the header, in a spreadsheet.
     notes : tuple of str
         What the user should know.
     encoding, delimiter : str
@@ -75,7 +75,7 @@ class TableFile:
 
 
 def table_format(path: str | Path) -> str:
-    """Return the format that the name of a file stands for: "text", "excel" or "parquet"."""
+    """Return the format that a file name stands for: "text", "excel" or "parquet"."""
     suffix = Path(path).suffix.lower()
     if suffix in FORMATS:
         return FORMATS[suffix]
@@ -86,17 +86,17 @@ def table_format(path: str | Path) -> str:
 def read_table(
     path: str | Path, encoding: str | None = None, *, or_else: str | None = None
 ) -> TableFile:
-    r"""Read a table from a file, which is opened for reading only.
+    r"""Return the table in a file, which is opened read-only.
 
     Parameters
     ----------
     path : path
         A .csv, .tsv, .xlsx or .parquet file.
     encoding : str or None, default=None
-        Encoding of a text file. Default: its byte order mark, else UTF-8, else `or_else`, else a
-        guess, which a note tells.
+        Encoding of a text file. None: that of its byte order mark, else UTF-8, else `or_else`,
+        else a guess, which is reported in a note.
     or_else : str or None, default=None
-        See there.
+        Encoding to try after UTF-8.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def read_table(
     Raises
     ------
     ValueError
-        If it is not there, or no such table.
+        If the file does not exist, or is not a table.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def read_table(
     if path.is_dir():
         raise ValueError(f"{path} is a folder. Name a file in it.")
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file.")
+        raise ValueError(f"{path} is not a regular file.")
     try:
         import pandas  # noqa: F401
         import pyarrow  # noqa: F401
@@ -137,22 +137,22 @@ def read_table(
 
 
 def check_output(path: str | Path, inputs: Sequence[str | Path], force: bool) -> None:
-    """Raise unless a file can be written that is none of the inputs."""
+    """Raise a ValueError unless the output can be written and is not one of the inputs."""
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {path.parent} to write {path.name} to.")
     if not path.exists():
         return
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file. Name another file to write to.")
+        raise ValueError(f"{path} is not a regular file. Name another file to write to.")
     if any(is_same_file(other, path) for other in inputs):
-        raise ValueError(f"{path} is read by this command and never changed. Name another.")
+        raise ValueError(f"{path} is an input, which is never changed. Name another file.")
     if not force:
-        raise ValueError(f"{path} is there already. Name another file, or replace it with --force.")
+        raise ValueError(f"{path} already exists. Name another file, or replace it with --force.")
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Return whether two names stand for one file that is there."""
+    """Return whether two paths lead to the same existing file."""
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
@@ -205,7 +205,7 @@ def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[st
     data = path.read_bytes()
     found = next((name for mark, name in MARKS if data.startswith(mark)), None)
     if found is None and b"\0" in data:
-        raise ValueError(f"{path} is no text: it has null characters. Is it a CSV file?")
+        raise ValueError(f"{path} has null characters, so it is not a text file. Is it a CSV file?")
     for name in filter(None, (found, encoding, *([] if encoding else ["utf-8", or_else]))):
         line = 1
         try:
@@ -230,7 +230,7 @@ def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[st
     equal = {
         name for m in matches if m.chaos == matches[0].chaos for name in m.could_be_from_charset
     }
-    # Of encodings that make equal sense, Excel's in Western Europe is the likeliest.
+    # Among equally plausible encodings, prefer that of Excel in Western Europe.
     for name in [*(["cp1252"] if "cp1252" in equal else []), *(m.encoding for m in matches)]:
         try:
             data.decode(name)
@@ -243,7 +243,7 @@ def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[st
         ]
     raise ValueError(
         f"{path} is not written in UTF-8 (line {data.splitlines().index(lines[0]) + 1}), and its "
-        "encoding cannot be guessed. Save it as UTF-8, or name its encoding, such as cp1252."
+        "encoding cannot be guessed. Save it as UTF-8, or name its encoding, for example cp1252."
     )
 
 
@@ -255,7 +255,7 @@ def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
 def _records(
     path: Path, encoding: str, delimiter: str
 ) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """Yield an iterator over the records of a text file, and their lines."""
+    """Yield an iterator over the line numbers and records of a text file."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding=encoding, newline="") as file:
@@ -263,17 +263,17 @@ def _records(
             yield ((reader.line_num, record) for record in reader)
     except csv.Error:
         raise ValueError(
-            f'{path}, line {reader.line_num}: a quotation mark (") is not closed, or stands within '
-            "a cell and is not doubled."
+            f'{path}, line {reader.line_num}: a quotation mark (") is not closed, or is inside a '
+            "cell and not doubled."
         ) from None
     finally:
         csv.field_size_limit(limit)
 
 
 def _delimiter(path: Path, encoding: str) -> str:
-    """Return the delimiter that gives the first records most equally many cells.
+    """Return the delimiter that gives the most of the first records an equal number of cells.
 
-    csv.Sniffer takes the comma of ``a;b`` over ``1,5;2,5``, and knows no records, but lines.
+    csv.Sniffer works on lines, not records, and takes the comma of ``a;b`` over ``1,5;2,5``.
     """
 
     def fits(delimiter: str) -> tuple[float, int]:
@@ -286,11 +286,11 @@ def _delimiter(path: Path, encoding: str) -> str:
             return 0.0, 0
         return widths.count(widths[0]) / len(widths), widths[0]
 
-    return max(DELIMITERS, key=fits)  # the first where there is none
+    return max(DELIMITERS, key=fits)  # the comma if none is found
 
 
 def _write_text(frame: Any, path: Path, delimiter: str, encoding: str) -> None:
-    # Python's csv leaves carriage returns without quotes, which its readers take for a new line.
+    # Python's csv does not quote carriage returns, which readers take for line ends.
     returns = any(
         frame.iloc[:, i].astype(str).str.contains("\r").any() for i in range(frame.shape[1])
     )
@@ -320,9 +320,9 @@ def _read_workbook(path: Path) -> TableFile:
     _check_archive(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about parts that it does not know
+            warnings.simplefilter("ignore", UserWarning)  # about unsupported parts of the workbook
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except Exception as error:  # of many kinds, from a file that is no workbook
+    except Exception as error:  # of many types, if the file is not a workbook
         raise ValueError(
             f"{path} cannot be read as an Excel workbook: {' '.join(str(error).split())}"
         ) from None
@@ -332,7 +332,7 @@ def _read_workbook(path: Path) -> TableFile:
             raise ValueError(f"{path} has no visible sheet with cells. Put the table on one.")
         sheet = sheets[0]
         _check_cells(path, sheet._worksheet_path)
-        sheet.reset_dimensions()  # what a stray cell says of them
+        sheet.reset_dimensions()  # a stray cell can make them huge
         rows: list[list[Any]] = []
         n_filled = 0
         for row in sheet.iter_rows(values_only=True):
@@ -350,19 +350,19 @@ def _read_workbook(path: Path) -> TableFile:
     del rows[n_filled:]
     above = next((i for i, row in enumerate(rows) if row), None)
     if above is None:
-        raise ValueError(f"{path} is empty: there is nothing on its sheet {title!r}.")
+        raise ValueError(f"{path} is empty: its sheet {title!r} has no cells.")
     used = sorted({i for row in rows for i, cell in enumerate(row) if cell_text(cell).strip()})
     header = [cell_text(rows[above][i]).strip() if i < len(rows[above]) else "" for i in used]
     body = [[row[i] if i < len(row) else None for i in used] for row in rows[above + 1 :]]
     frame = pd.DataFrame(body, columns=range(len(used)), dtype=object).set_axis(header, axis=1)
-    notes = [f"{path}: the sheet {title!r} is read, and not {', '.join(others)}."] if others else []
+    notes = [f"{path}: the sheet {title!r} is read, not {', '.join(others)}."] if others else []
     return TableFile(path, "excel", frame, above + 2, tuple(notes))
 
 
 def _check_archive(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{path} is no Excel workbook. If it opens with a password, save it without."
+            f"{path} is not an Excel workbook. If it has a password, save it without one."
         )
     with zipfile.ZipFile(path) as archive:
         size = sum(part.file_size for part in archive.infolist())
@@ -374,7 +374,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_cells(path: Path, part: str) -> None:
-    """Raise if cells of a sheet are merged, or have formulas that were never computed."""
+    """Raise if a sheet has merged cells, or formulas that were never computed."""
     formulas: list[str] = []
     with zipfile.ZipFile(path) as archive, archive.open(part) as file:
         text = b""
@@ -383,11 +383,11 @@ def _check_cells(path: Path, part: str) -> None:
             cut = max(text.rfind(b"</row>"), 0)
             formulas += [cell.decode() for cell in FORMULA_WITHOUT_VALUE.findall(text[:cut])]
             text = text[cut:]
-        merged = [cells.decode() for cells in MERGED.findall(text)]  # they follow the rows
+        merged = [cells.decode() for cells in MERGED.findall(text)]  # they come after the rows
     if formulas:
         raise ValueError(
             f"{path} has {len(formulas)} formula(s) without a value, the first in cell "
-            f"{formulas[0]}: it was not saved by a spreadsheet. Open it in Excel and save it."
+            f"{formulas[0]}. Open the file in Excel and save it, which computes them."
         )
     if merged:
         raise ValueError(
@@ -416,10 +416,10 @@ def _write_workbook(frame: Any, path: Path) -> None:
         if value is None or value != value or type(value).__name__ == "NAType":
             return None
         if not isinstance(value, str):
-            # Times with a zone have no place in a workbook.
+            # A workbook cannot hold times with a time zone.
             return value if getattr(value, "tzinfo", None) is None else cell(str(value))
         made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))
-        made.data_type = "s"  # also where it begins with "="
+        made.data_type = "s"  # text, even if it begins with "="
         return made
 
     sheet.append(list(map(cell, frame.columns)))
@@ -502,13 +502,13 @@ def _write_parquet_like(old: Path, path: Path, target: str, cells: dict[int, Any
     )
 
 
-# --- written --------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def write_filled(
     file: TableFile, target: str, cells: dict[int, Any], path: str | Path
 ) -> tuple[str, ...]:
-    """Write a table to a new file of its format, with some cells of a column filled in."""
+    """Write a table to a new file of the same format, with some cells of a column filled in."""
     wanted = ".xlsx" if file.kind == "excel" else file.path.suffix.lower()
     if file.kind != table_format(path) or (file.kind == "excel" and Path(path).suffix != wanted):
         raise ValueError(
@@ -526,7 +526,7 @@ def write_filled(
             return ()
         filled = values.tolist()
         for position, label in cells.items():
-            # A number only where no digit of the text is lost.
+            # Write a number only if no digit of the text is lost.
             exact = numeric and isinstance(label, str) and re.fullmatch("0|[1-9][0-9]{0,14}", label)
             filled[position] = int(label) if exact else label
         frame = frame.copy(deep=False)
@@ -535,14 +535,14 @@ def write_filled(
             _write_text(frame, new, file.delimiter, file.encoding)
             return ()
         _write_workbook(frame, new)
-    return (f"{path} has the values of {file.path}. Its formats, formulas and other sheets stay "
-            "there.",)  # fmt: skip
+    return (f"{path} has the values of {file.path}. Its formats, formulas and other sheets are "
+            "not copied.",)  # fmt: skip
 
 
 def write_rows(frame: Any, path: str | Path, delimiter: str = ",") -> None:
-    """Write rows for annotators: every cell as the text that the table has."""
+    """Write rows for annotators, each cell as text; row numbers stay integers."""
     kind = table_format(path)
-    # Columns of integers here are numbers of rows.
+    # Only row numbers are integers here.
     texts = frame.apply(lambda c: c if c.dtype.kind == "i" else c.map(cell_text).astype(object))
     with replacing(path) as new:
         if kind == "excel":
@@ -551,5 +551,5 @@ def write_rows(frame: Any, path: str | Path, delimiter: str = ",") -> None:
             texts.to_parquet(new, index=False)
         else:
             tabs = Path(path).suffix.lower() in (".tsv", ".tab")
-            # By the byte order mark Excel knows UTF-8.
+            # The byte order mark tells Excel that this is UTF-8.
             _write_text(texts, new, "\t" if tabs else delimiter, "utf-8-sig")

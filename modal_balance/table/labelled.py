@@ -1,4 +1,4 @@
-"""A checked table of which some rows are labelled."""
+"""A checked, partly labelled table."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .values import Names, class_of, spellings
 
 __all__ = ["LabelledTable", "Place", "Rows", "check_columns", "quoted", "some"]
 
-# More classes than this, with hardly two labels of each, are numbers or names.
+# More classes than this, with fewer than two labels each, are numbers or names.
 MANY_CLASSES = 50
 Positions = NDArray[np.intp]
 
 
 class Place(NamedTuple):
-    """Where a row is, or None; what messages call it; its id, where a spreadsheet changed it."""
+    """Position of a row or None, its name in messages, and its id if a spreadsheet changed it."""
 
     position: int | None
     name: str
@@ -30,12 +30,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """How rows are called where no column names them.
+    """How rows are numbered if no column identifies them.
 
     Parameters
     ----------
     column : str
-        Column of their numbers.
+        Column of the row numbers.
     first : int
         Number of the first row below the header.
 
@@ -51,7 +51,7 @@ class Rows:
 
     @classmethod
     def of(cls, names: Sequence[str], column: str, first: int) -> Rows:
-        """Return rows whose column has a name that none of the given columns has."""
+        """Return rows whose number column has a name that is not taken."""
         free, number = column, 2
         while free in names:
             free, number = f"{column} ({number})", number + 1
@@ -60,7 +60,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class LabelledTable:
-    """A checked table of which some rows are labelled.
+    """A checked, partly labelled table.
 
     Parameters
     ----------
@@ -69,23 +69,23 @@ class LabelledTable:
     target : str
         Column of the labels.
     id_column : str or None
-        Column that names the rows.
+        Column that identifies the rows.
     rows : Rows
-        How they are called without.
+        How rows are numbered without it.
     unsure : str or None
-        Answer that is no label.
+        Answer for "I do not know".
     classes : list of str or None
-        Class of each row; None where there is no label.
+        Class of each row, or None.
     spelling : dict
-        Class -> label as the table writes it.
+        Class -> label as spelled in the table.
     ids : dict
-        Id -> position, where there is a column of them.
+        Id -> position, if there is an id column.
     blank : ndarray of bool
-        Rows without a label in which no column to learn from is filled in.
+        Unlabelled rows in which every column to learn from is empty.
     given : dict
-        Position -> label that the answers add, None for an unsure one.
+        Position -> label added by the answers, None for an unsure one.
     rounds : tuple of ndarray
-        Positions that each file of answers asks for.
+        Positions of the rows in each file of answers.
     notes : tuple of str
         What the user should know.
     """
@@ -129,7 +129,7 @@ class LabelledTable:
                 continue
             column = frame[name]
             blank &= np.asarray(column.isna() | column.astype(str).str.strip().eq(""), dtype=bool)
-        # Where all rows are, there is nothing to learn from, which is said elsewhere.
+        # If all rows are blank, another check raises an error.
         blank &= np.array([name is None for name in classes]) & (not blank.all())
         table = cls(
             frame=frame,
@@ -155,7 +155,7 @@ class LabelledTable:
 
     @property
     def labelled(self) -> Positions:
-        """Positions of the rows that have labels."""
+        """Positions of the labelled rows."""
         return np.flatnonzero([name is not None for name in self.classes])
 
     @property
@@ -181,7 +181,7 @@ class LabelledTable:
         ]
         if not kept:
             raise ValueError(
-                f"There is no column to learn from beside the target {self.target!r}"
+                f"There is no column to learn from besides the target {self.target!r}"
                 + (f" and the id {self.id_column!r}." if self.id_column else ".")
             )
         return self.frame[kept].reset_index(drop=True)
@@ -192,20 +192,20 @@ class LabelledTable:
         return np.array([code[self.classes[at] or ""] for at in positions], dtype=np.intp)
 
     def row(self, position: Any) -> str:
-        """Return what messages call a row: "row 7" or "position 5"."""
+        """Return the name of a row in messages: "row 7" or "position 5"."""
         return f"{self.rows.column.split()[0]} {int(position) + self.rows.first}"
 
     def places_of(self, rows: Any, what: str, all_there: bool = False) -> list[Place]:
-        """Find rows that are given by their id or their number, as a frame or as such values.
+        """Return the places of rows that are given by id or by number.
 
         Parameters
         ----------
         rows : DataFrame or array-like
-            A frame with the table's id column, or else the column of row numbers; or these values.
+            A frame with the table's id column or the column of row numbers, or the values alone.
         what : str
-            What error messages call them, such as "the answers".
+            Their name in error messages, for example "the answers".
         all_there : bool, default=False
-            Whether to raise if the table lacks one of them.
+            Whether to raise an error if the table lacks one of them.
 
         Returns
         -------
@@ -216,8 +216,8 @@ class LabelledTable:
             names = [str(name) for name in rows.columns]
             if wanted not in names:
                 raise ValueError(
-                    f"There is no column {wanted!r} in {what}, to say which rows these are. Keep "
-                    f"that column of the file that was to be filled in. It has {quoted(names)}."
+                    f"There is no column {wanted!r} in {what}, which identifies the rows. Keep "
+                    f"that column of the file to be filled in. The columns are {quoted(names)}."
                 )
             values = rows.iloc[:, names.index(wanted)].tolist()
         else:
@@ -237,16 +237,16 @@ class LabelledTable:
             places.append(Place(self.ids.get(truth or text or ""), name, truth))
         lost = [place.name for place in places if place.position is None]
         if lost and all_there:
-            raise ValueError(f"{what}: the table has no such row: {some(lost)}.")
+            raise ValueError(f"{what}: the table has no row {some(lost)}.")
         return places
 
     def check_classes(self) -> None:
-        """Raise if the labels look like numbers or names."""
+        """Raise a ValueError if the labels look like numbers or names."""
         n_labels, n_classes = sum(self.counts.values()), len(self.counts)
         if n_classes > MANY_CLASSES and 2 * n_classes > n_labels:
             raise ValueError(
                 f"The target {self.target!r} has {n_classes} different values in {n_labels} "
-                f"labels, such as {quoted(list(self.counts)[:3])}. That looks like numbers or "
+                f"labels, for example {quoted(list(self.counts)[:3])}. That looks like numbers or "
                 "names and not like classes. Choose another column, or group its values."
             )
 
@@ -264,7 +264,7 @@ class LabelledTable:
                 )
             if name in seen:
                 raise ValueError(
-                    f"The id {name!r} is there twice in column {column!r}: at "
+                    f"The id {name!r} occurs twice in column {column!r}: at "
                     f"{self.row(seen[name])} and {self.row(at)}. Ids must differ."
                 )
             seen[name] = at
@@ -282,7 +282,7 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
         if wanted is not None and wanted not in names:
             close = difflib.get_close_matches(str(wanted), names, 1)
             raise ValueError(
-                f"There is no column {wanted!r}, to be the {role}, in {what}. "
+                f"There is no {role} column {wanted!r} in {what}. "
                 + (f"Did you mean {close[0]!r}? " if close else "")
                 + f"Its columns are {quoted(names)}."
             )
@@ -295,11 +295,11 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
 
 
 def quoted(names: Sequence[str], most: int = 20) -> str:
-    """Return names for a message, the first of them where they are many."""
+    """Return quoted names for a message, at most the first ``most``."""
     return some([repr(name) for name in names], most)
 
 
 def some(texts: Sequence[str], most: int = 5) -> str:
-    """Return the first of some texts, and how many more there are."""
+    """Return the first texts, and the number of those left out."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more

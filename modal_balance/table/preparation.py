@@ -1,4 +1,4 @@
-"""Columns of all kinds as numbers, by skrub."""
+"""Convert columns of all kinds to numbers, with skrub."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .values import ERRORS, MISSING, cell_text, is_missing
 
 __all__ = ["prepare", "typed"]
 
-N_FITTED = 20_000  # rows, at most, that decide on the words and components
-N_AT_ONCE = 20_000  # rows
-MOSTLY = 0.9  # share of numbers from which on the other cells of a column are gaps
-# Codes such as 007 are no numbers.
+N_FITTED = 20_000  # largest number of rows on which the encoders are fitted
+N_AT_ONCE = 20_000  # rows per block
+MOSTLY = 0.9  # smallest share of numbers at which the other cells of a column become gaps
+# Codes with a leading zero, 007, are not numbers.
 PLAIN = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 THOUSANDS = r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?"
 DECIMAL_COMMA = r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|0|[1-9]\d*)(?:,\d+)?"
-ERRORS_SAID = "are errors of a spreadsheet, and count as gaps"
+ERRORS_SAID = "are spreadsheet errors, and count as gaps"
 CODE = r"[+-]?0\d.*"
 
 
@@ -34,12 +34,12 @@ def prepare(
 ) -> NDArray[np.float32]:
     """Return the columns of a table as features.
 
-    skrub's ``TableVectorizer`` looks at each column: numbers are scaled, so that extreme values
-    count no more than large ones; few different words become indicators; dates become their parts;
-    free text becomes 30 components of its character n-grams. What is missing in a number or a date
-    is filled with the mean. (Indicators of where it was missing would be many columns of noise to
-    few labels, and make rows with gaps look like the most diverse ones.) No label is looked at, so
-    that all rows of the table can be prepared at once.
+    skrub's ``TableVectorizer`` converts each column: numbers are scaled so that outliers count no
+    more than large values, categories become indicators, dates become their parts, and free text
+    becomes 30 components of its character n-grams. Missing numbers and dates are filled with the
+    mean. Indicators of missing values are left out: with few labels they are noise, and they make
+    rows with gaps look the most diverse. Labels are not used, so all rows of the table can be
+    prepared at once.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def prepare(
     random_state : int, RandomState, Generator or None, default=None
         Seed of the components of free text.
     row : callable
-        What messages call the row at a position.
+        Returns the name of a row in messages.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def prepare(
     ImportError
         If skrub is not installed.
     ValueError
-        If nothing is left to learn from, or a column holds lists.
+        If every column is empty or constant, or a column holds lists.
 
     Warns
     -----
     UserWarning
-        If cells of a column of numbers are no numbers, or thousands are separated.
+        If cells of a numeric column are not numbers, or have thousands separators.
 
     Examples
     --------
@@ -96,8 +96,7 @@ def prepare(
     vectorizer[0].fit(frame.iloc[fitted])
     if not vectorizer[0].all_outputs_:
         raise ValueError(
-            "There is nothing to learn from: every column beside the target is empty, or has one "
-            "value throughout."
+            "There is nothing to learn from: every column besides the target is empty or constant."
         )
     vectorizer[1].fit(vectorizer[0].transform(frame.iloc[fitted]))
     blocks = [frame.iloc[start : start + N_AT_ONCE] for start in range(0, n, N_AT_ONCE)]
@@ -105,7 +104,7 @@ def prepare(
 
 
 def typed(columns: Any, row: Callable[[int], str] = "position {}".format) -> Any:
-    """Return columns of text and of mixed values as numbers, dates or text, gaps as missing."""
+    """Return columns of text and mixed values as numbers, dates or text, with gaps as missing."""
     import pandas as pd
 
     done = {}
@@ -120,7 +119,7 @@ def typed(columns: Any, row: Callable[[int], str] = "position {}".format) -> Any
 
 
 def _of_one_kind(column: Any, row: Callable[[int], str]) -> Any:
-    """Return a column of objects as numbers or times, where all are, or else as text."""
+    """Return a column of objects as numbers or dates if all are, otherwise as text."""
     import pandas as pd
 
     values = column.tolist()
@@ -128,8 +127,8 @@ def _of_one_kind(column: Any, row: Callable[[int], str]) -> Any:
         if isinstance(value, list | tuple | dict | set | np.ndarray):
             kind = type(value).__name__.replace("ndarray", "list")
             raise ValueError(
-                f"Column {column.name!r} holds a {kind} at {row(at)}, which cannot "
-                "be learned from. Spread it over columns of single values, or leave it out."
+                f"Column {column.name!r} holds a {kind} at {row(at)}, which no "
+                "model can learn from. Split it into columns of single values, or leave it out."
             )
     errors = pd.Series([isinstance(v, str) and v.strip() in ERRORS for v in values])
     _say_cells(column, errors, ERRORS_SAID, row)
@@ -144,7 +143,7 @@ def _of_one_kind(column: Any, row: Callable[[int], str]) -> Any:
 
 
 def _from_text(column: Any, row: Callable[[int], str]) -> Any:
-    """Return a column of text as numbers where it holds some, and its gaps as missing."""
+    """Return a column of text as numbers if most cells are numbers, with gaps as missing."""
     import pandas as pd
 
     text = column.str.strip()
@@ -160,7 +159,7 @@ def _from_text(column: Any, row: Callable[[int], str]) -> Any:
     if counts[best] < MOSTLY * len(filled):
         return text
     words = text.notna() & ~fits[best].reindex(text.index, fill_value=False)
-    _say_cells(column, words, "are no numbers, and count as gaps", row)
+    _say_cells(column, words, "are not numbers, and count as gaps", row)
     numbers = text.mask(words)
     if best == 1:
         marked = filled[fits[1] & filled.str.contains(",", regex=False)]

@@ -1,4 +1,4 @@
-"""Strategies compared on a table, or on a data set by name."""
+"""Compare strategies on a table, or on a data set by name."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def labelled_data(
 def run_strategies(
     data: Dataset, chosen: tuple[str, ...], model: str, results: str, **settings: Any
 ) -> dict[str, float]:
-    """Return the mean accuracy of each strategy over its learning curves, the best first."""
+    """Return the mean accuracy of each strategy over its learning curves, best first."""
     strategies = {name: strategy_by_name(name) for name in chosen}
     with warnings.catch_warnings():
-        # What they say is in the results: the rows behind a validation error, and the edges.
+        # The results record the same facts: validation rows and numbers of edges.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RandomSelectionWarning)
         frame = simulate(

@@ -1,4 +1,4 @@
-"""How far the labelling of a table has come."""
+"""Report the progress of labelling a table."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .preparation import prepare
 __all__ = ["Accuracy", "TableStatus", "status_of", "table_status"]
 
 N_FOLDS = 5
-# Rows, at most, on which predictions are compared between rounds.
+# Largest number of rows on which predictions are compared between rounds.
 N_STOP = 2000
-# Rounds, at most, whose effect on predictions is looked at.
+# Number of last rounds whose effect on predictions is measured.
 N_ROUNDS = 3
 
 
@@ -36,14 +36,14 @@ class Accuracy:
     Parameters
     ----------
     n_right, n_tested : int
-        Rows that models fitted without them predict rightly, and rows predicted: those of classes
-        with two labels or more.
+        Rows predicted correctly by a model fitted without them, and rows predicted (those of
+        classes with at least two labels).
     value : float
         Their ratio.
     low, high : float
         Its 95 % confidence interval (Wilson's).
     most_frequent : float
-        What predicting the most frequent class always would reach on these rows.
+        Accuracy of always predicting the most frequent class of these rows.
 
     Examples
     --------
@@ -62,25 +62,25 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class TableStatus:
-    """How far the labelling of a table has come.
+    """Progress of labelling a table.
 
     Parameters
     ----------
     n_rows, n_labelled, n_unlabelled, n_unsure : int
-        Rows of the table, those that have a label, those to label, and those left as unsure.
+        Numbers of all rows, labelled rows, rows to label, and rows answered as unsure.
     counts : dict
         Class -> number of its labels.
     accuracy : Accuracy or None
-        None: too few labels to say.
+        None: there are too few labels.
     kappas : tuple of float
         For each of the last three rounds, the agreement (Cohen's kappa) of the predictions before
-        it and after it; NaN where that is undefined.
+        and after it; NaN if undefined.
     settled : bool or None
-        Whether the last of these is at least the threshold. None: no round was named.
+        Whether the last of these is at least the threshold. None: no answers were given.
     threshold : float
         Smallest agreement that counts as settled.
     notes : tuple of str
-        Why something is not known.
+        Reasons why a value is unknown.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def table_status(
     threshold: float = 0.99,
     random_state: RandomState = None,
 ) -> TableStatus:
-    """Return how far the labelling of a table has come.
+    """Return the progress of labelling a table.
 
     Parameters
     ----------
@@ -121,14 +121,14 @@ def table_status(
     target : str
         Column of the labels.
     answers : sequence of DataFrame, default=()
-        Answers as :func:`~modal_balance.table.merge_answers` takes them, round by round, the
-        oldest first, also those that the table has already. Models are fitted without the labels
-        of the last three rounds and with them, and compared on rows that have no label. Nothing is
-        kept from one call to the next.
+        Answers as :func:`~modal_balance.table.merge_answers` takes them, one frame per round, the
+        oldest first, including those that the table already has. Models fitted with and without
+        the labels of each of the last three rounds are compared on unlabelled rows. No state is
+        kept between calls.
     id_column : str or None, default=None
-        Column that names the rows.
+        Column that identifies the rows.
     unsure : str or None, default="?"
-        Answer that is no label.
+        Answer for "I do not know".
     model : str or estimator, default="mcdropout"
         As in :func:`~modal_balance.table.next_rows`.
     threshold : float in [0, 1], default=0.99
@@ -143,12 +143,12 @@ def table_status(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument is invalid.
 
     Notes
     -----
-    Rows chosen for what they teach are harder than others: the accuracy on them is mostly lower
-    than that on a random sample.
+    Rows chosen by active learning are harder than others, so the accuracy on them is usually lower
+    than on a random sample.
 
     References
     ----------
@@ -175,7 +175,7 @@ def status_of(
     threshold: float = 0.99,
     random_state: RandomState = None,
 ) -> TableStatus:
-    """Return how far the labelling of a checked table has come; see :func:`table_status`."""
+    """Return the progress of labelling a checked table; see :func:`table_status`."""
     rng = as_random_state(random_state)
     estimator = model_by_name(model, rng)
     taught = [np.intersect1d(rows, table.labelled) for rows in table.rounds]
@@ -184,18 +184,18 @@ def status_of(
     accuracy = None
     kappas: tuple[float, ...] = ()
     if len(table.counts) < 2:
-        notes.append("Accuracy is not known before there are labels of two classes.")
+        notes.append("Accuracy is unknown until there are labels of two classes.")
     else:
         features = prepare(table.columns, rng, table.row)
         accuracy = _accuracy(estimator, features, table, rng)
         if accuracy is None:
-            notes.append("Accuracy is not known before two classes have two labels.")
+            notes.append("Accuracy is unknown until two classes have two labels.")
         if taught:
             kappas, note = _kappas(estimator, features, table, taught, rng)
             notes.extend(note)
     if not taught:
         notes.append(
-            "Whether predictions have settled is not known: name the answers of the last rounds."
+            "Whether predictions have settled is unknown: name the answers of the last rounds."
         )
     settled = bool(kappas[-1] >= threshold) if kappas else None
     return TableStatus(
@@ -242,7 +242,7 @@ def _kappas(
     taught: list[NDArray[np.intp]],
     rng: np.random.RandomState,
 ) -> tuple[tuple[float, ...], list[str]]:
-    """Return the agreement of predictions before and after each round."""
+    """Return the agreement of predictions before and after each round, and notes."""
     stop = table.unlabelled if len(table.unlabelled) else np.arange(len(features))
     if len(stop) > N_STOP:
         stop = np.sort(rng.choice(stop, N_STOP, replace=False))
@@ -251,18 +251,20 @@ def _kappas(
         later = np.concatenate([np.zeros(0, dtype=np.intp), *taught[number:]])
         rows = np.setdiff1d(table.labelled, later)
         codes = table.codes_of(rows)
-        if len(np.unique(codes)) < 2:  # nothing to learn from, before this round
+        if len(np.unique(codes)) < 2:  # no model before this round
             continue
         predictions.append(_predictions(estimator, features[rows], codes, features[stop], features))
     kappas = tuple(
-        # Where all rows are predicted alike, agreement by chance is full agreement.
+        # If all rows get the same prediction, kappa is undefined.
         float(cohen_kappa_score(a, b)) if len(np.union1d(a, b)) > 1 else math.nan
         for a, b in pairwise(predictions)
     )
     if not kappas:
-        return (), ["Whether predictions have settled is not known before a round with a model."]
+        return (), ["Whether predictions have settled is unknown before a round with a model."]
     if any(map(math.isnan, kappas)):
-        return kappas, ["A round has no agreement, since all rows are predicted alike."]
+        return kappas, [
+            "The agreement of a round is undefined, because all rows get the same prediction."
+        ]
     return kappas, []
 
 
@@ -273,7 +275,7 @@ def _predictions(
     X_new: NDArray[np.float32],
     X_all: NDArray[np.float32],
 ) -> NDArray[np.intp]:
-    """Return predicted classes. Some models want to learn classes counted from 0 without a gap."""
+    """Return predicted classes; the model is fitted on classes numbered from 0 without gaps."""
     classes, y = np.unique(codes, return_inverse=True)
     predicted = fit_quietly(estimator, X, y, X_all).predict(X_new)
     return np.asarray(classes[np.asarray(predicted, dtype=np.intp)])

@@ -1,4 +1,4 @@
-"""Cells: what is empty, which class a label means, and what a spreadsheet makes of both."""
+"""Cell values: empty cells, classes of labels, and what a spreadsheet changes in either."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ import numpy as np
 __all__ = ["ERRORS", "MISSING", "Names", "cell_text", "class_of", "is_missing", "spellings"]
 
 ERRORS = frozenset(["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"])
-# How an empty cell is written where it is not left empty: pandas' list, but for "None", which may
-# well be a label.
+# Texts that mean an empty cell: pandas' list without "None", which may be a label.
 MISSING = ERRORS | {
     "", "NA", "N/A", "n/a", "<NA>", "#NA", "NaN", "nan", "-NaN", "-nan", "NULL", "null",
 }  # fmt: skip
-# "1.0" is how pandas writes the 1 of a column with gaps.
+# pandas writes the 1 of a column with gaps as "1.0".
 WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
 NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
-EXACT_DIGITS = 15  # what a spreadsheet keeps of a number
+EXACT_DIGITS = 15  # digits of a number that a spreadsheet keeps
 
 
 def is_missing(value: Any) -> bool:
@@ -37,7 +36,7 @@ def is_missing(value: Any) -> bool:
 
 
 def cell_text(value: Any) -> str:
-    """Return a cell as a reader is shown it; an empty one is ""."""
+    """Return a cell as the text to show; "" for an empty one."""
     if isinstance(value, str):
         return value
     if is_missing(value):
@@ -49,13 +48,13 @@ def cell_text(value: Any) -> str:
 def class_of(value: Any) -> str | None:
     """Return the class that a label means, as text, or None for an empty cell.
 
-    Blanks around it do not count, nor does the way in which Unicode composes its letters; 1, 1.0,
-    "1" and "1.0" are one class. "Cat" and "cat" are two classes, and so are "007" and "7".
+    Surrounding blanks and the Unicode normal form are ignored; 1, 1.0, "1" and "1.0" are one
+    class. "Cat" and "cat" are two classes, and so are "007" and "7".
 
     Parameters
     ----------
     value : object
-        A label as the table has it.
+        A label from the table.
 
     Returns
     -------
@@ -77,7 +76,7 @@ def class_of(value: Any) -> str | None:
 
 
 def spellings(values: Iterable[Any]) -> dict[str, Any]:
-    """Return, for each class, how the table writes it most often."""
+    """Return the most frequent spelling of each class."""
     counts: Counter[tuple[str, str]] = Counter()
     written: dict[tuple[str, str], Any] = {}
     for value in values:
@@ -92,7 +91,7 @@ def spellings(values: Iterable[Any]) -> dict[str, Any]:
 
 
 class Names:
-    """Ids or classes, found again after a spreadsheet has changed them.
+    """Ids or classes that can be found after a spreadsheet has changed them.
 
     Parameters
     ----------
@@ -112,10 +111,10 @@ class Names:
         self._by_key = cache(self._keys)
 
     def like(self, text: str) -> list[str]:
-        """Return the names that a spreadsheet may have changed into a text."""
+        """Return the names that a spreadsheet may have changed into this text."""
         number = NUMBER.fullmatch(text)
         digits = EXACT_DIGITS
-        if number and number["exponent"]:  # shown rounded, with two decimals or more
+        if number and number["exponent"]:  # rounded to two or more decimals
             digits = min(digits, max(3, sum(map(str.isdecimal, number["mantissa"]))))
         return self._by_key(digits).get(_key(text, digits) or "", [])
 
