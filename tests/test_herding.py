@@ -350,7 +350,7 @@ def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeyp
     X = sparse.random(40, 50, density=0.1, format="csr", random_state=0)
     forest = RandomForestClassifier(10, random_state=0)
     learner = ActiveLearner(forest, X_training=X[:4], y_training=[0, 1, 2, 3])
-    with pytest.raises(ValueError, match="X_pool is sparse, 36 x 50, and distances need it dense"):
+    with pytest.raises(ValueError, match="X_pool is sparse, 36 x 50, too large to be made dense"):
         herding_query(learner, X[4:], 5, random_state=0)
     found = balance_margin_query(learner, X[4:], 5, tau=0.0, random_state=0)
     plain = balance_margin_query(learner.estimator, X[4:], 5, tau=0.0, random_state=0)

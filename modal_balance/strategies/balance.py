@@ -44,7 +44,7 @@ def balance_query(
     For batches, :func:`~modal_balance.balance_margin_query` learned more per label in our
     comparisons.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

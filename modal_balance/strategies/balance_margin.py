@@ -59,7 +59,7 @@ def balance_margin_query(
 
     tau has no effect if there are no edges to find: for a single point, or with ``cut_share=0``.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

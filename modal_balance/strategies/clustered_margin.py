@@ -37,7 +37,7 @@ def clustered_margin_query(
     hypotheses, and chooses the least certain point of each cluster. With ``n_instances=1`` it is
     :func:`~modal_balance.margin_query`.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

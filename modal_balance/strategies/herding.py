@@ -203,7 +203,7 @@ def herding_query(
 
     In a pool of more than 5,000 points, coverage is that of 5,000 random points.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def uncertainty_herding_query(
     come in: its width is the smallest distance between two labelled points. With few labels the
     batch is close to that of herding, with many to that of margin selection.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def bald_query(
 ) -> Any:
     """Choose the points whose labels, one by one, tell most about the hypotheses (BALD).
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def batchbald_query(
 ) -> Any:
     """Choose the points whose labels together tell most about the hypotheses (BatchBALD).
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def epig_query(
 ) -> Any:
     """Choose the points whose labels tell most about predictions on target points (EPIG).
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def badge_query(
 ) -> Any:
     """Choose points with large and diverse loss gradients (BADGE).
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def coreset_query(
 ) -> Any:
     """Choose the points furthest from all labelled and chosen points (core-set).
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def power_balance_query(
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALanCe scores.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def power_bald_query(
 ) -> Any:
     """Draw points with probabilities proportional to a power of their BALD scores.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def random_query(
 ) -> Any:
     """Choose points at random.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------

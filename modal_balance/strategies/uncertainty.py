@@ -36,7 +36,7 @@ def margin_query(
 ) -> Any:
     """Choose the points with the lowest margin between the two most probable classes.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def entropy_query(
 ) -> Any:
     """Choose the points whose mean prediction has the largest entropy.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def variation_ratio_query(
 ) -> Any:
     """Choose the points whose most probable class has the lowest mean probability.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def mean_std_query(
 ) -> Any:
     """Choose the points whose class probabilities vary most between hypotheses.
 
-    :doc:`/common_parameters` describes in full what the strategies share.
+    The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
     ----------
