@@ -69,7 +69,7 @@ def balance_query(
     X_reference : like X_pool, optional
         Points on which hypotheses are compared. Default: the pool, or 10,000 rows of it.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

@@ -224,7 +224,7 @@ def herding_query(
         Width of the kernel ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
         between points of the pool. None: 1.4.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -353,7 +353,7 @@ def uncertainty_herding_query(
         smallest expected calibration error on a fifth of the labelled points, of a copy of the
         estimator fitted on the others; 1 for committees, and without enough labels.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

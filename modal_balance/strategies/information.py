@@ -46,7 +46,7 @@ def bald_query(
     n_samples : int, default=100
         Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
@@ -133,7 +133,7 @@ def batchbald_query(
         Largest number of points to choose from. A larger pool is replaced by a random subset
         of this size (at least ``n_instances``). None: use all points; they must fit into memory.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -236,7 +236,7 @@ def epig_query(
     n_targets : int, default=100
         Size M of that sample, at least 1. A smaller pool is used whole.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None

@@ -40,7 +40,7 @@ def badge_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -132,7 +132,7 @@ def coreset_query(
     X_labelled : like X_pool, optional
         The labelled points. Default: the learner's ``X_training``.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

@@ -64,7 +64,7 @@ def power_balance_query(
     X_reference : like X_pool, optional
         Points on which hypotheses are compared. Default: the pool, or 10,000 rows of it.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -175,7 +175,7 @@ def power_bald_query(
     coldness : float, default=1.0
         Power of the scores, >= 0. 0 draws uniformly; larger values favour high scores more.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

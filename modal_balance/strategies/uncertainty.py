@@ -49,7 +49,7 @@ def margin_query(
     n_samples : int, default=100
         Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
@@ -130,7 +130,7 @@ def entropy_query(
     n_samples : int, default=100
         Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
@@ -208,7 +208,7 @@ def variation_ratio_query(
     n_samples : int, default=100
         Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
@@ -287,7 +287,7 @@ def mean_std_query(
     n_samples : int, default=100
         Number of hypotheses to draw, at least 1.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, such as "4GB". None: half of what is free.
+        Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. They have no effect here.
     random_state : int, RandomState, Generator or None, default=None
