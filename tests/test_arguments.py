@@ -55,7 +55,7 @@ def test_validation_data_are_a_pair_of_one_length(as_type):
     X_val = as_type([[1.0], [2.0], [3.0]])
     check_validation_pair(None, None)
     check_validation_pair(X_val, [0, 1, 1])
-    message = r"^{} was given without {}\. They belong together: pass both or neither\.$"
+    message = r"^{} was given without {}\. Pass both or neither\.$"
     with pytest.raises(ValueError, match=message.format("X_val", "y_val")):
         check_validation_pair(X_val, None)
     with pytest.raises(ValueError, match=message.format("y_val", "X_val")):

@@ -206,7 +206,7 @@ def test_bad_input_is_refused_before_the_net_runs_on_the_pool(options, error, me
     ("learner", "message"),
     [
         (LinearRegression().fit(X, y), "is a regressor"),
-        (LogisticRegression(max_iter=9999).fit(X, y), "not known how to draw hypotheses"),
+        (LogisticRegression(max_iter=9999).fit(X, y), "Cannot draw hypotheses"),
         (None, "must be a modAL learner or a fitted estimator"),
     ],
 )

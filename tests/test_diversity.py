@@ -174,7 +174,12 @@ def test_no_pending_points_are_as_good_as_none():
 @pytest.mark.parametrize(
     ("pending_features", "pending_proba", "error", "message"),
     [
-        (torch.ones(1, 2), None, ValueError, "pending_features and pending_proba belong together"),
+        (
+            torch.ones(1, 2),
+            None,
+            ValueError,
+            "pending_features and pending_proba must be given together",
+        ),
         (None, torch.ones(1, 2) / 2, ValueError, "pending_features and pending_proba belong toge"),
         (torch.ones(1, 3), torch.ones(1, 2) / 2, ValueError, "pending_features has 3 columns but"),
         (torch.ones(1, 2), torch.ones(1, 4) / 4, ValueError, "pending_proba has 4 columns but pr"),

@@ -183,7 +183,7 @@ def test_of_many_members_a_seeded_subset_is_taken():
 
 def test_a_single_member_is_refused():
     for ensemble in (forest_of(n=1), BaggingClassifier(n_estimators=1).fit(X, y)):
-        with pytest.raises(ValueError, match="has 1 member: a single hypothesis"):
+        with pytest.raises(ValueError, match="has 1 member, and a single hypothesis"):
             balance_query(ensemble, X, tau=0.1)
 
 
@@ -199,9 +199,9 @@ def test_several_outputs_are_refused():
         (GradientBoostingClassifier(n_estimators=2), "partial sums of one model"),
         (HistGradientBoostingClassifier(max_iter=2), "partial sums of one model"),
         (AdaBoostClassifier(n_estimators=2), "partial sums of one model"),
-        (CalibratedClassifierCV(GaussianNB()), "same fit without one fold"),
+        (CalibratedClassifierCV(GaussianNB()), "fits that leave out one fold each"),
         (StackingClassifier([("nb", GaussianNB())]), "inputs of its final estimator"),
-        (LogisticRegression(max_iter=999), "not known how to draw"),
+        (LogisticRegression(max_iter=999), "Cannot draw hypotheses"),
     ],
 )
 def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):

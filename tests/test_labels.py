@@ -103,7 +103,7 @@ def test_classes_are_those_of_y_or_those_declared():
 
 
 def test_a_single_class_is_refused_and_so_are_malformed_declarations():
-    with pytest.raises(ValueError, match=r"one class only, \[4\].*classes="):
+    with pytest.raises(ValueError, match=r"only one class, \[4\].*classes="):
         find_classes(np.array([4, 4]), None)
     for declared in ([0, 1, 1], [[0, 1], [2, 3]]):
         with pytest.raises(ValueError, match=r"^classes=.* without duplicates"):

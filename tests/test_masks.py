@@ -533,7 +533,7 @@ class Trained(nn.Module):
 def test_a_module_that_drops_nothing_is_told_what_works(module):
     with pytest.raises(ValueError) as error:
         outputs_of(module, rows(4, 6))
-    assert "no dropout to sample: its forward pass drops nothing" in str(error.value)
+    assert "no dropout to sample: its forward pass calls no dropout" in str(error.value)
     for way in ("BootstrapCommittee(net)", "a list of several trained", 'posterior="ensemble"'):
         assert way in str(error.value)
 
@@ -625,7 +625,7 @@ def test_a_batch_that_is_not_the_first_dimension_is_refused():
         def forward(self, x):
             return self.drop(x.transpose(0, 1)).transpose(0, 1)
 
-    with pytest.raises(ValueError, match="one fixed mask cannot serve both"):
+    with pytest.raises(ValueError, match="a fixed mask cannot fit both"):
         outputs_of(SequenceFirst(), rows(4, 6, 2))
 
 
@@ -666,7 +666,7 @@ def test_out_of_memory_halves_the_rows_and_keeps_all_masks_at_once(capsys):
     outputs = blocks.predict(lambda part: ensemble(lambda: module(part)), x)
     assert module.seen == [10, 5, 2, 2, 2, 2, 2]  # never once for each mask
     assert torch.equal(outputs, outputs_of(Hungry(10), x))
-    assert "Out of memory with 10 rows at once: going on with 5." in capsys.readouterr().err
+    assert "Out of memory with 10 rows at once: continuing with 5." in capsys.readouterr().err
     module.most_rows = 0
     with pytest.raises(RuntimeError, match="memory"):
         blocks.predict(lambda part: ensemble(lambda: module(part)), x)

@@ -257,13 +257,13 @@ def test_too_many_configurations_are_refused():
     ("change", "error", "message"),
     [
         ({"proba": torch.ones(6, 4, 3)}, ValueError, "proba has a row that sums to 3"),
-        ({"edges": torch.tensor([[0, 6]])}, ValueError, "edges names hypotheses 0 to 6"),
+        ({"edges": torch.tensor([[0, 6]])}, ValueError, "edges has indices from 0 to 6"),
         ({"weights": torch.ones(3)}, ValueError, "weights must be a tensor of shape"),
         ({"batch": []}, ValueError, "at least one point"),
         ({"batch": torch.tensor([[0, 1]])}, ValueError, r"got shape \(1, 2\)"),
         ({"batch": [0.0, 1.0]}, TypeError, "batch must hold int64 indices of points, got torch.fl"),
-        ({"batch": [0, 4]}, ValueError, "batch names points 0 to 4, but proba has 4"),
-        ({"batch": [-1]}, ValueError, "batch names points -1"),
+        ({"batch": [0, 4]}, ValueError, "batch has indices from 0 to 4, but proba has 4"),
+        ({"batch": [-1]}, ValueError, "batch has indices from -1"),
     ],
 )
 def test_bad_input_is_refused_by_name(delta, change, error, message):

@@ -72,8 +72,8 @@ def test_a_bootstrap_committee_is_a_fixed_set():
         (lambda p: p[0], r"shape \(hypotheses, points, classes\).*got \(150, 3\)"),
         (lambda p: p[:1], "holds 1 hypothesis. Expected at least 2"),
         (lambda p: p[:, :7], r"has the shape \(20, 7, 3\) for 150 rows"),
-        (lambda p: p * 2, "Softmax.predict_proba_samples returned has a row that sums to 2, not 1"),
-        (lambda p: p * np.nan, "contains NaN. It must return probabilities"),
+        (lambda p: p * 2, "Softmax.predict_proba_samples has a row that sums to 2, not 1"),
+        (lambda p: p * np.nan, "contains NaN. Return probabilities"),
         (lambda p: p[..., :1], "has 1 class"),
     ],
 )

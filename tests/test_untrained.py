@@ -53,7 +53,7 @@ def test_fit_is_as_it_would_have_been_without():
 
 def test_the_labels_must_be_declared():
     classifier = MCDropoutClassifier()
-    with pytest.raises(ValueError, match=r"classes=None.*declare all"):
+    with pytest.raises(ValueError, match=r"classes=None.*Declare all"):
         classifier.fit_unlabelled(X)
     with pytest.raises(NotFittedError):
         classifier.predict(X)

@@ -168,7 +168,7 @@ def test_ensembles_of_imbalanced_learn(name):
 def test_a_net_is_not_taught_words():
     with pytest.raises(TypeError) as error:
         check_labels_of_net(make_pipeline(StandardScaler(), skorch_net()), WORDS)
-    assert "numbers 0, 1, ..., but a label is" in str(error.value)
+    assert "numbers 0, 1, ... as labels, but a label is" in str(error.value)
     assert "MCDropoutClassifier(module=...)" in str(error.value)
     check_labels_of_net(skorch_net(), y)
     check_labels_of_net(fast_classifier(), WORDS)

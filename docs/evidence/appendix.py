@@ -28,15 +28,15 @@ NAMES = {
     "cover, margin": "99.99 % cut, then lowest margins",
     "clusters of hypotheses": "diverse low margins",
 }
-# Of a batch of one: the largest score, or the lowest margin.
+# With batches of one point, the rules reduce to these.
 NAMES_OF_ONE = {
     "cover to 0.3, clusters apart": "the largest BALanCe score",
     "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 lowest margins",
     "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 lowest margins",
     "clusters of hypotheses": "margin again",
 }
-# Strategies that `simulate` ran, under the names that they have in the results files. They were
-# run when `balance_query` was what `balance_margin_query` is now.
+# Names in the results files of `simulate` -> names on the page. In those runs, `balance_query` was
+# today's `balance_margin_query`.
 SIMULATED = {
     "default of balance_query": "`balance_margin_query`",
     "Batch-BALanCe, to the end": "`balance_query`",
@@ -59,7 +59,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def whole_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rounds of the runs that were not cut off."""
+    """Return the rounds of complete runs."""
     end = frame.groupby(RUN).n_labelled.transform("max")
     return frame[end == frame.groupby("dataset").n_labelled.transform("max")]
 
@@ -73,9 +73,9 @@ def seeds_of(frame: pd.DataFrame) -> str:
 
 
 def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Return, by strategy and data set, how far ahead of a baseline it is."""
+    """Return the differences from a baseline, by strategy and data set."""
     table = pairwise(areas, baseline)
-    # Cells that do not break: a no-break space, and hyphens that hold together.
+    # No-break spaces and hyphens keep a cell on one line.
     table["text"] = [
         f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})".replace(
             " ", "\u00a0"
@@ -92,7 +92,7 @@ def mean_and_error(gap: pd.Series[float], digits: int) -> str:
 
 
 def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
-    """Return the mean difference to a baseline over all runs, with its standard error."""
+    """Return the mean difference from a baseline over all runs, with its standard error."""
     wide = areas.unstack("strategy")
     gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     rows = {
@@ -111,8 +111,8 @@ def picture(file: str, caption: str) -> str:
 
 
 def different_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean share of a batch that are not copies of each other, by data set."""
-    n_different = {"digits": 700, "mnist": 2500}  # then come the copies, in the same order
+    """Return the mean share of different rows in a batch, by strategy and data set."""
+    n_different = {"digits": 700, "mnist": 2500}  # followed by their copies, in the same order
     asked = frame[frame["indices"].str.len() > 0]
     share = [
         len({index % n_different[name.split(",")[0]] for index in indices}) / len(indices)
@@ -124,7 +124,7 @@ def different_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rounds of the seeds that, on a data set, every strategy has run."""
+    """Return the rounds of those seeds that all strategies have on a data set."""
     counts = frame.groupby(["dataset", "seed"]).strategy.transform("nunique")
     return frame[counts == frame.groupby("dataset").strategy.transform("nunique")]
 
@@ -137,10 +137,10 @@ def compared(
     heat_map: bool = True,
     at_end: bool = False,
 ) -> str:
-    """Return the section of an experiment that `simulate` has run.
+    """Return the section of an experiment that was run with `simulate`.
 
     drawn: strategies whose curves are drawn, all by default.
-    at_end: with a table of the accuracy after the last batch.
+    at_end: whether to add a table of the accuracy after the last batch.
     """
     frame = whole_runs(read_results(HERE / f"{name}.jsonl.gz"))
     frame["strategy"] = frame.strategy.replace(SIMULATED).str.replace(
@@ -151,8 +151,8 @@ def compared(
     level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
     gaps = summary(areas)
     order = ["margin", *gaps.index]
-    tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences to it over
-all runs, paired by their seed, with standard errors:
+    tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences from it over
+all runs, paired by seed, with standard errors:
 
 {markdown(gaps)}
 
@@ -171,7 +171,7 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
         table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
         n_labels = int(frame.n_labelled.max())
         tables += f"""
-Accuracy at {n_labels} labels, mean and standard deviation over the seeds that all strategies have:
+Accuracy at {n_labels} labels, mean and standard deviation over the seeds shared by all strategies:
 
 {markdown(table.fillna(""))}
 """
@@ -185,7 +185,7 @@ Accuracy at {n_labels} labels, mean and standard deviation over the seeds that a
         area_heat_map(frame, "margin").savefig(HERE / f"{name}_areas.png", dpi=140)
         pictures += "\n\n" + picture(
             f"{name}_areas.png",
-            "Mean accuracy over the curve against margin selection, in hundredths.",
+            "Mean accuracy over the curve minus that of margin selection, in hundredths.",
         )
     seconds = frame.groupby("strategy")[["seconds_fit", "seconds_draw", "seconds_select"]].median()
     seconds.columns = ["fit", "draw and predict", "select"]
@@ -197,7 +197,7 @@ Accuracy at {n_labels} labels, mean and standard deviation over the seeds that a
 Seeds: {seeds_of(frame)}.
 
 {tables}
-Seconds a round, medians, on a machine that did other work as well:
+Seconds per round, medians, on a machine with other work:
 
 {markdown(seconds.reindex(order).map("{:.3f}".format))}
 
@@ -206,7 +206,7 @@ Seconds a round, medians, on a machine that did other work as well:
 
 
 def rule_areas(name: str) -> pd.Series[float]:
-    """Return the areas of a file of the study of batch rules; sets of two batch sizes are two."""
+    """Return the areas in a results file of the study of batch rules."""
     with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
         records = [json.loads(line) for line in lines]
     sizes = {record["batch"] for record in records}
@@ -232,7 +232,7 @@ def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
 
 {text} {REIMPLEMENTED}
 
-Seeds: {seeds}. Differences to margin selection over all runs, with standard errors:
+Seeds: {seeds}. Differences from margin selection over all runs, with standard errors:
 
 {markdown(summary(areas))}
 """
@@ -246,7 +246,7 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
 
 
 def overview() -> str:
-    """Return the strategies of the package against margin selection, a column an experiment."""
+    """Return a table of strategies minus margin selection, with a column for each experiment."""
     experiments = {
         "_confirm5": "validation, B = 5",
         "_confirm10": "validation, B = 10",
@@ -275,22 +275,22 @@ def overview() -> str:
 
 
 def sections_of_experiments() -> list[str]:
-    """Return the sections, and write their pictures."""
+    """Write the figures of the experiments, and return their sections."""
     sections = []
     for size, end in ((10, 150), (50, 220)):
         sections.append(
             practice(
                 f"_confirm{size}",
                 f"In practice, batches of {size}: validation data sets",
-                "`MCDropoutClassifier()` without validation data, tau = 0, 20 labels at random to "
-                f"begin with, {end} at the end. See the [study](../studies/batch_rules/README.md).",
+                "`MCDropoutClassifier()` without validation data, tau = 0, from 20 random labels "
+                f"to {end}. See the [study](../studies/batch_rules/README.md).",
             )
         )
     sections.append(
         practice(
             "_confirm10_to_200",
             "Batches of 10 to 200 labels: validation data sets",
-            "The same, for longer: the rules that are strategies of their own by default.",
+            "The same for longer, only with rules that are strategies of the package.",
         )
     )
     for size in (10, 50):
@@ -319,9 +319,9 @@ def sections_of_experiments() -> list[str]:
             practice(
                 str(size),
                 f"Batches of {size}: development data sets",
-                "All rules that were tried, not all on as many seeds. What their names mean is "
-                "said in the [study](../studies/batch_rules/README.md#rules-side-by-side) and in "
-                "`run_lockstep.py`.",
+                "All rules that were tried; the number of seeds differs. The "
+                "[study](../studies/batch_rules/README.md#rules-side-by-side) and "
+                "`run_lockstep.py` explain their names.",
                 by_set=False,
             )
         )
@@ -341,9 +341,9 @@ def sections_of_experiments() -> list[str]:
         compared(
             "hypotheses",
             "Which hypotheses, how many, and which tau",
-            "`MCDropoutClassifier()` judges all; hypotheses are its own, or another model's "
-            "that is fitted on the same labels. 20 labels at random to 120, in batches "
-            "of 10, pools of at most 2,000 rows.",
+            "All accuracies are those of `MCDropoutClassifier()`. Hypotheses are drawn from it, or "
+            "from another model fitted on the same labels. From 20 random labels to 120, in "
+            "batches of 10, from pools of at most 2,000 rows.",
             heat_map=False,
             drawn=(
                 "margin",
@@ -362,11 +362,10 @@ def sections_of_experiments() -> list[str]:
             "The paper's protocol: an MLP 64-64 with dropout 0.5, early stopping on 2,000 "
             "validation rows, tau a quarter of the error on them, K = 20, batches of 10, from 20 "
             "labels to 120. Pools of 3,000 rows, 1,500 test rows. HAR and DRIFT are not the "
-            "complete official sets. `balance_query` follows the objective to the end of the "
-            'batch, as the paper does, in closed form; "paper\'s estimator" by 10,000 samples, '
-            '"paper\'s program" in float32 as well. "Weights restored at 1e-4" is a variant that '
-            'is no longer offered; "all pairs" is this variant with all pairs of the hypotheses '
-            "as edges.",
+            "complete official sets. `balance_query` maximises the objective for the whole "
+            'batch, as in the paper, but in closed form. "Paper\'s estimator" does so with 10,000 '
+            'samples, "paper\'s program" also in float32. "Weights restored at 1e-4" is a variant '
+            'that was removed; "all pairs" is this variant with all pairs of hypotheses as edges.',
             drawn=main_strategies,
         )
     )
@@ -374,8 +373,8 @@ def sections_of_experiments() -> list[str]:
         compared(
             "repeated",
             "Repeated pools, as in Table 2",
-            "Every row of the pool again 0 to 3 times with noise; the MLP of the paper on rows of "
-            "pixels, 20 labels to 130, batches of 10.",
+            "The pool has 0 to 3 noisy copies of every row. The MLP of the paper learns rows of "
+            "pixels, from 20 labels to 130 in batches of 10.",
             drawn=main_strategies,
             heat_map=False,
             at_end=True,
@@ -383,15 +382,15 @@ def sections_of_experiments() -> list[str]:
     )
     rows = different_rows(whole_runs(read_results(HERE / "repeated.jsonl.gz")))
     sections.append(
-        "Share of a batch that are different rows, and not copies of each other:\n\n"
+        "Share of different rows in a batch, where copies count as the same row:\n\n"
         + markdown(rows.map("{:.2f}".format).replace("nan", ""))
     )
     sections.append(
         compared(
             "tau_and_pairs",
             "tau, number of pairs and pairing, as in Figure 3",
-            "The paper's protocol, edge weights restored at 1e-4. The first row of options, "
-            "error/4 with K = 20 disjoint pairs, is the paper's; each other row changes one thing.",
+            "The paper's protocol, with edge weights restored at 1e-4. The setting of the paper is "
+            "error/4 with K = 20 disjoint pairs; each other setting changes one option.",
             drawn=(
                 "margin",
                 "random",
@@ -407,9 +406,9 @@ def sections_of_experiments() -> list[str]:
     sections.append(
         compared(
             "many_classes",
-            "47 classes, beginning without labels",
-            "EMNIST ByMerge (140,000 images of it) as rows of pixels, B = 5, K = 10. The first "
-            "batch is chosen by the untrained network.",
+            "47 classes, starting without labels",
+            "140,000 images of EMNIST ByMerge as rows of pixels, B = 5, K = 10. The untrained "
+            "network chooses the first batch.",
             heat_map=False,
             at_end=True,
         )
@@ -417,10 +416,10 @@ def sections_of_experiments() -> list[str]:
     sections.append(
         compared(
             "rare_classes",
-            "Rare classes, beginning without labels",
-            "Dry Bean and the digits: of the later half of the classes, 8 % stay in the pool, and "
-            "all in the validation and test rows. The MLP of the paper, B = 5, K = 10. The first "
-            "batch is chosen by the untrained network.",
+            "Rare classes, starting without labels",
+            "Dry Bean and the digits, with 8 % of the later half of the classes in the pool, and "
+            "all of them in the validation and test rows. The MLP of the paper, B = 5, K = 10. "
+            "The untrained network chooses the first batch.",
             heat_map=False,
             at_end=True,
         )

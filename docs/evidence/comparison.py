@@ -1,4 +1,4 @@
-"""Strategies compared over tables: a table is the unit, and its seeds say how well it is known.
+"""Compare strategies over tables, with tables as units and seeds as repetitions.
 
 python docs/evidence/comparison.py tables/mcdropout_10/*.jsonl
 """
@@ -19,9 +19,9 @@ SIGNIFICANT = 0.05
 
 
 def differences(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Return strategy minus baseline of paired runs: rows (dataset, seed), columns strategies.
+    """Return strategy minus baseline for paired runs: rows (dataset, seed), columns strategies.
 
-    areas: as `normalised_areas` returns them, of one estimator.
+    areas: the result of `normalised_areas` for one estimator.
     """
     wide = areas.droplevel("estimator").unstack("strategy")
     return wide.drop(columns=baseline).sub(wide[baseline], axis=0)
@@ -32,13 +32,13 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return a percentile interval of the mean over tables, by a hierarchical bootstrap.
 
-    A draw takes as many tables as there are, with replacement, and of each of these as many of its
-    seeds, with replacement. gaps: indexed by (dataset, seed).
+    Each draw resamples the tables, and then the seeds of each table, with replacement. gaps has the
+    index (dataset, seed).
     """
     tables = [part.to_numpy(float) for _, part in gaps.dropna().groupby("dataset")]
     rng = np.random.default_rng(random_state)
     total = np.zeros(n_draws)
-    for _ in tables:  # one of the tables that a draw takes
+    for _ in tables:  # one table of each draw
         taken = rng.integers(len(tables), size=n_draws)
         for number, values in enumerate(tables):
             draws = np.flatnonzero(taken == number)
@@ -50,7 +50,7 @@ def bootstrap_interval(
 
 
 def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
-    """Return what a strategy's differences to a baseline say, over tables.
+    """Return a summary over tables of a strategy's differences from a baseline.
 
     "difference", the mean over tables of the mean over seeds, with its interval, "low" and "high";
     "ahead" and "behind", tables by the sign of their mean; "better" and "worse", tables where
@@ -76,16 +76,16 @@ def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
 
 
 def summary(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Return `over_tables` of every strategy, the largest difference first."""
+    """Return `over_tables` for each strategy, the largest difference first."""
     gaps = differences(areas, baseline)
     rows = pd.DataFrame({name: over_tables(gaps[name]) for name in gaps}).T
     return rows.sort_values("difference", ascending=False)
 
 
 def mean_ranks(areas: pd.Series[float]) -> tuple[pd.Series[float], int]:
-    """Return strategies' mean ranks over tables, 1 is the best, and the number of tables.
+    """Return the mean ranks of strategies over tables (1 is the best), and the number of tables.
 
-    On a table, the means over the seeds that all strategies have are ranked.
+    On a table, the ranks are of means over the seeds that all strategies have.
     """
     wide = areas.droplevel("estimator").unstack("strategy").dropna()
     means = wide.groupby("dataset").mean()
@@ -93,7 +93,7 @@ def mean_ranks(areas: pd.Series[float]) -> tuple[pd.Series[float], int]:
 
 
 def critical_difference(n_strategies: int, n_tables: int, level: float = SIGNIFICANT) -> float:
-    """Return how far mean ranks must be apart to differ significantly, by Nemenyi's test.
+    """Return the critical difference of mean ranks in Nemenyi's test.
 
     Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006.
     """
@@ -102,7 +102,7 @@ def critical_difference(n_strategies: int, n_tables: int, level: float = SIGNIFI
 
 
 def cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Return the longest runs, first to last position, of sorted ranks that do not differ."""
+    """Return the maximal runs (first, last) of sorted ranks without a significant difference."""
     ends = [
         max(j for j in range(i, len(ranks)) if ranks[j] - ranks[i] <= difference)
         for i in range(len(ranks))
@@ -111,7 +111,7 @@ def cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
 
 
 def labels_to_reach(n: NDArray[np.float64], value: NDArray[np.float64], target: float) -> float:
-    """Return at how many labels a curve first reaches a value; the last number if it never does."""
+    """Return the number of labels at which a curve reaches a value; its last number if never."""
     best = np.maximum.accumulate(value)
     i = int(np.searchsorted(best, target))
     if i == 0 or i == len(n):
@@ -120,10 +120,10 @@ def labels_to_reach(n: NDArray[np.float64], value: NDArray[np.float64], target: 
 
 
 def labels_saved(frame: pd.DataFrame, baseline: str, n_labels: int = 100) -> pd.DataFrame:
-    """Return the share of the baseline's labels that strategies save, a row a table.
+    """Return the share of the baseline's labels that strategies save, with a row for each table.
 
-    Both reach the accuracy that the baseline has at `n_labels`, on mean curves over the seeds that
-    they share. A curve that never reaches it counts with its last number of labels.
+    It compares the labels needed for the baseline's accuracy at `n_labels`, on mean curves over
+    shared seeds. For a curve that never reaches it, its last number of labels is used.
     """
     rows = {}
     for dataset, part in frame.groupby("dataset"):

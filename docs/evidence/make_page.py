@@ -1,4 +1,4 @@
-"""Write the pages of the evidence and their figures from the results files: every number is theirs.
+"""Write the pages of the evidence and their figures; every number comes from the results files.
 
 python docs/evidence/make_page.py
 """
@@ -47,17 +47,18 @@ FOREST_PLOT = ["balance_margin_query", "balance_query", "random"]
 PEER = ("scikit-activeml", "modAL")
 INTRODUCTION = """# Evidence
 
-Does it save labels, and on which data? {n_tables} tables, the functions of this package with
-their defaults, `MCDropoutClassifier()` without validation data, 20 labels at random to begin with.
-No table whose name begins with `keel` was used to develop a strategy."""
+This page shows whether the strategies save labels, and on which data. The functions of this package
+ran with their defaults on {n_tables} tables, with `MCDropoutClassifier()`, no validation data, and
+20 random labels at the start. Tables whose name begins with `keel` were not used to develop any
+strategy."""
 NOT_RUN = """# Evidence
 
-Does it save labels, and on which data? The comparison on many tables, `run_tables.py`, has no
-results here yet. The [appendix](appendix.md) has what was run before it."""
+This page will show whether the strategies save labels, and on which data. The comparison on many
+tables, `run_tables.py`, has no results yet; the [appendix](appendix.md) has earlier experiments."""
 
 
 def read_tables(results: Path) -> dict[tuple[str, int], pd.DataFrame]:
-    """Return the whole runs of each classifier and size of a batch."""
+    """Return the complete runs of each classifier and batch size."""
     frames = {}
     for estimator, batch in CASES:
         paths = sorted((results / f"{estimator}_{batch}").glob("*.jsonl*"))
@@ -78,7 +79,7 @@ def signed(row: pd.Series[float] | dict[str, float]) -> str:
 
 
 def sentence(areas: pd.Series[float], name: str, baseline: str) -> str:
-    """Return what a strategy's runs say against another's, in points of accuracy."""
+    """Return a sentence that compares two strategies, in points of accuracy."""
     row = over_tables(differences(areas, baseline)[name])
     if row["low"] <= 0 <= row["high"]:
         verdict = f"shows no significant difference from {shown(baseline)}"
@@ -167,7 +168,7 @@ def intervals(rows: dict[str, dict[str, dict[str, float]]]) -> Figure:
 
 
 def rank_diagram(ranks: pd.Series[float], difference: float) -> Figure:
-    """Draw mean ranks; a bar joins strategies that Nemenyi's test does not tell apart."""
+    """Draw mean ranks; a bar joins strategies without a significant difference (Nemenyi)."""
     figure = new_figure(7, 0.8 + 0.2 * len(ranks))
     axis = figure.subplots()
     places = np.arange(len(ranks))[::-1]
@@ -201,7 +202,7 @@ def by_classes(areas: pd.Series[float], names: Sequence[str]) -> Figure:
 
 
 def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
-    """Return the table of the first screen: the main strategies, and the best of the others."""
+    """Return the table at the top: the main strategies, and the best of the others."""
     others = [name for name in compared_with_margin.index if name not in MAIN]
     wanted = {*MAIN, "BALD", *others[: 10 - len(MAIN)]}
     seconds = frame[["seconds_fit", "seconds_draw", "seconds_select"]].sum(axis=1)
@@ -221,31 +222,31 @@ def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
 
 
 def first_screen(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
-    """Return the headline, the forest plot and the table of ten rows."""
+    """Return the top of the page: the headline, the forest plot and the table of ten rows."""
     ours = "balance_margin_query"
     saved = labels_saved(frame, "margin")[ours].median()
     saved_random = labels_saved(frame, "random")[ours].median()
     forest_plot(areas, FOREST_PLOT).savefig(HERE / "forest_plot.png", dpi=140)
     figure = picture(
         "forest_plot.png",
-        "Difference to margin selection by table, with 95 % intervals over seeds; below, the mean "
-        "over tables with its interval.",
+        "Difference from margin selection by table, with 95 % intervals over seeds; at the bottom, "
+        "the mean over tables with its interval.",
     )
     return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique())}
 
 **In batches of 10, `{ours}` needs {fewer(saved)} labels than margin selection and
-{fewer(saved_random)} than random selection** (medians over tables, for the accuracy that these have
-at 100 labels).
+{fewer(saved_random)} than random selection** (medians over tables, to reach their accuracy at 100
+labels).
 
 {figure}
 
 {ten_rows(frame, summary(areas, "margin"))}
 
-Mean accuracy over the curve from 20 to 150 labels, in points (hundredths), minus that of margin
-selection with the same seeds. The interval is of the mean over tables: a bootstrap of tables, then
-of their seeds, 95 %. Significant on a table: Wilcoxon's test over seeds, p < .05 after Holm's
-correction for the number of tables; with few seeds it cannot be. Seconds: medians of fit and query,
-on a machine that did other work as well.
+Differences are mean accuracies over the curve from 20 to 150 labels, minus that of margin selection
+with the same seeds, in points (hundredths). The 95 % interval of the mean over tables is from a
+bootstrap of tables and of their seeds. A difference on a table is significant if p < .05 in
+Wilcoxon's test over seeds, after Holm's correction for the number of tables; few seeds cannot reach
+that. Seconds are medians of fit and query, on a machine with other work.
 """
 
 
@@ -273,8 +274,8 @@ def hybrid(areas: pd.Series[float]) -> str:
             "## What does `balance_margin_query` add?\n",
             picture(
                 "ranks.png",
-                "Mean ranks of all strategies over tables. A bar joins strategies whose ranks are "
-                "closer than Nemenyi's critical difference.",
+                "Mean ranks of all strategies over tables. A bar joins strategies whose ranks "
+                "differ by less than Nemenyi's critical difference.",
             )
             + "\n",
             *(sentence(areas, "balance_margin_query", other) for other in others),
@@ -293,8 +294,8 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             text = sentence(areas, "balance_margin_query", "margin")
             sentences.append(f"{CASES[case].capitalize()}: {text}")
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
-    figure = picture("models_and_sizes.png", "Difference to margin selection, mean over tables.")
-    return "\n".join(["## Which model, and which size of a batch?\n", figure, "", *sentences])
+    figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
+    return "\n".join(["## Which model, and which batch size?\n", figure, "", *sentences])
 
 
 def exceptions(areas: pd.Series[float]) -> str:
@@ -312,7 +313,7 @@ def exceptions(areas: pd.Series[float]) -> str:
             f"{shown(name).capitalize()} is ahead of `balance_margin_query` on {len(better)} of "
             f"{row['tables']} tables, on {row['better']} of them significantly: {where}."
         )
-    figure = picture("by_classes.png", "Difference to margin selection by the number of classes.")
+    figure = picture("by_classes.png", "Difference from margin selection by number of classes.")
     title = "## When is margin, random selection or herding the better choice?\n"
     return "\n".join([title, figure, "", *sentences])
 
@@ -330,7 +331,7 @@ def tables_of(case: tuple[str, int], frame: pd.DataFrame) -> str:
 
 Seeds: {seeds_of(frame)}.
 
-Minus margin selection, in points, mean over tables with its 95 % interval:
+Difference from margin selection in points, mean over tables with its 95 % interval:
 
 {markdown(over_all)}
 
@@ -342,7 +343,7 @@ the number of strategies.
     if saved is not None:
         cells = saved.map(lambda share: "" if np.isnan(share) else f"{100 * share:+.0f}")
         text += f"""
-Labels saved, in % of those that margin selection needs for its accuracy at 100 labels:
+Labels saved, in % of those that margin selection needs to reach its accuracy at 100 labels:
 
 {markdown(cells.rename_axis("strategy"))}
 """
@@ -376,8 +377,8 @@ def main(results: Path = HERE / "tables") -> None:
             "The paper's images and networks",
             "The convolutional network of section 4.1 with its K, epochs, validation images and "
             "tau, on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The "
-            "pool has 2,500 different images in place of all; `repeated 3` adds three copies of "
-            "each, with noise. Runs that the end of the GPU's time cut off are left out.",
+            "pool has 2,500 different images instead of all; `repeated 3` adds three noisy copies "
+            "of each. Incomplete runs are left out.",
             heat_map=False,
             at_end=True,
         )

@@ -1,16 +1,16 @@
-"""Batch-BALanCe by the paper's own estimator, as a query strategy.
+"""Batch-BALanCe with the paper's estimator, as a query strategy.
 
-Sum over configurations of the points chosen so far: all of them while the batch has less than four
-points, M = 10,000 importance samples from then on. With p_j(m) and lambda_e(m) the likelihoods and
-the products of ratios of configuration m, Eq. 5 for every candidate x at once is
+It sums over configurations of the points chosen so far: all of them for batches of less than four
+points, otherwise M = 10,000 importance samples. With the likelihoods p_j(m) and the products of
+ratios lambda_e(m) of configuration m, Eq. 5 for all candidates x at once is
 
     Delta(x) = sum_c [ sum_j r_j p_j(c|x) - sum_e w_e lambda_e(c|x) sum_j T[j, e] p_j(c|x) ]
     r_j     = 1/(S M) sum_m p_j(m) / pbar(m)
     T[j, e] = 1/(S M) sum_m p_j(m) / pbar(m) lambda_e(m)
 
-which is the closed form with a sampled W in place of W: the samples are summed once, not once for
-each candidate, so the 10,000 cost hardly anything. ``single=True`` rounds the total to float32 and
-takes the first of equals, as the authors' released program does.
+which is the closed form with a sampled W. The samples are summed once instead of once for each
+candidate, so 10,000 of them cost little. ``single=True`` rounds the total to float32 and takes the
+first of several maxima, as in the authors' released program.
 
 S: hypotheses    N: points    C: classes    E: edges    M: configurations
 """
@@ -28,7 +28,7 @@ from modal_balance.reference.paper_estimators import eq5_delta
 from modal_balance.strategies.edges import predict_samples
 from modal_balance.strategies.query import Query, Radius
 
-N_EXACT = 3  # points of a batch that are scored by going through all configurations
+N_EXACT = 3  # points of a batch for which all configurations are enumerated
 
 
 def deltas(
@@ -36,7 +36,7 @@ def deltas(
 ) -> Tensor:
     """Return Delta of the batch so far with each point added, (N,).
 
-    `configurations` (M, b) are labels drawn for the points `chosen`; None: the exact W.
+    `configurations` (M, b) are drawn labels of the points `chosen`. None: use the exact W.
     """
     n_hypotheses = len(proba)
     ratio = proba / proba.amax(2, keepdim=True)  # (S, N, C)
@@ -61,7 +61,7 @@ def deltas(
 
 
 def draw_configurations(proba: Tensor, n: int, rng: np.random.RandomState) -> Tensor:
-    """Return n label configurations of b points (S, b, C) from their joint, (n, b)."""
+    """Return n label configurations drawn from the joint of b points (S, b, C), (n, b)."""
     hypotheses = torch.from_numpy(rng.randint(len(proba), size=n))
     uniform = torch.from_numpy(rng.random_sample((n, proba.shape[1], 1)))
     below = (proba[hypotheses].cumsum(2)[:, :, :-1] < uniform).sum(2)  # (n, b)
@@ -73,7 +73,7 @@ def paper_estimator_query(
     n_configurations: int = 10_000, single: bool = False, X_val: Any = None, y_val: Any = None,
     random_state: Any = None, callback: Any = None,
 ) -> Any:  # fmt: skip
-    """Batch-BALanCe by the paper's estimator, with its disjoint pairs and annealed tau."""
+    """Query with the paper's estimator, its disjoint pairs and annealed tau."""
     query = Query.of(
         learner, X_pool, n_instances, n_samples=n_samples, min_samples=2,
         radius=Radius(None, 0.25, X_val, y_val), random_state=random_state, callback=callback,
@@ -103,7 +103,7 @@ def paper_estimator_query(
 
 
 def main() -> None:
-    """Check the shortcut against the package's Eq. 5, which goes through the samples one by one."""
+    """Check this form against the package's Eq. 5, which sums the samples for each candidate."""
     rng = np.random.RandomState(0)
     proba = torch.from_numpy(rng.dirichlet(np.ones(3), size=(8, 6)))
     edges = disjoint_pairs(8)

@@ -1,8 +1,8 @@
-"""Strategies of scikit-activeml 1.0.1 and modAL, asked with the learner that `simulate` has fitted.
+"""Strategies of scikit-activeml 1.0.1 and modAL, with the learner that `simulate` has fitted.
 
-The learner sees the columns as they are. What measures distances, or sets columns to 0, is given
-columns standardised by the labelled rows and the pool; and a network's last layer, where a strategy
-asks for an embedding.
+The learner gets the original columns. Strategies that measure distances or set columns to 0 get
+columns standardised by the labelled rows and the pool. As embeddings, strategies get the features
+of the last layer of the network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SKACTIVEML = ("Falcun", "MaxHerding", "TypiClust", "Badge", "DropQuery", "Clue",
 
 
 class Fitted(SkactivemlClassifier):
-    """A classifier that is fitted already, on rows before they were standardised."""
+    """A classifier that is already fitted on unstandardised rows."""
 
     def __init__(self, fitted: Any, scale: StandardScaler) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Fitted(SkactivemlClassifier):
 def skactiveml_query(
     learner: Any, X_pool: Any, n_instances: int, *, random_state: int, name: str
 ) -> Any:
-    """Query by a strategy of scikit-activeml."""
+    """Query with a strategy of scikit-activeml."""
     X = np.concatenate([learner.X_training, X_pool])
     scale = StandardScaler().fit(X)
     X, n_labelled = scale.transform(X), len(learner.X_training)
@@ -73,7 +73,7 @@ def skactiveml_query(
 
 
 def ranked_batch_query(learner: Any, X_pool: Any, n_instances: int) -> Any:
-    """Query by modAL's ranked batch, whose distances are Euclidean."""
+    """Query with modAL's ranked batch, with Euclidean distances."""
     scale = StandardScaler().fit(np.concatenate([learner.X_training, X_pool]))
     known = SimpleNamespace(X_training=scale.transform(learner.X_training), on_transformed=False)
     uncertainty = 1 - learner.predict_proba(X_pool).max(axis=1)

@@ -1,11 +1,12 @@
-"""Figure 5 of the paper: strategies on HAR, DRIFT and Dry Bean under its protocol (resumable).
+"""Run Figure 5 of the paper: strategies on HAR, DRIFT and Dry Bean (resumable).
 
-20 labels at the start, batches of 10, an MLP 64-64 with dropout 0.5 trained with early stopping on
-2,000 validation rows. Columns are standardised by the pool. To make it affordable, a seed's pool is
-3,000 rows, and 1,500 rows are tested on. "paper's estimator" follows Eq. 5 with
-10,000 samples to the end of the batch; "paper's program" rounds its totals to float32, as the
-authors' released program does: see paper_estimator.py. "Batch-BALanCe" begins a new cover where the
-edges are covered; "to the end" follows the objective through the batch, in closed form.
+The protocol is the paper's: 20 labels at the start, batches of 10, an MLP 64-64 with dropout 0.5,
+early stopping on 2,000 validation rows. Columns are standardised by the pool. To limit the cost, a
+seed has a pool of 3,000 rows and 1,500 test rows. "paper's estimator" uses Eq. 5 with 10,000
+samples for the whole batch; "paper's program" rounds its totals to float32, as in the authors'
+released program: see paper_estimator.py. "Batch-BALanCe" in the results restarts with the full
+weights when less than 1e-4 is left uncut; "to the end" maximises the objective for the whole batch,
+in closed form.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def strategies(n_pairs: int) -> dict[str, Any]:
         "PowerBALD": partial(mb.power_bald_query, **drawn),
         "EPIG": partial(epig_query, **drawn),
         "BADGE": mb.badge_query,
-        # The names are those in the results file; make_page.py gives today's.
+        # Names in the results file; make_page.py translates them to today's.
         "Batch-BALanCe, to the end": partial(mb.balance_query, **drawn),
         "default of balance_query": partial(mb.balance_margin_query, **drawn),
         "PowerBALanCe": partial(mb.power_balance_query, **drawn),
@@ -61,7 +62,7 @@ def strategies(n_pairs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, required=True)

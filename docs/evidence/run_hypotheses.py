@@ -1,10 +1,10 @@
-"""Hypotheses of `balance_margin_query`: whose, how many, which tau, which temperature (resumable).
+"""Vary the hypotheses of `balance_margin_query`: kind, number, tau, temperature (resumable).
 
-Every strategy is judged by the same `MCDropoutClassifier`, fitted on what it has chosen. The
-hypotheses are those of the classifier (20 to 600 dropout masks), or of another model fitted
-on the same labels. Where nothing is said, tau is 0: all hypotheses that differ anywhere are told
-apart. "Calibrated": predictions are tempered as cross-validation on the labels says. Needs
-laplace-torch.
+All accuracies are those of the same `MCDropoutClassifier`, fitted on the points that a strategy has
+chosen. The hypotheses are those of the classifier (20 to 600 dropout masks), or of another model
+fitted on the same labels. By default tau is 0, so all hypotheses with different votes are in
+different classes. "Calibrated" predictions have a temperature from cross-validation on the labels.
+Needs laplace-torch.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def query(
     learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
     callback: Any = None, kind: str, strategy: Any = mb.balance_margin_query, **options: Any,
 ) -> Any:  # fmt: skip
-    """Query by the hypotheses of another model, fitted on the learner's labels."""
+    """Query with the hypotheses of another model, fitted on the learner's labels."""
     other = model(kind, learner.estimator.classes_, random_state)
     other.fit(learner.X_training, learner.y_training)
     return strategy(
@@ -74,7 +74,7 @@ def at_quantile(
 
 
 class Tempered:
-    """Hypotheses whose predictions are taken to the power 1 / temperature."""
+    """Hypotheses with predictions to the power 1 / temperature, normalised."""
 
     complete = False
 
@@ -88,7 +88,7 @@ class Tempered:
 
 
 def calibrated_temperature(estimator: Any, X: Any, y: Any, seed: int) -> float:
-    """Return the temperature of the least cross-validated NLL, of 0.25 to 8."""
+    """Return the temperature, from 0.25 to 8, with the smallest cross-validated NLL."""
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     one = clone(estimator).set_params(validation=None, random_state=seed)
     proba = np.zeros((len(y), len(estimator.classes_)))
@@ -108,7 +108,7 @@ def tempered(
     learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
     callback: Any = None, temperature: float | None = None, **options: Any,
 ) -> Any:  # fmt: skip
-    """Query by tempered predictions. temperature: None stands for the calibrated one."""
+    """Query with tempered predictions; temperature=None calibrates them."""
     estimator = learner.estimator
     if temperature is None:
         temperature = calibrated_temperature(
@@ -145,7 +145,7 @@ STRATEGIES: dict[str, Any] = {
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)

@@ -1,17 +1,17 @@
-"""The paper's images, with its networks and its protocol (resumable).
+"""Run the paper's image experiments with its networks and protocol (resumable).
 
-Networks of section 4.1 and appendix B, early stopping on separate validation images, tau a half of
-the error on them on MNIST and a quarter elsewhere:
+Networks are those of section 4.1 and appendix B, with early stopping on separate validation images.
+tau is half of the validation error on MNIST, and a quarter elsewhere:
 
-* MNIST and Repeated-MNIST: every image again 0 to 3 times with noise, 20 labels to 130 by tens;
-* Fashion-MNIST: 20 labels to 130 by tens;
-* EMNIST ByMerge, 47 classes: from no labels to 130 by fives, K = 10;
-* CIFAR-10 in place of CINIC-10, VGG-11: 200 labels to 300 by tens.
+* MNIST and Repeated-MNIST, with 0 to 3 noisy copies of every image: 20 to 130 labels, B = 10;
+* Fashion-MNIST: 20 to 130 labels, B = 10;
+* EMNIST ByMerge, 47 classes: 0 to 130 labels, B = 5, K = 10;
+* CIFAR-10 instead of CINIC-10, VGG-11: 200 to 300 labels, B = 10.
 
-By default at a size that two cores can do in a day: pools of 1,000 different images, K = 25, epochs
+The default size takes two cores a day: pools of 1,000 different images, K = 25, epochs
 of 2,048 draws, 1,000 validation and 1,000 test images, predictions on these averaged over 20 masks,
-and a VGG with a quarter of the channels. With --paper-size, on a GPU, all images, the paper's K,
-epochs and validation images, 2 K masks and the whole VGG. Options change a size of either:
+and a VGG with a quarter of the channels. --paper-size, for a GPU, uses all images, the paper's K,
+epochs and validation images, 2 K masks and the full VGG. Options change single sizes:
 
 python docs/evidence/run_images.py --data-dir DATA
 python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
@@ -73,7 +73,7 @@ def images(rows: Any, name: str) -> Any:
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,7 +1,7 @@
-"""47 classes without a label to begin with: EMNIST ByMerge, K = 10, B = 5 (resumable).
+"""Run EMNIST ByMerge, 47 classes, starting without labels, with K = 10 and B = 5 (resumable).
 
-Rows of pixels and the MLP of the paper, which has a convolutional network here and 20 validation
-images of each class; 2,000 validation rows, a pool of 3,000 and 2,000 test rows.
+The MLP of the paper learns rows of pixels, with 2,000 validation rows, a pool of 3,000 and 2,000
+test rows. (The paper uses a convolutional network and 20 validation images of each class.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STRATEGIES: dict[str, Any] = {
     "BALD": partial(mb.bald_query, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    # The names are those in the results file; make_page.py gives today's.
+    # Names in the results file; make_page.py translates them to today's.
     "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "PowerBALanCe": partial(mb.power_balance_query, **DRAWN),
     "default of balance_query": partial(mb.balance_margin_query, **DRAWN),
@@ -35,7 +35,7 @@ STRATEGIES: dict[str, Any] = {
 def simulate_from_no_labels(
     X: np.ndarray, y: np.ndarray, learning_rate: float, **settings: Any
 ) -> None:
-    """Run the strategies on a pool, in batches of 5; the first is the untrained network's."""
+    """Run the strategies in batches of 5; the untrained network chooses the first batch."""
     simulate(
         mb.MCDropoutClassifier.paper(learning_rate=learning_rate, n_samples=20),
         X,
@@ -51,7 +51,7 @@ def simulate_from_no_labels(
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, required=True)

@@ -1,7 +1,7 @@
-"""Dry Bean and digits with thinned classes, without a label to begin with (resumable).
+"""Run Dry Bean and digits with thinned classes, starting without labels (resumable).
 
-Of the later half of the classes, 8 % stay in the pool, as in the quickstart; validation and test
-rows keep all classes alike. The MLP of the paper, K = 10, B = 5.
+The pool keeps 8 % of the later half of the classes, as in the quickstart; validation and test rows
+keep all. The MLP of the paper, K = 10, B = 5.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHARE_KEPT = 0.08
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, required=True)

@@ -1,10 +1,10 @@
-"""Repeated pools, as Table 2 of the paper: each row again 0 to 3 times with noise (resumable).
+"""Run pools with 0 to 3 noisy copies of each row, as in Table 2 of the paper (resumable).
 
-The digits (700 different rows in the pool) and MNIST (2,500 of them, so that repeated 3 times it
-has 10,000), both as rows of pixels, learnt by the paper's MLP: the paper has a convolutional
-network on MNIST, for which this needs a GPU. 20 labels at the start, batches of 10, 130 at the end.
-"Batch-BALanCe" begins a new cover where the edges are covered; "to the end" follows the objective
-through the batch, as the paper does, in closed form; "paper's estimator" with 10,000 samples.
+The data are the digits (700 different rows in the pool) and MNIST (2,500, so 10,000 with 3 copies),
+as rows of pixels. The network is the paper's MLP; the paper's convolutional network for MNIST would
+need a GPU. From 20 labels to 130, in batches of 10. "Batch-BALanCe" in the results restarts with
+the full weights when less than 1e-4 is left uncut; "to the end" maximises the objective for the
+whole batch, as in the paper, in closed form; "paper's estimator" does so with 10,000 samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STRATEGIES: dict[str, Any] = {
     "BatchBALD": partial(mb.batchbald_query, max_configurations=300, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    # The names are those in the results file; make_page.py gives today's.
+    # Names in the results file; make_page.py translates them to today's.
     "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "paper's estimator": partial(paper_estimator_query, **DRAWN),
     "default of balance_query": partial(mb.balance_margin_query, **DRAWN),
@@ -39,7 +39,7 @@ SIZES = {"digits": (700, 400, 697), "mnist": (2500, 1000, 2000)}  # pool, valida
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, required=True)

@@ -1,14 +1,14 @@
-"""Strategies on many tables, as a user would run them (resumable).
+"""Run strategies on many tables, with the defaults of a user (resumable).
 
-`MCDropoutClassifier()` or a forest, no validation data, 20 labels at random to begin with, every
-strategy with its defaults. The first command runs everything that the page shows, the second a part
-of it:
+The learner is `MCDropoutClassifier()` or a forest, without validation data and with 20 random
+labels at the start; strategies have their defaults. The first command runs everything on the page,
+the second a part of it:
 
 python docs/evidence/run_tables.py --data-dir DATA
 python docs/evidence/run_tables.py --data-dir DATA --strategies margin herding --batch 50 --seeds 3
 
-Results go to tables/ESTIMATOR_BATCH/TABLE.jsonl beside this script. An interrupted run resumes from
-them. The peers need the extra "evidence".
+Results are in tables/ESTIMATOR_BATCH/TABLE.jsonl next to this script. An interrupted run resumes
+from them. The peers need the extra "evidence".
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Part(NamedTuple):
     seeds: int
 
 
-# In order of worth: wherever the runs are stopped, what is there makes a page.
+# In order of importance, so that a page can be made from incomplete runs.
 PARTS = [
     Part("mcdropout", 10, 150, ["main"], 3),
     Part("mcdropout", 50, 270, ["main"], 1),
@@ -99,7 +99,7 @@ BUDGETS = {part.batch: part.budget for part in PARTS}
 
 @cache
 def whole_table(name: str, data_dir: Path | None) -> Dataset:
-    """Return a table of the list, or any other: NAME.npz with the arrays X and y."""
+    """Return a table of the list, or one from NAME.npz with the arrays X and y."""
     if name in CLASSES or data_dir is None:
         return load_dataset(name, data_dir)
     X, y = read_archive(data_dir / f"{name}.npz")
@@ -109,8 +109,8 @@ def whole_table(name: str, data_dir: Path | None) -> Dataset:
 def table(name: str, data_dir: Path | None, seed: int) -> dict[str, Any]:
     """Return the pool and the test rows of a seed, as arguments of `simulate`.
 
-    A test set of its own is the publisher's, or 30 % of the rows, stratified. Thinning leaves it
-    as it is.
+    The test rows are those of the publisher, or a stratified 30 % of the rows; they are not
+    thinned.
     """
     data = whole_table(name.removesuffix(", thinned"), data_dir)
     rng = np.random.RandomState(seed)
@@ -146,7 +146,7 @@ def run(
     part: Part, tables: list[str], data_dir: Path | None, results: Path, first_seed: int,
     n_jobs: int,
 ) -> None:  # fmt: skip
-    """Run what is not in the results files yet."""
+    """Run what is missing in the results files."""
     folder = results / f"{part.estimator}_{part.batch}"
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first_seed, part.seeds):
@@ -169,7 +169,7 @@ def run(
 
 
 def main() -> None:
-    """Run all parts, or the one that the options ask for."""
+    """Run all parts, or the one given by the options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-"""Figure 3 of the paper: tau, number of pairs and pairing of Batch-BALanCe, on HAR and the digits.
+"""Run Figure 3 of the paper: tau, number of pairs and pairing, on HAR and the digits (resumable).
 
-The stored results restored the edge weights when less than 1e-4 was left, which `balance_query`
-no longer does.
+In the stored results, edge weights were restored when less than 1e-4 was left, which
+`balance_query` no longer does.
 
 The protocol is that of run_figure5.py; the digits are split into 500 pool, 400 validation and 897
-test rows. Resumable.
+test rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def median_distance_query(
     learner: Any, X_pool: Any, n_instances: int = 1, *, random_state: Any = None,
     callback: Any = None,
 ) -> Any:  # fmt: skip
-    """Batch-BALanCe with the median distance between hypotheses for tau."""
+    """Query with the median distance between hypotheses as tau."""
     tau = distance_quantile(learner, X_pool, 0.5, n_samples=40, random_state=0)
     return mb.balance_query(
         learner, X_pool, n_instances, tau=tau, n_samples=40,
@@ -56,7 +56,7 @@ STRATEGIES: dict[str, Any] = {
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--results", type=Path, required=True)

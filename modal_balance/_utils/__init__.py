@@ -1,1 +1,1 @@
-"""Helpers without a room: arguments, files, torch state, versions, and older dependencies."""
+"""Helpers for all rooms: arguments, files, torch state, versions, compatibility."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that are used everywhere."""
+"""Argument checks used by the whole package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
     value : int
         The value.
     name : str
-        What the error message calls it.
+        Name of the argument, for the error message.
     minimum : int, default=1
         Smallest value allowed.
 
@@ -58,9 +58,9 @@ def check_number(value: float, name: str, maximum: float = math.inf) -> float:
     value : float
         The value: any real number, but neither a bool nor an array.
     name : str
-        What the error message calls it.
+        Name of the argument, for the error message.
     maximum : float, default=inf
-        Largest value allowed. With infinity every finite number is.
+        Largest value allowed. With infinity, all finite numbers are allowed.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def check_positive(value: float, name: str) -> float:
     value : float
         The value.
     name : str
-        What the error message calls it.
+        Name of the argument, for the error message.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def n_rows(X: Any) -> int:
     Raises
     ------
     ValueError
-        If the parts of a dict differ in length.
+        If the values of a dict differ in length.
 
     Examples
     --------
@@ -150,18 +150,18 @@ def n_rows(X: Any) -> int:
     if isinstance(X, Mapping):
         lengths = {key: n_rows(part) for key, part in X.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"The parts of X differ in their number of rows: {lengths}.")
+            raise ValueError(f"The values of the dict X differ in their number of rows: {lengths}.")
         return next(iter(lengths.values()))
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
 def as_indexable(X: Any) -> Any:
-    """Return X, or as a NumPy array what scikit-learn cannot take rows of.
+    """Return X in a form that scikit-learn can index by rows.
 
     Parameters
     ----------
     X : array-like
-        Data. Extension arrays of pandas, as ``Series.values`` is of text, become object arrays.
+        Data. Extension arrays of pandas (``Series.values`` of text) become NumPy arrays.
 
     Returns
     -------
@@ -170,20 +170,20 @@ def as_indexable(X: Any) -> Any:
     Examples
     --------
     >>> from modal_balance._utils.arguments import as_indexable
-    >>> as_indexable(["red dog", "blue cat"])  # a list stays as it is
+    >>> as_indexable(["red dog", "blue cat"])  # a list is returned unchanged
     ['red dog', 'blue cat']
     """
-    # Known by the methods of the protocol: pandas is optional.
+    # Detect them by their methods, because pandas is optional.
     is_extension = hasattr(X, "_from_sequence") and hasattr(X, "to_numpy")
     return X.to_numpy(dtype=object) if is_extension else X
 
 
 def as_random_state(random_state: RandomState) -> np.random.RandomState:
-    """Return the ``RandomState`` that a ``random_state`` argument stands for.
+    """Return a ``RandomState`` for a ``random_state`` argument.
 
-    An int seeds a new one, a ``RandomState`` is returned as it is, and None stands for NumPy's
-    global one, as in scikit-learn. A ``Generator`` seeds a new one with a number that it draws, so
-    that it gives another one every time.
+    As in scikit-learn, an int seeds a new one, a ``RandomState`` is returned unchanged, and None is
+    NumPy's global one. A ``Generator`` draws the seed of a new one, so each call returns a
+    different one.
 
     Parameters
     ----------
@@ -197,9 +197,9 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
     Raises
     ------
     TypeError
-        If it is anything else.
+        If it has another type.
     ValueError
-        If it is an int that NumPy does not take as a seed.
+        If it is an int that is not a valid seed.
 
     Examples
     --------
@@ -226,7 +226,7 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
 
 
 def draw_seed(random_state: RandomState) -> int:
-    """Draw a seed.
+    """Draw an int that can serve as a seed.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def draw_seed(random_state: RandomState) -> int:
 
 
 def check_validation_pair(X_val: Any, y_val: Any) -> None:
-    """Raise unless validation data are given as a pair of equal length, or not at all.
+    """Raise unless validation data are a pair of equal length or both None.
 
     Parameters
     ----------
@@ -275,15 +275,13 @@ def check_validation_pair(X_val: Any, y_val: Any) -> None:
     """
     if (X_val is None) != (y_val is None):
         given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
-        raise ValueError(
-            f"{given} was given without {missing}. They belong together: pass both or neither."
-        )
+        raise ValueError(f"{given} was given without {missing}. Pass both or neither.")
     if X_val is not None and n_rows(X_val) != n_rows(y_val):
         raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {n_rows(y_val)} labels.")
 
 
 def kind_of(value: object) -> str:
-    """Return what an error message calls a value of the wrong type.
+    """Return a description of a value of the wrong type, for error messages.
 
     Parameters
     ----------
@@ -293,7 +291,7 @@ def kind_of(value: object) -> str:
     Returns
     -------
     str
-        The type, and of a tensor the type of its entries.
+        The type; for a tensor, its dtype.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files replaced as a whole, or not at all."""
+"""Replace files atomically."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["replacing"]
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file so that at any moment it is either the old one or the new one.
+    """Yield a temporary path whose content replaces a file atomically at the end of the block.
 
-    Yields the path of a temporary file in the same folder, which takes the old one's place once it
-    is on the disk. A symbolic link stays one, and its file is replaced; permissions stay. After an
-    error the old file is untouched. A process that is killed leaves the old file, and perhaps a
-    file ".NAME.*.part" beside it.
+    The temporary file is in the same folder, and replaces the old file once it is on the disk. For
+    a symbolic link the file it points to is replaced; permissions are kept. After an error the old
+    file is unchanged. A process that is killed leaves the old file, and possibly a file
+    ".NAME.*.part" beside it.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        What to write to.
+        Path to write to.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     if not real.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {real.parent} to write {real.name} to.")
     if real.exists() and not real.is_file():
-        raise OSError(f"{path} is no regular file, so it is not replaced.")
+        raise OSError(f"{path} is not a regular file, so it is not replaced.")
     if real.exists() and not os.access(real, os.W_OK):
-        raise PermissionError(f"{path} is write-protected.")  # which replacing it would ignore
+        raise PermissionError(f"{path} is write-protected.")  # replacing it would ignore that
     descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent)
     os.close(descriptor)
     temporary = Path(name)
@@ -61,19 +61,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if real.exists():
-            with contextlib.suppress(OSError, AttributeError):  # only root may, and not everywhere
+            with contextlib.suppress(OSError, AttributeError):  # needs root
                 os.chown(temporary, real.stat().st_uid, real.stat().st_gid)
             shutil.copymode(real, temporary)
         else:
             mask = os.umask(0)
             os.umask(mask)
-            temporary.chmod(0o666 & ~mask)  # a temporary file is its owner's alone
+            temporary.chmod(0o666 & ~mask)  # a temporary file is private to its owner
         os.replace(temporary, real)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    with contextlib.suppress(OSError):  # the new name, too, must survive a loss of power
+    with contextlib.suppress(OSError):  # the new name must survive a power failure as well
         folder = os.open(real.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,25 +1,25 @@
 """Repairs of modAL under newer scikit-learn and pandas.
 
-modAL has had no release since 2023, and the two libraries below it have since removed what its
-learners call:
+modAL has had no release since 2023. Since then, its two dependencies have removed functions that
+its learners call:
 
 ===========================================  =======================  =========================
-modAL (0.4.1 and 0.4.2.x) calls              removed in               so this fails
+modAL (0.4.1 and 0.4.2.x) calls              removed in               what fails
 ===========================================  =======================  =========================
 ``check_X_y(..., force_all_finite=...)``     scikit-learn 1.8         ``fit`` and ``teach``
 ``DataFrame.append``                         pandas 2.0               ``teach`` with a DataFrame
 ===========================================  =======================  =========================
 
-And modAL cannot stack labels that are a pandas Series or one of pandas' own arrays, as the column
-of a table is, so ``teach`` fails with these, too.
+In addition, modAL cannot stack labels given as a pandas Series or extension array, such as the
+column of a table, so ``teach`` fails with these.
 
 Importing :mod:`modal_balance.strategies`, or any public name of ``modal_balance``, calls
-:func:`repair_modal`. It replaces ``check_X_y`` and ``data_vstack`` inside modAL's own modules and
-nowhere else: scikit-learn and pandas are not touched. Set the environment variable
+:func:`repair_modal`. It replaces ``check_X_y`` and ``data_vstack`` only inside modAL's modules;
+scikit-learn and pandas are not changed. Set the environment variable
 ``MODAL_BALANCE_NO_COMPAT=1`` to leave modAL unchanged.
 
-Other faults of modAL are not repaired, nor are the modules ``modAL.expected_error`` and
-``modAL.cluster``, which can no longer be imported and which no learner needs.
+Other faults of modAL are not repaired. This includes the modules ``modAL.expected_error`` and
+``modAL.cluster``, which can no longer be imported; no learner needs them.
 """
 
 import inspect
@@ -36,13 +36,13 @@ _Function = Callable[..., Any]
 def repair_modal() -> tuple[str, ...]:
     """Make modAL's learners work under the installed scikit-learn and pandas.
 
-    Importing a strategy calls this. Call it again if modAL was reloaded; what is already repaired
-    stays as it is.
+    Importing a strategy calls this. Call it again if modAL was reloaded; functions that are already
+    repaired are left unchanged.
 
     Returns
     -------
     tuple of str
-        The full names of all functions in modAL that are repaired now, in alphabetical order.
+        The full names of all repaired functions in modAL, in alphabetical order.
         Empty if modAL is not installed or cannot be imported, or if the environment variable
         ``MODAL_BALANCE_NO_COMPAT`` is set (to anything but ``0``).
 
@@ -50,10 +50,10 @@ def repair_modal() -> tuple[str, ...]:
     --------
     >>> from modal_balance._utils.modal_compat import repair_modal
     >>> repaired = repair_modal()
-    >>> repair_modal() == repaired  # the second call finds nothing left to do
+    >>> repair_modal() == repaired  # the second call changes nothing
     True
 
-    modAL can now teach a learner, whichever scikit-learn is installed:
+    modAL can now teach a learner with any supported version of scikit-learn:
 
     >>> import numpy as np
     >>> from modAL.models import ActiveLearner
@@ -68,12 +68,12 @@ def repair_modal() -> tuple[str, ...]:
         return ()
     try:
         import modAL.models  # noqa: F401
-    except Exception:  # not installed, or broken: whoever imports modAL itself will see how
+    except Exception:  # not installed or broken: importing modAL directly shows the error
         return ()
 
     repairs = {"check_X_y": _rename_finite_argument, "data_vstack": _stack_pandas}
-    # modAL's modules import functions by name, so each holds its own reference. Those that are
-    # imported later take theirs from modules that are repaired here.
+    # modAL's modules import functions by name, so each module has its own reference. Modules
+    # imported later get theirs from modules repaired here.
     repaired = []
     for module_name, module in list(sys.modules.items()):
         if module_name.partition(".")[0] != "modAL":
@@ -82,7 +82,7 @@ def repair_modal() -> tuple[str, ...]:
             function = vars(module).get(name)
             if function is None:
                 continue
-            if function.__module__ != __name__:  # else it has been replaced already
+            if function.__module__ != __name__:  # otherwise it is already replaced
                 function = repair(function)
                 setattr(module, name, function)
             if function.__module__ == __name__:
@@ -91,7 +91,7 @@ def repair_modal() -> tuple[str, ...]:
 
 
 def _rename_finite_argument(check_X_y: _Function) -> _Function:
-    # scikit-learn 1.6 renamed the argument, and took both names until 1.8.
+    # scikit-learn 1.6 renamed the argument, and accepted both names until 1.8.
     if "force_all_finite" in inspect.signature(check_X_y).parameters:
         return check_X_y
 
@@ -108,7 +108,7 @@ def _stack_pandas(data_vstack: _Function) -> _Function:
     def data_vstack_repaired(blocks: Sequence[Any]) -> Any:
         first = blocks[0]
         if isinstance(first, pd.DataFrame) and not any(issparse(block) for block in blocks):
-            # A Series is one row here (modAL's add_row), which pd.concat would take for a column.
+            # A Series is a row here (modAL's add_row), which pd.concat would treat as a column.
             return pd.concat([pd.DataFrame([b]) if isinstance(b, pd.Series) else b for b in blocks])
         if isinstance(first, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):  # labels
             return pd.concat([b if isinstance(b, pd.Series) else pd.Series(b) for b in blocks])

@@ -1,12 +1,12 @@
-"""Names of scikit-learn 1.6, with stand-ins under scikit-learn 1.5.
+"""Names of scikit-learn 1.6, with replacements under scikit-learn 1.5.
 
 ===================  ======================================================================
-name                 stand-in under scikit-learn 1.5
+name                 replacement under scikit-learn 1.5
 ===================  ======================================================================
 ``validate_data``    the method ``BaseEstimator._validate_data``
 ``ALLOW_NAN``        the argument of ``validate_data`` that lets NaN and infinity pass
-``get_tags``         the old tags of an estimator, of which ``input_tags.allow_nan`` is given
-``FrozenEstimator``  an empty tuple, of which nothing is an instance
+``get_tags``         the old tags of an estimator, only as ``input_tags.allow_nan``
+``FrozenEstimator``  an empty tuple, so that ``isinstance`` is always False
 ===================  ======================================================================
 """
 
@@ -35,7 +35,7 @@ except ImportError:  # scikit-learn < 1.6
         return estimator._validate_data(*args, **kwargs)
 
     def get_tags(estimator: Any) -> Any:
-        """Return what an estimator says about its input."""
+        """Return the tags of an estimator about its input."""
         from sklearn.utils._tags import _safe_tags
 
         allow_nan = bool(_safe_tags(estimator, "allow_nan"))
@@ -46,7 +46,7 @@ def validate_data(estimator: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
     """Check and convert the input of an estimator, as scikit-learn does."""
     if issparse(X) and not kwargs.get("accept_sparse"):
         raise TypeError(
-            f"X is a sparse matrix, and {type(estimator).__name__} takes dense rows. Put a "
+            f"X is a sparse matrix, but {type(estimator).__name__} needs dense rows. Put a "
             "sklearn.decomposition.TruncatedSVD in front of it, as is usual for text; or pass "
             "X.toarray(), if it has few columns."
         )

@@ -1,4 +1,4 @@
-"""Global state of torch, put back after use: random generators, modes, threads; and the lock."""
+"""Change global state of torch in a block and restore it: generators, modes, threads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-# Held while global state of torch, or the state of a module that threads share, is not as usual.
+# Held while global state of torch, or state of a module shared by threads, is changed.
 TORCH_STATE_LOCK = threading.RLock()
 
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode without gradients, and restore its state afterwards.
+    """Put a module into eval mode without gradients, and restore its state on exit.
 
-    The training flag of every submodule and torch's random states are put back, also after errors.
-    One thread at a time: hooks, flags and torch's random state belong to all of them.
+    The training flag of every submodule and torch's random states are restored, also after errors.
+    Only one thread at a time runs such a block, since threads share hooks, flags and random state.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 class _Threads:
-    """How many threads torch had before the first of the blocks that now run with another number.
+    """Number of torch threads before the first of the active blocks of :func:`threads`.
 
-    torch counts them for each thread of Python, and a thread that asks for the first time is told
-    what another has set: so the number before is that of the first block, for all of them.
+    torch has this setting for each Python thread, but a new thread starts with the number that
+    another thread has set. So the number before the first block is restored in all of them.
     """
 
     lock = threading.Lock()
@@ -65,12 +65,12 @@ class _Threads:
 
 @contextmanager
 def threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with a number of threads in a block, and put it back after it.
+    """Set the number of torch threads in a block, and restore it on exit.
 
     Parameters
     ----------
     n_threads : int
-        Threads inside the block.
+        Number of threads inside the block.
 
     Yields
     ------
@@ -102,14 +102,14 @@ def threads(n_threads: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
-    """Seed torch's global generators for a block and put them back after it.
+    """Seed torch's global generators in a block, and restore them on exit.
 
     Parameters
     ----------
     seed : int
         Seed inside the block.
     device : str or torch.device
-        Where the block computes: the CPU's generator is always seeded, a CUDA device's with it.
+        Device of the block. The CPU generator is always seeded, and that of a CUDA device too.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
     """
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with TORCH_STATE_LOCK, torch.random.fork_rng(devices=cuda, device_type="cuda"):
-        # Not torch.manual_seed: that would also seed the devices which are not put back.
+        # torch.manual_seed would also seed devices that are not restored.
         torch.default_generator.manual_seed(seed)
         for place in cuda:
             with torch.cuda.device(place):

@@ -1,4 +1,4 @@
-"""Versions of the package and of what it stands on, for bug reports."""
+"""Print the versions of the package and its dependencies, for bug reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEPENDENCIES = (
 
 
 def show_versions() -> None:
-    """Print the versions of the system, of Python, of this package and of its dependencies.
+    """Print the versions of the system, Python, this package and its dependencies.
 
     Examples
     --------

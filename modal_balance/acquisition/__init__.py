@@ -9,7 +9,7 @@ Where the paper's equations are:
     Eq. 5              not needed: the closed form is exact; reference/paper_estimators.py has it
     appendix B.3       farthest_first_cells                equivalence/partition.py
 
-``balance_margin.py`` is our own rule: the objective first, then low margins.
+``balance_margin.py`` is a rule of this project: the objective first, then low-margin points.
 """
 
 from .balance import balance_batch, balance_scores, iter_balance_batch

@@ -1,4 +1,4 @@
-"""Checks of arguments that several acquisition functions share.
+"""Argument checks shared by the acquisition functions.
 
 S: hypotheses    N: points of the pool    C: classes
 """
@@ -16,7 +16,7 @@ Ties = Literal["random", "first"]
 
 
 def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -> int:
-    """Return ``n_instances`` as an int, or raise unless so many points can be chosen.
+    """Return ``n_instances`` as an int, or raise if the pool has fewer points.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -
     n_points : int
         Size of the pool.
     name : str, default="proba"
-        What the error message calls the argument that holds the points.
+        Name of the argument that holds the points, for the error message.
 
     Returns
     -------
@@ -54,14 +54,14 @@ def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -
 
 
 def check_features(features: Tensor, name: str) -> None:
-    """Raise unless features are a finite table of numbers with at least one column.
+    """Raise unless ``features`` is a finite matrix with at least one column.
 
     Parameters
     ----------
     features : Tensor of shape (N, D)
-        Coordinates of points.
+        One row of features for each point.
     name : str
-        What the error message calls them.
+        Name of the argument, for the error message.
 
     Raises
     ------
@@ -82,18 +82,18 @@ def check_features(features: Tensor, name: str) -> None:
             f"{tuple(features.shape)}. Flatten further dimensions."
         )
     if not bool(features.isfinite().all()):
-        raise ValueError(f"{name} contains NaN or infinity. Look for overflow in the network.")
+        raise ValueError(f"{name} contains NaN or infinity. Check the network for overflow.")
 
 
 def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
-    """Return ``edges``, or raise unless they are pairs of hypotheses.
+    """Return ``edges``, or raise if it does not hold pairs of hypotheses.
 
     Parameters
     ----------
     edges : Tensor of shape (E, 2), int64
         Pairs of hypotheses.
     n_hypotheses : int
-        S.
+        Number of hypotheses S.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If they are not.
+        If ``edges`` is not as described.
 
     Examples
     --------
@@ -117,21 +117,21 @@ def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
         raise ValueError(f"edges must have the shape (edges, 2), got {tuple(edges.shape)}.")
     if len(edges) and not (0 <= edges.min() and edges.max() < n_hypotheses):
         raise ValueError(
-            f"edges names hypotheses {int(edges.min())} to {int(edges.max())}, but proba has "
-            f"{n_hypotheses}: indices must lie in 0..{n_hypotheses - 1}."
+            f"edges has indices from {int(edges.min())} to {int(edges.max())}, but proba has "
+            f"{n_hypotheses} hypotheses: indices must lie in 0..{n_hypotheses - 1}."
         )
     return edges
 
 
 def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
-    """Return the weights of edges, 1 / E each where none are given, or raise unless they fit.
+    """Return the edge weights, by default 1 / E each, or raise if they do not fit the edges.
 
     Parameters
     ----------
     weights : Tensor of shape (E,) or None
         Non-negative numbers, not all 0.
     n_edges : int
-        E.
+        Number of edges E.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
     Raises
     ------
     ValueError
-        If they do not fit.
+        If ``weights`` is not as described.
 
     Examples
     --------

@@ -2,24 +2,24 @@
 
 S: hypotheses    N: points of the pool    C: classes    E: edges    b: points of a batch
 
-An edge e = {k, l} joins two hypotheses further apart than tau, and has a weight w_e. With the
-likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective Batch-BALanCe
-(Eq. 4; with b = 1 BALanCe, Eq. 3) is
+An edge e = {k, l} joins two hypotheses that are further apart than tau; its weight is w_e. With
+the likelihood ratio lambda_k(c|x) = p_k(c|x) / max_c' p_k(c'|x), the paper's objective
+(Eq. 4, Batch-BALanCe; for b = 1 it is Eq. 3, BALanCe) is
 
     Delta(x_1..x_b) = sum over y_1..y_b of pbar(y_1..y_b) sum_e w_e (1 - lambda_k lambda_l)(y)
 
-y stands for y_1..y_b. pbar is a mean over hypotheses j, and given a hypothesis the labels are
-independent. The sum over the C^b configurations therefore factorises:
+where y stands for y_1..y_b. pbar is the mean over the hypotheses j. Given a hypothesis the labels
+are independent, so the sum over the C^b configurations factorises:
 
     G_x[j, e]       = sum_c p_j(c|x) lambda_k(c|x) lambda_l(c|x)
     Delta(x_1..x_b) = sum_e w_e (1 - (1/S) sum_j prod_i G_{x_i}[j, e])
 
-With W[j, e] = w_e / S times the product of G[j, e] over the points chosen so far, adding x gains
+Let W[j, e] be w_e / S times the product of G_x[j, e] over the points chosen so far. Adding x gains
 
     gain(x) = sum_{j,e} W[j, e] (1 - G_x[j, e])
             = sum_{c,e} (W^T p)[e, c] (1 - lambda_k lambda_l)(c|x)
 
-a matrix product and a sum of terms that are all >= 0.
+which is a matrix product and a sum of terms that are all >= 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def balance_scores(
     pending: Tensor | None = None,
     chunk_size: int = 512,
 ) -> Tensor:
-    """Return the BALanCe score of every single point: what it alone would gain (Eq. 3).
+    """Return the BALanCe score of each point: the gain of choosing it alone (Eq. 3).
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def balance_scores(
     weights : Tensor of shape (E,) or None, default=None
         Non-negative weight of each edge. None: 1 / E each.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions on points that are pending: the scores are gains given these.
+        Predictions on points whose labels are pending. The scores are gains given these points.
     chunk_size : int, default=512
-        Number of points treated at once; does not change the result.
+        Number of points computed at once; does not change the result.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def balance_scores(
     Raises
     ------
     TypeError, ValueError
-        If ``proba`` does not hold probabilities, or edges and weights do not fit it.
+        If ``proba`` does not hold probabilities, or if edges or weights do not fit it.
 
     References
     ----------
@@ -101,12 +101,12 @@ def balance_batch(
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """Choose a batch of points by Batch-BALanCe: greedily, in closed form, for any batch size.
+    """Choose a batch of any size by Batch-BALanCe: greedily, with gains in closed form.
 
-    Each pick is the point that adds most to the objective Delta (Eq. 4) given those before it. For
-    one point this is Algorithm 1: the largest score (Eq. 3). For more it is Algorithm 2, without
-    its enumeration or importance samples. Hard 0/1 predictions can cut every edge exactly; the
-    full weights are then put back, and selection goes on.
+    Each pick is the point that adds most to the objective Delta (Eq. 4) given the picks before it.
+    For one point this is Algorithm 1: the largest score (Eq. 3). For more it is Algorithm 2, but
+    without enumeration or importance samples. Hard 0/1 predictions can cut every edge completely;
+    selection then restarts with the full weights.
 
     Parameters
     ----------
@@ -120,21 +120,21 @@ def balance_batch(
         Size of the batch, at most N.
     pending : Tensor of shape (S, M, C) or None, default=None
         Predictions of the same hypotheses on points whose labels are pending. They count as
-        chosen before the batch begins.
+        chosen before the first pick.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain, up to rounding, is chosen.
     random_state : int, RandomState, Generator or None, default=None
-        Breaks ties, and chooses the points where there are no edges.
+        Breaks ties, and draws the points if there are no edges.
     chunk_size : int, default=512
-        Number of points treated at once; does not change the result.
+        Number of points computed at once; does not change the result.
 
     Returns
     -------
     indices : Tensor of shape (n_instances,), int64
-        The chosen points, in the order of choice.
+        The chosen points, in the order in which they were chosen.
     gains : Tensor of shape (n_instances,), float64
-        What each adds to the objective, in the units of ``weights``. Unless the weights were put
-        back, they sum to the objective Delta of the batch.
+        What each point adds to the objective, in the units of ``weights``. Without a restart, the
+        gains sum to the objective Delta of the batch.
 
     Raises
     ------
@@ -144,8 +144,8 @@ def balance_batch(
     Warns
     -----
     RandomSelectionWarning
-        If there are no edges, so that the batch is a random one, or if some points were chosen at
-        random because nothing left in the pool tells two hypotheses of an edge apart.
+        If there are no edges, so that the batch is random, or if some points were chosen at random
+        because no remaining point distinguishes the two hypotheses of any edge.
 
     References
     ----------
@@ -189,7 +189,7 @@ def iter_balance_batch(
     """Yield the picks of :func:`balance_batch` one by one, as (index, gain).
 
     Parameters, errors and warnings are those of :func:`balance_batch`, but the predictions need not
-    be in memory. The arguments are checked before the first pick is asked for.
+    be in memory. The arguments are checked at the call, before the first pick.
     """
     objective = BalanceObjective(proba, edges, weights, chunk_size=chunk_size)
     n_instances = check_n_instances(n_instances, objective.n_points)
@@ -198,12 +198,12 @@ def iter_balance_batch(
         warn_of_random_picks(0, n_instances)
         chosen = as_random_state(random_state).permutation(objective.n_points)[:n_instances]
         return iter([(int(index), 0.0) for index in chosen])
-    # Algorithm 2: greedily, the point of the largest gain given those before it
+    # Algorithm 2: greedily choose the point with the largest gain given the picks so far
     return _warn_where_random(greedy(objective, n_instances, ties=ties, random_state=random_state))
 
 
 def _warn_where_random(picks: Iterator[tuple[int, float]]) -> Iterator[tuple[int, float]]:
-    """Pass the picks on, and warn at the end where a gain of 0 shows that they were random."""
+    """Yield the picks, then warn if any has a gain of 0, which means it was random."""
     n_random = 0
     for index, gain in picks:
         n_random += gain == 0
@@ -212,26 +212,26 @@ def _warn_where_random(picks: Iterator[tuple[int, float]]) -> Iterator[tuple[int
 
 
 def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
-    """Warn where points had to be chosen at random.
+    """Warn that points were chosen at random.
 
     Parameters
     ----------
     n_edges : int or None
-        Number of edges, if that may be why.
+        Number of edges; 0 is reported as the reason. None: not applicable.
     n_random : int
-        How many of the points chosen were random.
+        Number of points that were chosen at random.
     """
     if n_edges == 0:
         message = (
-            "There are no edges: no two hypotheses compared lie further apart than tau, so every "
-            "point scores 0 and the batch is chosen at random. Use more hypotheses or a smaller "
-            "tau (a smaller annealing ratio), or stop labelling: the model has settled."
+            "There are no edges: no two of the hypotheses compared are further apart than tau, so "
+            "every point scores 0 and the batch is chosen at random. Use more hypotheses or a "
+            "smaller tau (a smaller annealing ratio), or stop labelling: the hypotheses agree."
         )
     elif n_random:
         message = (
-            f"{n_random} points were chosen at random: no point left in the pool tells the two "
-            "hypotheses of any edge apart. Ask for fewer points, or pass a pool that resembles "
-            "the reference pool."
+            f"{n_random} points were chosen at random: no remaining point of the pool "
+            "distinguishes the two hypotheses of any edge. Ask for fewer points, or pass a pool "
+            "that resembles the reference pool."
         )
     else:
         return

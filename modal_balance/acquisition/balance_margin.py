@@ -1,11 +1,11 @@
 """BALanCe until most of the edge weight is cut, then diverse low-margin points.
 
-A few points spend most of the BALanCe objective: with many classes, one or two informative points
-leave less than 0.3 of the edge weight. What remains describes label configurations that hardly ever
-occur. The margin of the mean prediction, which averages over all hypotheses, is the better guide
-from there on. The lowest margins are often near-copies of each other, so the fill takes points on
-which the hypotheses predict differently (``prediction_clusters.py``). ``docs/studies/batch_rules``
-has the measurements.
+A few points cut most of the edge weight: with many classes, one or two informative points leave
+less than 0.3 of it. The remaining weight belongs to label configurations that hardly ever occur.
+From there on the margin of the mean prediction, which averages over all hypotheses, is the better
+guide. The points with the lowest margins are often near-copies of each other, so the batch is
+filled with points on which the hypotheses predict differently (``low_margin.py``). The measurements
+are in ``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: pending points    C: classes    E: edges
 """
@@ -29,10 +29,10 @@ __all__ = ["Pick", "iter_balance_margin_batch"]
 
 
 class Pick(NamedTuple):
-    """A point of a batch, and why it was chosen."""
+    """A chosen point, its score, and whether the objective chose it."""
 
     point: int
-    score: float  # the gain of a point chosen by the objective, 1 - margin of another
+    score: float  # gain if chosen by the objective, otherwise 1 - margin
     from_objective: bool
 
 
@@ -61,17 +61,17 @@ def iter_balance_margin_batch(
     n_instances : int, default=1
         Size of the batch, at most N.
     cut_share : float in [0, 1], default=0.7
-        Share of the edge weight to cut before low-margin points fill the batch. At least one
-        point of a batch is a low-margin point.
+        Share of the edge weight to cut before low-margin points fill the batch. A batch of several
+        points has at least one low-margin point.
     pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions on points whose labels are pending. They count as chosen before the batch
-        begins.
+        Predictions on points whose labels are pending. They count as chosen before the first
+        pick.
     ties : {"random", "first"}, default="random"
-        Which of several points with the same gain or margin is chosen.
+        Which of several points with equal gain or margin is chosen.
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties, and initialises the clusters.
     chunk_size : int, default=512
-        Number of points treated at once; does not change the result.
+        Number of points computed at once; does not change the result.
 
     Yields
     ------
@@ -80,11 +80,11 @@ def iter_balance_margin_batch(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, at the call.
+        At the call, if an argument is not as described.
 
     Examples
     --------
-    Point 1 tells the two hypotheses apart; of the others, point 2 has the lowest margin:
+    Point 1 distinguishes the two hypotheses; of the others, point 2 has the lowest margin:
 
     >>> import torch
     >>> from modal_balance.acquisition.balance_margin import iter_balance_margin_batch

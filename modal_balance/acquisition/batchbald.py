@@ -1,29 +1,29 @@
-"""BatchBALD: the information that the labels of a batch carry together about the hypothesis.
+"""BatchBALD: batches with a large mutual information between their labels and the hypothesis.
 
 S: hypotheses    N: points of the pool    C: classes    M: configurations
 
-A configuration m is one label for every point chosen so far. Given a hypothesis, the labels of
-different points are independent, so p(m|h_s) is a product, and the hypotheses have the posterior
-p(s|m) after it. By the chain rule, choosing x next adds to the mutual information of the batch
+A configuration m is one label for each point chosen so far. Given a hypothesis, the labels of
+different points are independent, so p(m|h_s) is a product; p(s|m) is the posterior of the
+hypotheses after observing m. By the chain rule, choosing x next adds to the mutual information
 
     gain(x) = I(y_x; h | labels so far) = sum_m p(m) ( H(y_x|m) - sum_s p(s|m) H(y_x|h_s) )
     with        p(y_x|m) = sum_s p(s|m) p_s(y_x|x)
 
-The only state is J[m, s] = p(m, s). It begins with a single row of 1/S, and choosing x splits
-every row in C: J[(m, y), s] = J[m, s] p_s(y|x). For all points at once, p(y_x|m) is a matrix
-product, (M x S) by (S x N*C).
+The only state is J[m, s] = p(m, s). It begins as a single row of 1/S; choosing x splits every row
+into C rows: J[(m, y), s] = J[m, s] p_s(y|x). For all points at once, p(y_x|m) is a matrix product,
+(M x S) by (S x N*C).
 
-There are C^b configurations. Up to ``max_configurations`` of them the gains are exact. When there
-are more, some are drawn and their rows scaled up, such that the expectation of J stays the same:
+There are C^b configurations. Gains are exact as long as there are at most ``max_configurations``.
+Beyond that, rows are sampled and rescaled such that the expectation of J stays the same:
 
-    rows of weight w_m = sum_s J[m, s] above c are kept as they are,
-    of the others m is drawn w_m / c times on average, and each copy gets the weight c
+    a row of weight w_m = sum_s J[m, s] above c is kept unchanged,
+    any other row is drawn w_m / c times on average, and each copy gets the weight c
 
-where c is such that ``max_configurations`` rows come out. Of all such choices this one makes the
-expected squared error of the weights least (Fearnhead and Clifford). A gain is linear in the
-weights, so every gain is estimated without bias; and as each term is itself a mutual information,
-no estimate is negative. The paper draws configurations independently from p(m), so that the
-probable ones come again and again: for as many rows, its estimates err several times as much.
+where c is chosen such that ``max_configurations`` rows remain. Among unbiased schemes this one
+minimises the expected squared error of the weights (Fearnhead and Clifford). A gain is linear in
+the weights, so its estimate is unbiased; each term is a mutual information, so no estimate is
+negative. The paper draws configurations independently from p(m), which repeats the probable ones:
+for the same number of rows, its estimates have several times the error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .information import bald_scores
 from .predictions import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
 
-# Configurations are taken in blocks of this size, so that the products stay in cache.
+# Number of configurations in a block, small enough for the products to stay in cache.
 CONFIGURATION_BLOCK = 256
 
 
@@ -57,7 +57,7 @@ def batchbald_batch(
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """Choose a batch of points by BatchBALD: greedily, by the joint mutual information.
+    """Choose a batch by BatchBALD: greedily, by joint mutual information.
 
     Parameters
     ----------
@@ -67,11 +67,11 @@ def batchbald_batch(
         Size of the batch, at most N.
     pending : Tensor of shape (S, M, C) or None, default=None
         Predictions of the same hypotheses on points whose labels are pending. They
-        count as chosen before the batch begins.
+        count as chosen before the first pick.
     max_configurations : int, default=10000
-        Number of label configurations of the points chosen so far that are looked at. Gains are
-        exact while there are no more of them, that is up to pick
-        1 + log(max_configurations) / log C at least, and unbiased estimates from then on.
+        Largest number of label configurations of the points chosen so far. Gains are exact while
+        all configurations fit, that is at least up to pick 1 + log(max_configurations) / log C,
+        and unbiased estimates from then on.
     ties : {"random", "first"}, default="random"
         Which of several points with the same gain, up to rounding, is chosen.
     random_state : int, RandomState, Generator or None, default=None
@@ -82,10 +82,10 @@ def batchbald_batch(
     Returns
     -------
     indices : Tensor of shape (n_instances,), int64
-        The chosen points, in the order of choice.
+        The chosen points, in the order in which they were chosen.
     gains : Tensor of shape (n_instances,), float64
-        The information that each adds, in nats. They sum to that of the batch, given
-        the labels of the pending points in expectation, which cannot exceed log S.
+        Mutual information that each point adds, in nats. The gains sum to that of the batch, in
+        expectation over the labels of the pending points; it cannot exceed log S.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def batchbald_batch(
     Warns
     -----
     RandomSelectionWarning
-        If some points were chosen though they add nothing, up to rounding.
+        If some of the chosen points add nothing, up to rounding.
 
     References
     ----------
@@ -105,8 +105,8 @@ def batchbald_batch(
 
     Examples
     --------
-    The first two points ask the same question; so the third joins the batch, though it tells
-    less than either:
+    The labels of the first two points carry the same information, so the second pick is the third
+    point, although it is less informative on its own:
 
     >>> import torch
     >>> from modal_balance.acquisition.batchbald import batchbald_batch
@@ -143,7 +143,7 @@ def iter_batchbald_batch(
     """Yield the picks of :func:`batchbald_batch` one by one, as (index, gain).
 
     Parameters, errors and warnings are those of :func:`batchbald_batch`; the arguments are
-    checked before the first pick is asked for.
+    checked at the call, before the first pick.
     """
     generator = as_random_state(random_state)
     objective = JointInformation(
@@ -163,7 +163,7 @@ def conditional_bald_scores(
     random_state: RandomState = None,
     chunk_size: int = 512,
 ) -> Tensor:
-    """Return the BALD score of every point, given the labels of pending points in expectation.
+    """Return the BALD score of each point, in expectation over the labels of pending points.
 
         score(x) = I(y_x; h | labels of the pending points)
 
@@ -175,8 +175,8 @@ def conditional_bald_scores(
         Predictions of the same hypotheses on points whose labels are pending. None: the
         scores are those of :func:`~modal_balance.acquisition.information.bald_scores`.
     max_configurations : int, default=10000
-        Number of label configurations of the pending points that are looked at. The scores are
-        exact while there are no more of them, and unbiased estimates otherwise.
+        Largest number of label configurations of the pending points. The scores are exact if all
+        configurations fit, and unbiased estimates otherwise.
     random_state : int, RandomState, Generator or None, default=None
         Draws configurations.
     chunk_size : int, default=512
@@ -194,7 +194,7 @@ def conditional_bald_scores(
 
     Examples
     --------
-    What the first point would tell is known once the pending one, which is like it, has a label:
+    The pending point equals the first one, so once it has a label the first adds nothing:
 
     >>> import torch
     >>> from modal_balance.acquisition.batchbald import conditional_bald_scores
@@ -217,23 +217,22 @@ def conditional_bald_scores(
 def _warn_where_nothing_was_gained(
     picks: Iterator[tuple[int, float]], rounding: float
 ) -> Iterator[tuple[int, float]]:
-    """Pass the picks on, and warn at the end if some have no gain but rounding."""
+    """Yield the picks, then warn if some gains are 0 up to rounding."""
     n_idle = 0
     for index, gain in picks:
         n_idle += gain <= rounding
         yield index, gain
     if n_idle:
         warnings.warn(
-            f"{n_idle} points were chosen though their labels tell nothing more about which "
-            "hypothesis holds, so they are as good as random. Use more hypotheses, or ask for "
-            "fewer points.",
+            f"{n_idle} chosen points add no information about which hypothesis holds, so they are "
+            "no better than random points. Use more hypotheses, or ask for fewer points.",
             RandomSelectionWarning,
             stacklevel=2,
         )
 
 
 class JointInformation:
-    """The mutual information of hypothesis and labels of the points chosen, ready for the next.
+    """Mutual information between the hypothesis and the labels of the points chosen so far.
 
     Parameters
     ----------
@@ -244,17 +243,17 @@ class JointInformation:
     random_state : int, RandomState, Generator or None, default=None
         Draws configurations.
     chunk_size : int, default=512
-        Number of points treated at once.
+        Number of points computed at once.
 
     Attributes
     ----------
     n_points : int
         N.
     rounding : float
-        Difference under which two gains are equal up to rounding: a gain is a difference of
+        Absolute difference below which two gains count as equal. A gain is a difference of
         entropies, so its rounding error is absolute.
     tie_tolerance : float
-        The same relative to the largest of the gains last returned.
+        ``rounding`` relative to the largest of the gains last returned.
     """
 
     def __init__(
@@ -284,8 +283,8 @@ class JointInformation:
         """
         weight = self.joint.sum(1)  # (M,), p(m)
         posterior = (self.joint / weight[:, None]).to(self.proba)  # (M, S), p(s|m)
-        # Over configurations drawn, the mean posterior is not exactly uniform. Weighting the
-        # hypotheses by it, and not by 1/S, pairs each H(y_x|m) with its own noise.
+        # With sampled configurations the mean posterior is not exactly uniform. Weighting the
+        # hypotheses by it instead of 1/S pairs each H(y_x|m) with its own noise.
         gains = self.joint.sum(0).to(self.noise) @ self.noise.neg()  # (N,)
         weight = weight.to(self.proba)
         for start in range(0, self.n_points, self.chunk_size):
@@ -299,7 +298,7 @@ class JointInformation:
         return gains
 
     def _chunk_negentropy(self, proba: Tensor, posterior: Tensor, weight: Tensor) -> Tensor:
-        """Return - sum_m p(m) H(y_x|m) of n points given as an (S, n*C) matrix."""
+        """Return - sum_m p(m) H(y_x|m) for n points given as an (S, n*C) matrix."""
         total = torch.zeros(proba.shape[1], dtype=torch.float64, device=proba.device)  # (n*C,)
         for start in range(0, len(posterior), CONFIGURATION_BLOCK):
             block = slice(start, start + CONFIGURATION_BLOCK)
@@ -332,7 +331,7 @@ class JointInformation:
             self._split(proba)
 
     def _split(self, proba: Tensor) -> None:
-        """Split every row of J by the label of a point, given as (S, C)."""
+        """Split every row of J by the label of a point with predictions (S, C)."""
         proba = proba.cpu().double()
         weights = (self.joint @ proba).flatten()  # (M*C,), those of the next configurations
         chosen, factor = _thin(weights, self.max_configurations, self.random_state)  # (M',), (M',)
@@ -341,19 +340,19 @@ class JointInformation:
 
 
 def _thin(weights: Tensor, size: int, random_state: np.random.RandomState) -> tuple[Tensor, Tensor]:
-    """Return the indices of ``size`` positive weights, or of all, and what to multiply each by."""
+    """Return the indices of up to ``size`` positive weights, and a factor for each."""
     possible = weights.nonzero().flatten()
     if len(possible) <= size:
         return possible, torch.ones(len(possible), dtype=weights.dtype)
-    # With the k largest kept, the others share size - k draws: a draw stands for tail / (size - k).
-    # Keep as many as weigh more than such a draw.
+    # If the k largest are kept, the others share size - k draws of weight tail / (size - k).
+    # Keep those that weigh more than a draw.
     falling = weights[possible].sort(descending=True).values
     tail = falling.flip(0).cumsum(0).flip(0)[:size]
     level = tail / torch.arange(size, 0, -1)
     n_kept = int((falling[:size] <= level).nonzero()[0])
     common = level[n_kept].item()
-    # One draw from each of size - k equal slices of the light ones, lined up: siblings are
-    # neighbours there, so that few configurations lose all of their C continuations.
+    # Systematic sampling: one draw from each of size - k equal slices of the light weights.
+    # Siblings are neighbours, so few configurations lose all of their C continuations.
     kept = possible[weights[possible] > common]
     light = possible[weights[possible] <= common]
     n_draws = size - len(kept)

@@ -2,14 +2,15 @@
 
 N: points of the pool    C: classes    D: features    M: labelled points    b: points of a batch
 
-BADGE seeds k-means++ with the gradient of the loss that a point would have if its most probable
-label were true, with respect to the weights of the output layer:
+BADGE runs k-means++ seeding on the gradient, with respect to the weights of the output layer, of
+the loss that a point would have if its most probable label were true:
 
     y(x) = argmax_c p(c|x)
     g(x) = (p(.|x) - onehot(y(x))) h(x)^T        p (C,), h (D,), g (C, D)
 
-|g| is large where the model is uncertain, and differences of g are diversity. Core-set selection
-needs no predictions. It covers the pool by balls around the chosen and the labelled points:
+|g| is large where the model is uncertain, and distances between gradients measure diversity.
+Core-set selection needs no predictions. It covers the pool with balls around the chosen and the
+labelled points:
 
     next = argmax_x d(x),    d(x) = min over the points c chosen or labelled of |h(x) - h(c)|
 """
@@ -27,30 +28,30 @@ from .arguments import check_features, check_n_instances
 from .greedy import greedy
 from .predictions import check_probabilities
 
-# Values of a block of distances: 32 MiB in float64.
+# Number of values in a block of distances: 32 MiB in float64.
 BLOCK_VALUES = 2**22
-# Values of gradients that are held: 256 MiB in float64.
+# Largest number of gradient values held in memory: 256 MiB in float64.
 HELD_VALUES = 2**25
 
 
 def gradient_embedding(features: Tensor, proba: Tensor) -> Tensor:
-    """Return the gradient of each point's hypothetical loss in the output layer's weights.
+    """Return the gradient of each point's hypothetical loss in the weights of the output layer.
 
     With y = argmax p, the gradient of the cross-entropy -log p(y) is (p - onehot(y)) h^T. As in
-    the authors' code it is that of the weights alone: the bias' gradient, p - onehot(y), is left
-    out.
+    the authors' code, the gradient of the bias, p - onehot(y), is left out.
 
     Parameters
     ----------
     features : Tensor of shape (N, D)
         Inputs of the output layer.
     proba : Tensor of shape (N, C)
-        Softmax of the output layer's logits. Of several largest probabilities the first counts.
+        Softmax of the output layer's logits. If several classes are most
+        probable, the first counts.
 
     Returns
     -------
     Tensor of shape (N, C * D)
-        The gradients, (C, D) each like ``nn.Linear.weight``, flattened.
+        The gradients, each of shape (C, D) like ``nn.Linear.weight``, flattened.
 
     Raises
     ------
@@ -84,14 +85,14 @@ def badge_batch(
     pending_proba: Tensor | None = None,
     random_state: RandomState = None,
 ) -> tuple[Tensor, Tensor]:
-    """Choose a batch of points by BADGE: k-means++ seeding of the gradient embedding.
+    """Choose a batch by BADGE: k-means++ seeding on the gradient embedding.
 
-    As in the authors' code, the first point is that of the largest gradient, and every further one
-    is drawn with a probability proportional to the squared distance of its gradient from the
-    nearest chosen one. Where points are pending, their gradients count as chosen, and the first
-    point is drawn like the others. The gradients are held in float64, on the CPU, where they take
-    no more than 256 MB, as for 50,000 points, 10 classes and 64 features; otherwise they are
-    computed again for every pick, which takes twice as long.
+    As in the authors' code, the first point is the one with the largest gradient. Every further
+    point is drawn with a probability proportional to the squared distance of its gradient from the
+    nearest chosen one. If points are pending, their gradients count as chosen, and the first point
+    is drawn like the others. Gradients of up to 256 MB in float64 are held on the CPU, for instance
+    those of 50,000 points, 10 classes and 64 features. Larger ones are recomputed for every pick,
+    which takes twice as long.
 
     Parameters
     ----------
@@ -107,16 +108,16 @@ def badge_batch(
     pending_proba : Tensor of shape (M, C) or None, default=None
         The network's prediction from these.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the draws. A smaller batch is the beginning of a larger one with the same seed.
+        Draws the points. With the same seed, a smaller batch is the start of a larger one.
 
     Returns
     -------
     indices : Tensor of shape (b,), int64
         The chosen points, all different, in the order of choice.
     scores : Tensor of shape (b,), float64
-        Distance of each gradient from the nearest chosen before it or pending; of the first, where
-        none is pending, its length. 0 for points chosen at random, once every gradient of the pool
-        is among those chosen.
+        Distance of each gradient from the nearest one that was pending or chosen before. For the
+        first point, if none is pending, the length of its gradient. 0 for points chosen at
+        random, after every distinct gradient of the pool has been chosen.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def badge_batch(
 
     Examples
     --------
-    The model is sure of the first point and sees the others, two by two, alike:
+    The model is certain of the first point; the others form two pairs of equal points:
 
     >>> import torch
     >>> from modal_balance.acquisition.diversity import badge_batch
@@ -146,23 +147,23 @@ def badge_batch(
     gradients = _Gradients(_on_cpu(features), _on_cpu(proba))
     n_instances = check_n_instances(n_instances, len(features), name="features")
     rng = as_random_state(random_state)
-    order = torch.from_numpy(rng.permutation(len(features)))  # decides where nothing else does
-    cover = _Cover(gradients)
+    order = torch.from_numpy(rng.permutation(len(features)))  # breaks ties
+    nearest = _NearestCentre(gradients)
     chosen: list[int] = []
     scores: list[float] = []
     pending = _pending_gradients(pending_features, pending_proba, features, proba)  # (M, C*D)
     if len(pending):
-        cover.add_centres(pending)
+        nearest.add_centres(pending)
     else:
         norms = torch.cat([rows.norm(dim=1) for _, rows in gradients.blocks()])  # (N,)
         chosen.append(int(order[norms[order].argmax()]))
         scores.append(norms[chosen[0]].item())
-        cover.add(chosen[0])
-    while len(chosen) < n_instances and cover.nearest.max() > 0:
-        share = (cover.nearest / cover.nearest.max()) ** 2  # (N,), exactly 0 for points chosen
+        nearest.add(chosen[0])
+    while len(chosen) < n_instances and nearest.nearest.max() > 0:
+        share = (nearest.nearest / nearest.nearest.max()) ** 2  # (N,), exactly 0 for points chosen
         chosen.append(int(rng.choice(len(share), p=(share / share.sum()).numpy())))
-        scores.append(cover.nearest[chosen[-1]].item())
-        cover.add(chosen[-1])
+        scores.append(nearest.nearest[chosen[-1]].item())
+        nearest.add(chosen[-1])
     indices = torch.tensor(chosen, dtype=torch.int64)
     spare = order[~torch.isin(order, indices)][: n_instances - len(chosen)]
     return torch.cat([indices, spare]), torch.tensor(
@@ -176,7 +177,7 @@ def _pending_gradients(
     """Return the gradients of the pending points, (M, C*D), after checking them."""
     if (pending_features is None) != (pending_proba is None):
         raise ValueError(
-            "pending_features and pending_proba belong together: one was given without the other."
+            "pending_features and pending_proba must be given together: one of them is None."
         )
     if pending_features is None or pending_proba is None:
         return torch.zeros(0, proba.shape[1] * features.shape[1], dtype=torch.float64)
@@ -194,11 +195,11 @@ def coreset_batch(
     labelled_features: Tensor | None = None,
     random_state: RandomState = None,
 ) -> tuple[Tensor, Tensor]:
-    """Choose a batch of points by greedy k-centre: always the point furthest from all chosen.
+    """Choose a batch by greedy k-centre: always the point furthest from the chosen ones.
 
     The largest distance of a point of the pool from the nearest chosen or labelled one is then at
     most twice what the best batch of this size would achieve (Gonzalez 1985). Distances are
-    computed in float64 and not from inner products: those of duplicates are exactly 0.
+    computed in float64 and without inner products, so that those of duplicates are exactly 0.
 
     Parameters
     ----------
@@ -208,19 +209,18 @@ def coreset_batch(
     n_instances : int
         Size of the batch b, 1 to N.
     labelled_features : Tensor of shape (M, D) or None, default=None
-        Coordinates of the points that have labels, or whose labels are pending: centres from the
-        start.
+        Coordinates of the labelled and the pending points, which are centres from the start.
     random_state : int, RandomState, Generator or None, default=None
-        Chooses the first point where there are no labelled ones, and breaks ties.
+        Draws the first point if none is labelled, and breaks ties.
 
     Returns
     -------
     indices : Tensor of shape (b,), int64
         The chosen points, all different, in the order of choice.
     distances : Tensor of shape (b,), float64
-        Distance of each from the nearest labelled point or chosen one before it: it never grows.
-        Infinite for the first where there are no labelled points; 0 for points chosen at random,
-        once only duplicates are left.
+        Distance of each point from the nearest one that was labelled or chosen before; never
+        increases. Infinite for the first point if none is labelled; 0 for points chosen at
+        random, when only duplicates remain.
 
     Raises
     ------
@@ -243,18 +243,18 @@ def coreset_batch(
     """
     check_features(features, "features")
     n_instances = check_n_instances(n_instances, len(features), name="features")
-    cover = _Cover(_Features(features.detach()))
+    nearest = _NearestCentre(_Features(features.detach()))
     if labelled_features is not None:
         check_features(labelled_features, "labelled_features")
         _check_same_width(labelled_features, features, "labelled_features", "features")
-        cover.add_centres(labelled_features.detach().to(features.device).double())
-    picks = list(greedy(cover, n_instances, random_state=random_state))
+        nearest.add_centres(labelled_features.detach().to(features.device).double())
+    picks = list(greedy(nearest, n_instances, random_state=random_state))
     indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
     return indices, torch.tensor([distance for _, distance in picks], dtype=torch.float64)
 
 
 class _Features:
-    """The coordinates of the points of a pool, in float64 a block at a time."""
+    """Coordinates of the points of a pool, converted to float64 block by block."""
 
     def __init__(self, features: Tensor) -> None:
         self.features = features  # (N, D)
@@ -272,7 +272,7 @@ class _Features:
 
 
 class _Gradients(_Features):
-    """The gradients of the points of a pool, held or made from features and predictions."""
+    """Gradients of the points of a pool, held in memory or computed on demand."""
 
     def __init__(self, features: Tensor, proba: Tensor) -> None:
         super().__init__(features)
@@ -291,8 +291,8 @@ class _Gradients(_Features):
         )
 
 
-class _Cover:
-    """Distances of the points of a pool from the nearest centre, as the greedy loop sees them."""
+class _NearestCentre:
+    """Distance of each point of a pool from its nearest centre, as an objective to maximise."""
 
     tie_tolerance = 1e-12
 
@@ -330,8 +330,8 @@ def _distances(one: Tensor, other: Tensor) -> Tensor:
 def _check_same_width(one: Tensor, other: Tensor, name: str, other_name: str) -> None:
     if one.shape[1] != other.shape[1]:
         raise ValueError(
-            f"{name} has {one.shape[1]} columns but {other_name} has {other.shape[1]}. Take both "
-            "from the same network."
+            f"{name} has {one.shape[1]} columns but {other_name} has {other.shape[1]}. Compute "
+            "both with the same network."
         )
 
 

@@ -1,4 +1,4 @@
-"""The greedy loop, shared by all objectives of batches, and the order among equal gains.
+"""The greedy loop shared by all batch objectives, and the order among points of equal gain.
 
 N: points of the pool
 """
@@ -15,19 +15,20 @@ from torch import Tensor
 from .._utils.arguments import RandomState, as_random_state, draw_seed
 from .arguments import Ties
 
-# A permutation up to this size; beyond it a hash of the row number, which needs no memory.
+# Ties are ordered by a permutation up to this size, and beyond it by a hash of the row number,
+# which needs no memory.
 LARGEST_PERMUTATION = 10_000
 
 
 def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
-    """Return the rank of each point among points that score the same; the lowest is chosen.
+    """Return the rank of each point: among points of equal score the lowest rank wins.
 
     Parameters
     ----------
     n_points : int
         N.
     ties : {"random", "first"}
-        A random order, or that of the indices.
+        A random order, or the order of the indices.
     random_state : int, RandomState, Generator or None
         Draws the random order.
 
@@ -54,17 +55,17 @@ def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
 
 
 class TieOrder:
-    """An order of all points of a pool, as a function of their numbers.
+    """Order of all points of a pool, used to break ties.
 
-    It does not depend on how the pool is cut into parts, so that neither does the choice among
-    points that score the same.
+    A rank depends only on the index of its point, not on how the pool is partitioned. Hence neither
+    does the choice among points of equal score.
 
     Parameters
     ----------
     n_points : int
         N.
     ties : {"random", "first"}, default="random"
-        A random order, or that of the indices.
+        A random order, or the order of the indices.
     random_state : int, RandomState, Generator or None, default=None
         Draws the random order.
 
@@ -96,12 +97,12 @@ class TieOrder:
             self.rank = None if ties == "first" else rank
 
     def of(self, points: Tensor) -> Tensor:
-        """Return the rank of points: different numbers, of which the lowest comes first.
+        """Return the ranks of points: distinct numbers, the lowest first in order.
 
         Parameters
         ----------
         points : Tensor of shape (n,), int64
-            Numbers of points, 0 to N - 1.
+            Indices of points, 0 to N - 1.
 
         Returns
         -------
@@ -113,7 +114,7 @@ class TieOrder:
 
 
 def _scrambled(points: np.ndarray, seed: int) -> np.ndarray:
-    """Return a hash of each number: the output step of SplitMix64, which maps no two alike."""
+    """Return a hash of each number: the output step of SplitMix64, which is a bijection."""
     # Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014
     state = points.astype(np.uint64) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15 >> 32)
     state *= np.uint64(0x9E3779B97F4A7C15)
@@ -139,7 +140,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class SearchedObjective(Protocol):
-    """A set function that finds its best point itself, such as where the pool is in parts."""
+    """A set function that finds its own best point, for instance in a partitioned pool."""
 
     n_points: int
 
@@ -159,7 +160,7 @@ def greedy(
     ties: Ties = "random",
     random_state: RandomState = None,
 ) -> Iterator[tuple[int, float]]:
-    """Yield ``n_instances`` different points, each with the largest gain given those before it.
+    """Yield ``n_instances`` distinct points, each with the largest gain given those before it.
 
     Parameters
     ----------

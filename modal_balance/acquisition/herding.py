@@ -3,19 +3,19 @@
 N: points of the pool    M: reference points    D: features    L: labelled and pending points
 b: points of a batch
 
-A point covers others as far as a kernel calls them alike. The coverage of a set S is the mean over
-reference points, each of which counts as its nearest point of S covers it:
+A point covers another to the degree of their similarity, given by a kernel k. The coverage of a
+set S averages over the reference points, each covered by the point of S most similar to it:
 
     k(x, s) = exp(-|x - s|^2 / radius^2)
     C(S)    = (1/M) sum_m u_m max_{s in S} k(x_m, s)                      u_m = 1 unless weighted
 
-C is monotone and submodular. Keep c_m = max over S of k(x_m, s); the gain of adding x is exact:
+C is monotone and submodular. Given c_m = max over S of k(x_m, s), the gain of adding x is
 
     gain(x) = (1/M) sum_m u_m max(0, k(x_m, x) - c_m)
 
-Gains never grow as points are added. So an earlier gain bounds a point's present gain, and only
-those points are computed again whose bound reaches the best gain found (lazy greedy). The picks
-are those of a full scan.
+Gains never increase as points are added, so an earlier gain is an upper bound. Only points whose
+bound reaches the best gain found are recomputed (lazy greedy). The picks equal those of a full
+scan.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from .greedy import TieOrder, as_tensors, greedy
 
 __all__ = ["coverage", "herding_batch"]
 
-# Values of a kernel that is held: 256 MiB in float64. A larger one is computed in blocks.
+# Largest number of kernel values held in memory: 256 MiB in float64. A larger kernel is computed
+# in blocks.
 HELD_VALUES = 2**25
-# Values of a block: 32 MiB.
+# Number of values in a block: 32 MiB.
 BLOCK_VALUES = 2**22
-# Gains are means of numbers in [0, 1], and exact but for rounding.
+# Gains are means of numbers in [0, 1] and exact up to rounding.
 TIE_TOLERANCE = 1e-12
 
 
@@ -49,10 +50,10 @@ def herding_batch(
     covered_by: Tensor | None = None,
     random_state: RandomState = None,
 ) -> tuple[Tensor, Tensor]:
-    """Choose the batch that covers most of the pool: the greedy maximum of its coverage.
+    """Choose the batch that greedily maximises the coverage of the pool.
 
-    The greedy batch has at least 1 - 1/e of the coverage that the best batch would add. All is
-    computed in float64, and no more than 512 MB are held beside the features.
+    The greedy batch adds at least 1 - 1/e of the coverage that the best batch would add. Everything
+    is computed in float64, with at most 512 MB besides the features.
 
     Parameters
     ----------
@@ -61,23 +62,23 @@ def herding_batch(
     n_instances : int
         Size of the batch b, 1 to N.
     radius : float
-        Width of the kernel, above 0: points at this distance cover each other to 1/e.
+        Width of the kernel, above 0: at this distance the kernel is 1/e.
     reference : Tensor of shape (M, D) or None, default=None
-        The points to cover, such as a random subset of a large pool. None: the pool.
+        Points to cover, for instance a random subset of a large pool. None: the pool.
     weights : Tensor of shape (M,) or None, default=None
-        How much each of them counts, at least 0: in uncertainty herding, how uncertain its label
-        is. None: all count 1.
+        Weight of each reference point, at least 0: in uncertainty herding, the uncertainty of its
+        label. None: 1 each.
     covered_by : Tensor of shape (L, D) or None, default=None
-        Points that have labels, or whose labels are pending: they cover from the start.
+        Labelled and pending points, which cover others from the start.
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
     Returns
     -------
     indices : Tensor of shape (b,), int64
-        The chosen points, all different, in the order of choice.
+        The chosen points, all different, in the order in which they were chosen.
     gains : Tensor of shape (b,), float64
-        Coverage that each adds: it never grows.
+        Coverage that each point adds; never increases.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def herding_batch(
 
     Examples
     --------
-    The middle of the larger group comes first, then the smaller group:
+    First the middle of the larger group, then a point of the smaller group:
 
     >>> import torch
     >>> from modal_balance.acquisition.herding import herding_batch
@@ -113,18 +114,18 @@ def herding_batch(
 def coverage(
     features: Tensor, batch: Tensor, *, radius: float, weights: Tensor | None = None
 ) -> float:
-    """Return how much of a pool a batch covers: 1 where each point has a chosen one in its place.
+    """Return the coverage of a pool by a batch: 1 if every point equals a chosen one.
 
     Parameters
     ----------
     features : Tensor of shape (N, D)
         Coordinates of the points of the pool.
     batch : Tensor of shape (b, D)
-        Coordinates of the batch, and of all else that covers.
+        Coordinates of the batch and of all other points that cover the pool.
     radius : float
         Width of the kernel, above 0.
     weights : Tensor of shape (N,) or None, default=None
-        How much each point counts. None: all count 1.
+        Weight of each point. None: 1 each.
 
     Returns
     -------
@@ -150,7 +151,7 @@ def coverage(
 
 
 class _Coverage:
-    """The coverage of the reference points by a set, as the greedy loop sees it."""
+    """Coverage of the reference points, as an objective for the greedy loop."""
 
     def __init__(
         self, features: Tensor, radius: float, reference: Tensor, weights: Tensor | None
@@ -200,7 +201,7 @@ class _Coverage:
             self.covered = torch.maximum(self.covered, self._kernel(rows).amax(0))
 
     def _gains(self, points: Tensor) -> Tensor:
-        """Return what adding each of n points would gain, (n,)."""
+        """Return the gain of adding each of n points, (n,)."""
         more = (self._kernel_of_points(points) - self.covered).clamp_(min=0)  # (n, M)
         return more @ self.weights / len(self.reference)
 
@@ -226,8 +227,8 @@ def _check_like(points: Tensor, features: Tensor, name: str) -> None:
     check_features(points, name)
     if points.shape[1] != features.shape[1]:
         raise ValueError(
-            f"{name} has {points.shape[1]} columns but features has {features.shape[1]}. Take "
-            "both from the same columns."
+            f"{name} has {points.shape[1]} columns but features has {features.shape[1]}. Pass "
+            "the same columns in both."
         )
     if len(points) == 0:
         raise ValueError(f"{name} has no points. Pass at least one.")

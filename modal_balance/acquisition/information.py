@@ -1,14 +1,14 @@
-"""Information that the label of a single point carries: about the hypothesis, about predictions.
+"""BALD and EPIG: the information in the label of a point, about hypotheses or about predictions.
 
 S: hypotheses    N: points of the pool    M: target points    C: classes
 
-BALD: the entropy of the mean prediction less the mean entropy of the predictions, which leaves the
-uncertainty about the hypothesis.
+BALD, the information about the hypothesis: the entropy of the mean prediction minus the mean
+entropy of the predictions.
 
     BALD(x) = I(y; h | x) = H(y|x) - (1/S) sum_s H(y|x, h_s)
             = (1/S) sum_s KL( p_s(.|x) || pbar(.|x) )
 
-EPIG: the information about the labels of target points.
+EPIG, the information about the labels of target points:
 
     EPIG(x) = (1/M) sum over targets x* of  I(y; y* | x, x*)
             = (1/M) sum over targets x* of  H(y|x) + H(y*|x*) - H(y, y*|x, x*)
@@ -29,12 +29,12 @@ from .._utils.arguments import check_integer
 from .predictions import check_same_hypotheses, working_precision
 from .uncertainty import entropy, mean_prediction, plogp
 
-# Joint probabilities computed at once: as many targets as fit, so that they stay in cache.
+# Number of joint probabilities computed at once, small enough to stay in cache.
 BLOCK_ENTRIES = 2**20
 
 
 def bald_scores(proba: Tensor) -> Tensor:
-    """Return the mutual information between label and hypothesis at every point.
+    """Return the BALD score of each point: the mutual information of label and hypothesis.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def bald_scores(proba: Tensor) -> Tensor:
 
     Examples
     --------
-    Two hypotheses are equally unsure of the first point and contradict each other on the second:
+    The two hypotheses are equally uncertain of the first point and contradict each other on the
+    second:
 
     >>> import torch
     >>> from modal_balance.acquisition.information import bald_scores
@@ -74,7 +75,7 @@ def bald_scores(proba: Tensor) -> Tensor:
 
 
 def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) -> Tensor:
-    """Return the expected predictive information gain of every point.
+    """Return the expected predictive information gain (EPIG) of each point.
 
     Parameters
     ----------
@@ -84,8 +85,8 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
         Predictions of the same hypotheses on M points from the distribution on which the model
         will be used.
     chunk_size : int, default=64
-        Number of points treated at once; does not change the result. Memory grows with
-        ``chunk_size`` x C^2 where that exceeds a million.
+        Number of points computed at once; does not change the result. Memory grows with
+        ``chunk_size`` x C^2 once that exceeds a million.
 
     Returns
     -------
@@ -95,8 +96,8 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
     Raises
     ------
     TypeError, ValueError
-        If ``proba`` or ``proba_target`` does not hold probabilities, they do not fit each other,
-        or there are no targets.
+        If ``proba`` or ``proba_target`` does not hold probabilities, if they do not fit each other,
+        or if there are no targets.
 
     References
     ----------
@@ -105,8 +106,8 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
 
     Examples
     --------
-    The hypotheses contradict each other on both points. The first goes with the target, the
-    second does not: knowing its label would not change the prediction there.
+    The hypotheses contradict each other on both points. The label of the first determines that of
+    the target; the label of the second is independent of it.
 
     >>> import torch
     >>> from modal_balance.acquisition.information import epig_scores
@@ -123,10 +124,10 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
     check_same_hypotheses(target, proba, name="proba_target")
     if n_targets == 0:
         raise ValueError(
-            "proba_target has no points: there is nothing to gain information about. Pass "
+            "proba_target has no points, so there is no prediction to improve. Pass "
             "predictions on points like those the model will be used on."
         )
-    # Three large entropies nearly cancel, so that sums that miss 1 would show in the scores.
+    # Three large entropies nearly cancel, so rows that do not sum to 1 would distort the scores.
     proba = proba / proba.sum(-1, keepdim=True)
     target = target / target.sum(-1, keepdim=True)
     scores = entropy(mean_prediction(proba))  # (N,)

@@ -1,12 +1,12 @@
-"""Low-margin points of a pool, and one from each cluster of points that are predicted alike.
+"""Low-margin points of a pool, and diverse ones: one from each cluster of similar predictions.
 
-Points with the lowest margins often lie on one boundary, and each hypothesis predicts the same for
-all of them, so that their labels teach the same thing. ``prediction_clusters_batch`` clusters
-points by the predictions of all hypotheses and takes the least certain of each cluster. Only
-predictions are needed, probabilities or votes, whatever the inputs look like.
+The points with the lowest margins often lie on the same boundary: each hypothesis predicts the same
+for all of them, so their labels are redundant. ``prediction_clusters_batch`` clusters points by the
+predictions of all hypotheses and takes the least certain point of each cluster. It needs only
+predictions (probabilities or votes), so the inputs can be of any kind.
 
 S: hypotheses    N: points of the pool    m: points    M: pending points    C: classes
-t: points taken already
+t: points already taken
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
     "prediction_clusters_batch",
 ]
 
-# Low-margin points to cluster for each point that is wanted.
+# Number of low-margin points to cluster for each point to return.
 SHORTLIST = 5
 
 
@@ -54,8 +54,8 @@ def diverse_low_margin(
 ) -> list[int]:
     """Return low-margin points on which the hypotheses predict differently.
 
-    Of five times as many points of the lowest margins, take the least certain of each cluster of
-    predictions, leaving out the clusters of chosen and pending points: see
+    Takes five times as many points with the lowest margins, clusters them by their predictions, and
+    returns the least certain point of each cluster without a chosen or pending point: see
     :func:`~modal_balance.acquisition.low_margin.prediction_clusters_batch`.
 
     Parameters
@@ -63,11 +63,11 @@ def diverse_low_margin(
     pool : PoolPredictions
         Predictions of S hypotheses on N points.
     n_instances : int
-        How many to return.
+        Number of points to return.
     chosen : sequence of int
-        Points of the pool that are chosen already.
+        Points of the pool that have already been chosen.
     order : TieOrder
-        Decides among points of the same margin.
+        Breaks ties between points of equal margin.
     pending : Tensor of shape (S, M, C) or None, default=None
         Predictions of the same hypotheses on pending points.
     random_state : int, RandomState, Generator or None, default=None
@@ -76,11 +76,11 @@ def diverse_low_margin(
     Returns
     -------
     list of int
-        The lowest margins first.
+        Indices of points, the lowest margin first.
 
     Examples
     --------
-    Points 0 and 1 are the same to every hypothesis; 3 is certain:
+    Every hypothesis predicts the same for points 0 and 1; point 3 is certain:
 
     >>> import torch
     >>> from modal_balance.acquisition.predictions import HeldPredictions
@@ -106,18 +106,18 @@ def diverse_low_margin(
 def least_certain(
     pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
 ) -> list[int]:
-    """Return the points of the lowest margins in the mean prediction, the lowest first.
+    """Return the points with the lowest margins of the mean prediction, the lowest first.
 
     Parameters
     ----------
     pool : PoolPredictions
         Predictions of S hypotheses on N points.
     n_instances : int
-        How many to return; all there are, where these are fewer.
+        Number of points to return; all of them if there are fewer.
     chosen : sequence of int
         Points that must not be returned.
     order : TieOrder
-        Decides among points of the same margin.
+        Breaks ties between points of equal margin.
 
     Returns
     -------
@@ -132,16 +132,16 @@ def least_certain(
 
 @dataclass(frozen=True)
 class LeastCertain:
-    """The points of the lowest margins in a block of the pool.
+    """Find the points with the lowest margins in a block of the pool.
 
     Parameters
     ----------
     n_instances : int
-        How many.
+        Number of points to find.
     chosen : Tensor of shape (b,), int64
         Points that must not be returned.
     order : TieOrder
-        Decides among points of the same margin.
+        Breaks ties between points of equal margin.
     """
 
     n_instances: int
@@ -161,13 +161,13 @@ class LeastCertain:
         return points.numpy()[first], certainty[first], ranks[first]
 
 
-SMALLEST_WEIGHT = 1e-3  # of a point in its cluster, where every margin is 1
-# From so many clusters on, k-means++ takes longer than all else, and the time of a query would grow
-# with the square of the batch. Then the predictions are reduced to their first principal
-# components, clusters begin at seeds that are drawn in rounds, and few iterations follow.
+SMALLEST_WEIGHT = 1e-3  # of a point in k-means, should every margin be 1
+# With more clusters than this, k-means++ would dominate the time of a query, which would grow with
+# the square of the batch size. So the predictions are reduced to their first principal components,
+# the seeds are drawn in rounds, and only a few iterations follow.
 MANY_CLUSTERS = 256
 N_COMPONENTS = 32
-N_ROUNDS = 10  # about, in which the seeds are drawn
+N_ROUNDS = 10  # approximate number of rounds in which the seeds are drawn
 MAX_ITER = 3
 
 
@@ -176,30 +176,29 @@ def prediction_clusters_batch(
 ) -> Tensor:
     """Return the least certain point of each cluster of similar predictions.
 
-    k-means puts the points into as many clusters as there are points to be taken, those that are
-    taken already included, by their predictions as vectors of length S * C, each weighted by
-    ``1 - margin``; more than 256 clusters, in 3 iterations by the first 32 principal components of
-    these vectors. Clusters that have a point already are left out; of each other one the point of
-    the lowest margin in the mean prediction is returned, the lowest margins first.
+    k-means clusters the points by their predictions, as vectors of length S * C, each weighted by
+    ``1 - margin``. There are ``n_taken + n_instances`` clusters; with more than 256 of them,
+    k-means uses the first 32 principal components of the vectors and 3 iterations. Of each cluster
+    without a taken point, the point with the lowest margin of the mean prediction is returned, the
+    lowest margin first.
 
     Parameters
     ----------
     proba : Tensor of shape (S, m, C)
-        Predictions of S hypotheses on m points, such as a few times as many points of a pool as are
-        wanted, those of its lowest margins.
+        Predictions of S hypotheses on m points, for instance a few times ``n_instances`` points of
+        a pool, those with the lowest margins.
     n_instances : int
-        How many points to return.
+        Number of points to return.
     n_taken : int, default=0
-        The first t of the points are taken: chosen before, or pending. They are never
-        returned.
+        The first t points have already been chosen or are pending. They are never returned.
     random_state : int, RandomState, Generator or None, default=None
         Initialises the clusters.
 
     Returns
     -------
     Tensor of shape (n_instances,), int64
-        Indices of points. Where equal points make fewer clusters, the others are those of the
-        lowest margins.
+        Indices of points. If equal points make fewer clusters, the points with the lowest margins
+        fill up the result.
 
     Raises
     ------
@@ -248,9 +247,9 @@ def _clusters(
     weights = np.maximum(uncertain, SMALLEST_WEIGHT)
     weights[np.isinf(uncertain)] = 1.0
     seed = draw_seed(rng)
-    # One thread: several add up in the order in which they finish.
+    # With one thread the order of additions, and so the result, is reproducible.
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer clusters, of equal points
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal points make fewer clusters
         if n_clusters <= MANY_CLUSTERS:
             k_means = KMeans(n_clusters, n_init=1, random_state=seed)
         else:
@@ -266,11 +265,12 @@ def _clusters(
 def _seeds(
     points: NDArray[Any], n_seeds: int, weights: NDArray[np.float64], rng: np.random.RandomState
 ) -> NDArray[np.int64]:
-    """Return the points that clusters begin with: fewer, where there are fewer unlike points.
+    """Return the initial centres: points of the pool, at most as many as there are distinct ones.
 
-    They are drawn one after the other in proportion to their squared distance from those before, as
-    in k-means++. But many are proposed at once, by the distances at that time, and each of them is
-    accepted by the share of it that is left. So 10,000 of 50,000 take seconds instead of minutes.
+    As in k-means++, each is drawn with a probability proportional to its squared distance from
+    those before. But many are proposed at once by the distances of a round, and each is accepted
+    with a probability equal to the share of its squared distance that is left. Thus drawing
+    10,000 of 50,000 points takes seconds instead of minutes.
     """
     seeds = [int(rng.choice(len(points), p=weights / weights.sum()))]
     squared = euclidean_distances(points, points[seeds], squared=True)[:, 0]

@@ -1,7 +1,7 @@
 """The objective Delta of BALanCe and Batch-BALanCe (Eq. 3, Eq. 4); ``balance.py`` derives it.
 
-``BalanceObjective`` holds W, the edge weight left after the points chosen so far. The scans need
-nothing but W and one block of the pool, so the blocks of a large pool can be anywhere.
+``BalanceObjective`` holds W, the edge weight that the points chosen so far have left uncut. A scan
+needs only W and one block of the pool, so the blocks of a large pool can be anywhere.
 
 S: hypotheses    N: points of the pool    n: points of a block    C: classes    E: edges
 """
@@ -29,21 +29,21 @@ from .predictions import (
 
 __all__ = ["BalanceObjective", "EdgeDiscrimination"]
 
-# Edges are taken in blocks of this size, so that the intermediate products stay in cache.
+# Number of edges in a block, small enough for the intermediate products to stay in cache.
 EDGE_BLOCK = 128
 
 
 @dataclass(frozen=True)
 class EdgeDiscrimination:
-    """1 - lambda_k lambda_l of each edge {k, l}, in the form that takes the least memory.
+    """Discrimination 1 - lambda_k lambda_l of each edge {k, l}, stored in the least memory.
 
     Parameters
     ----------
     first, second : Tensor of shape (E,), int64
-        The two ends k and l of each edge.
+        The two hypotheses k and l of each edge.
     per_edge : bool
         True: keep 1 - lambda_k lambda_l of each edge. False: keep 1 - lambda of each hypothesis,
-        and combine them in every scan, since there are more edges than hypotheses.
+        and combine them in every scan: smaller if there are more edges than hypotheses.
     """
 
     first: Tensor
@@ -52,12 +52,12 @@ class EdgeDiscrimination:
 
     @classmethod
     def of(cls, edges: Tensor, n_hypotheses: int) -> EdgeDiscrimination:
-        """Return the discrimination of edges (E, 2) between ``n_hypotheses`` hypotheses."""
+        """Return the discrimination of edges (E, 2) among ``n_hypotheses`` hypotheses."""
         first, second = edges.unbind(1)
         return cls(first, second, len(edges) <= n_hypotheses)
 
     def __call__(self, proba: Tensor) -> tuple[Tensor, Tensor]:
-        """Return predictions (S, n, C), and beside them what is kept: (E, n, C) or (S, n, C)."""
+        """Return predictions (S, n, C) and what is kept of them: (E, n, C) or (S, n, C)."""
         if not self.per_edge:
             return proba, likelihood_deficit(proba)
         kept = proba.new_empty(len(self.first), *proba.shape[1:])  # (E, n, C)
@@ -67,28 +67,28 @@ class EdgeDiscrimination:
         return proba, kept
 
     def cut(self, deficit: Tensor, edges: slice = slice(None)) -> Tensor:
-        """Return 1 - lambda_k lambda_l of some edges, (E, ...), from the deficits (S, ...)."""
+        """Return 1 - lambda_k lambda_l of some edges, (E, ...), from deficits (S, ...)."""
         one = torch.ones((), dtype=deficit.dtype, device=deficit.device)
         first = self.first[edges].to(deficit.device)
         second = self.second[edges].to(deficit.device)
-        # = d_k + d_l (1 - d_k), free of cancellation
+        # = d_k + d_l (1 - d_k), without cancellation
         return deficit[first].lerp_(one, deficit[second])
 
 
 @dataclass(frozen=True)
 class GainScan:
-    """The gains of all points of a block, given W.
+    """Compute the gains of all points of a block, given W.
 
     Parameters
     ----------
     discrimination : EdgeDiscrimination
         The edges.
     weight : Tensor of shape (S, E), or (1, E) where W is the same for every hypothesis
-        W over ``scale``, in the precision of the predictions.
+        W / ``scale``, in the precision of the predictions.
     scale : float
-        Factor of all gains.
+        Common factor of all gains.
     chunk_size : int
-        Number of points treated at once.
+        Number of points computed at once.
     """
 
     discrimination: EdgeDiscrimination
@@ -102,7 +102,7 @@ class GainScan:
         Parameters
         ----------
         start : int
-            Number of the first point.
+            Index of the first point.
         proba : Tensor of shape (S, n, C)
             Predictions.
         kept : Tensor of shape (E, n, C) or (S, n, C)
@@ -137,32 +137,32 @@ class GainScan:
 
 
 class Candidates(NamedTuple):
-    """Points of a block that may be the best of the pool, and why."""
+    """Points of a block that may be the best of the pool, with their gains and ranks."""
 
     points: Tensor  # (m,), int64
     gains: Tensor  # (m,), float64
-    ranks: Tensor  # (m,), int64, decides among equal gains
+    ranks: Tensor  # (m,), int64, breaks ties
 
 
 @dataclass(frozen=True)
 class BestScan:
-    """The few points of a block among which the best of the pool is, if it is there at all.
+    """Find the few points of a block that may be the best point of the pool.
 
-    The best of the pool is the point of the lowest rank among those whose gain is the largest of
-    all, up to a relative tolerance. The largest gain of all is not known to a block. Whatever it
-    is, no point can be the best if another of the same block has no smaller gain and a lower rank:
-    those that have no such rival are the candidates. There are about log n.
+    The best point of the pool has the largest gain, up to a relative tolerance, and the lowest rank
+    among such points. A block does not know the largest gain of the pool. But a point cannot be the
+    best if another point of its block has at least the same gain and a lower rank. The candidates
+    are the points without such a rival, about log n of them.
 
     Parameters
     ----------
     scan : GainScan
         Computes the gains.
     chosen : Tensor of shape (b,), int64
-        Points that are chosen already.
+        Points that have already been chosen.
     order : TieOrder
         The ranks.
     tolerance : float
-        Relative difference under which two gains are equal up to rounding.
+        Relative difference below which two gains count as equal.
     """
 
     scan: GainScan
@@ -179,18 +179,18 @@ class BestScan:
 
 
 def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> Candidates:
-    """Return the points that may be the best of a pool, given the gains of a part of it.
+    """Return the points that may be the best of a pool, given the gains of a range of it.
 
     Parameters
     ----------
     gains : Tensor of shape (n,), float64
-        Gains of a range of points, -1 of those that cannot be chosen.
+        Gains of a range of points; -1 for points that cannot be chosen.
     start : int
-        Number of the first point.
+        Index of the first point.
     order : TieOrder
         The ranks.
     tolerance : float
-        Relative difference under which two gains are equal up to rounding.
+        Relative difference below which two gains count as equal.
 
     Returns
     -------
@@ -221,30 +221,30 @@ def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> 
 class BalanceObjective:
     """The objective Delta (Eq. 4) given the points chosen so far.
 
-    Where exactly no edge weight is left, the full weights are put back.
+    When every edge is completely cut, it restarts with the full weights.
 
     Parameters
     ----------
     proba : Tensor of shape (S, N, C), or PoolPredictions
-        Predictions of S hypotheses on N points. PoolPredictions must have been prepared by
+        Predictions of S hypotheses on N points. PoolPredictions must be prepared by
         ``EdgeDiscrimination.of(edges, S)``.
     edges : Tensor of shape (E, 2), int64
         Pairs of hypotheses.
     weights : Tensor of shape (E,) or None, default=None
         Weight of each edge. None: 1 / E each.
     chunk_size : int, default=512
-        Number of points treated at once.
+        Number of points computed at once.
 
     Attributes
     ----------
     pool : PoolPredictions
-        The predictions, wherever they are.
+        The predictions, in memory or elsewhere.
     n_points : int
         N.
     tie_tolerance : float
-        Relative difference under which two gains are equal up to rounding.
+        Relative difference below which two gains count as equal.
     n_restarts : int
-        How often the full weights were put back.
+        Number of restarts with the full weights.
     """
 
     def __init__(
@@ -272,8 +272,8 @@ class BalanceObjective:
         self._restore_weights()
 
     def _restore_weights(self) -> None:
-        # W = scale * remaining, the largest value of remaining is 1: however little is left, it is
-        # told apart. W is small, so it stays in float64 where the predictions are float32.
+        # W = scale * remaining. The largest value of remaining is 1, so that gains stay distinct
+        # however little is left. W is small enough to stay in float64 beside float32 predictions.
         largest = self.weights.max().item() if len(self.weights) else 0.0
         self.scale = largest / self.n_hypotheses
         self.remaining = (self.weights / (largest or 1.0)).repeat(self.n_hypotheses, 1)  # (S, E)
@@ -281,12 +281,12 @@ class BalanceObjective:
         self.n_restarts += 1
 
     def weight_left(self) -> float:
-        """Return how much edge weight the points chosen so far have left uncut."""
+        """Return the edge weight that the points chosen so far have left uncut."""
         return self.scale * float(self.remaining.sum())
 
     def _scan(self) -> GainScan:
         remaining = self.remaining[:1] if self.fresh else self.remaining
-        weight = remaining.to(self.template.dtype)  # (S, E), or a row that stands for all
+        weight = remaining.to(self.template.dtype)  # (S, E), or one row for all
         return GainScan(self.discrimination, weight, self.scale, self.chunk_size)
 
     def gains(self) -> Tensor:
@@ -304,9 +304,9 @@ class BalanceObjective:
         Parameters
         ----------
         order : TieOrder
-            Decides among points whose gains are equal, up to ``tie_tolerance``.
+            Breaks ties between points whose gains are equal up to ``tie_tolerance``.
         chosen : sequence of int
-            Points that are out of question.
+            Points that have already been chosen.
 
         Returns
         -------
@@ -346,7 +346,7 @@ class BalanceObjective:
             self._multiply(proba)
 
     def _multiply(self, proba: Tensor) -> None:
-        """Multiply W by the G of a point, given as (S, C); restore it if nothing is left."""
+        """Multiply W by the G of a point with predictions (S, C); restart if nothing is left."""
         if len(self.weights) == 0:
             return
         proba = proba.to(self.remaining)

@@ -1,4 +1,4 @@
-"""Predicted probabilities: their checks, and predictions on a pool read block by block.
+"""Predicted probabilities: checks, and predictions on a pool read block by block.
 
 S: hypotheses    N: points of the pool    n: points of a block    C: classes
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._utils.arguments import kind_of
 
-# Softmax in float32 misses 1 by about C * 1e-7; half precision by about 1e-3.
+# Sums of a softmax differ from 1 by about C * 1e-7 in float32, by about 1e-3 in half precision.
 SUM_TOLERANCE = 5e-3
 
 
@@ -25,9 +25,9 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
     proba : Tensor of shape (S, N, C)
         Predictions of S hypotheses on N points.
     name : str, default="proba"
-        What the error message calls the tensor.
+        Name of the argument, for the error message.
     cause : str, default=""
-        The likely cause and what to do, appended to the error message.
+        The likely cause and remedy, appended to the error message.
 
     Raises
     ------
@@ -51,13 +51,13 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
         )
     if proba.shape[2] < 2:
         raise ValueError(
-            f"{name} has {proba.shape[2]} class: at least two classes are needed to tell "
-            "hypotheses apart."
+            f"{name} has {proba.shape[2]} class: hypotheses can differ only if there are at least "
+            "two classes."
         )
     if proba.numel() == 0:
         return
     hint = f" {cause}" if cause else ""
-    # A NaN fails every comparison, so both tests below are written to fail on it.
+    # Comparisons with NaN are False, so both tests below are written to fail on NaN.
     sums = proba.sum(-1, dtype=torch.promote_types(proba.dtype, torch.float32))  # (S, N)
     if not bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
         worst = sums.flatten()[(sums - 1).abs().nan_to_num(nan=torch.inf).argmax()].item()
@@ -69,7 +69,7 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
 
 
 def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending") -> None:
-    """Raise unless two sets of predictions have the same number of hypotheses and of classes.
+    """Raise unless two sets of predictions have as many hypotheses and classes.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending"
     proba : Tensor of shape (S, N, C)
         Predictions on the points of the pool.
     name : str, default="pending"
-        What the error message calls ``other``.
+        Name of ``other``, for the error message.
 
     Raises
     ------
@@ -133,14 +133,14 @@ def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") ->
     proba : Tensor of shape (S, N, C)
         Predictions of S hypotheses on N points.
     name : str, default="proba"
-        What the error message calls the tensor.
+        Name of the argument, for the error message.
     cause : str, default=""
-        The likely cause and what to do, appended to the error message.
+        The likely cause and remedy, appended to the error message.
 
     Returns
     -------
     Tensor of shape (S, N, C)
-        The same tensor; in float32 if it came in half precision.
+        The same tensor, converted to float32 if it was in half precision.
 
     Raises
     ------
@@ -158,12 +158,12 @@ def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") ->
     return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()
 
 
-# Makes of the predictions on a block, (S, n, C), all that is kept of it: them first.
+# Turns the predictions on a block, (S, n, C), into the tensors to keep: the predictions first.
 Prepare = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def alone(proba: Tensor) -> tuple[Tensor, ...]:
-    """Keep nothing beside the predictions."""
+    """Keep only the predictions."""
     return (proba,)
 
 
@@ -171,39 +171,39 @@ def alone(proba: Tensor) -> tuple[Tensor, ...]:
 class PoolPredictions(Protocol):
     """Predictions of S hypotheses on the N points of a pool.
 
-    They need not be in memory, nor in this process. A pool is a row of blocks, whose bounds depend
-    on nothing but N and the shape of the predictions: what is computed of a block is the same, to
-    the last bit, wherever that happens.
+    They need not be in memory or in this process. A pool is a sequence of blocks, whose bounds
+    depend only on N and on the shape of the predictions. So the results for a block are the same
+    to the last bit, wherever they are computed.
 
     Attributes
     ----------
     n_points : int
         N.
     template : Tensor of shape (S, n, C)
-        Predictions on some points, of the same type and on the same device as all others.
+        Predictions on a few points, with the dtype and device of all predictions.
     """
 
     n_points: int
     template: Tensor
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
-        """Return ``function(first point, predictions (S, n, C), ...)`` of each block in order."""
+        """Return ``function(first point, predictions (S, n, C), ...)`` for each block in order."""
         ...
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on single points, (S, len(points), C)."""
+        """Return the predictions on some points, (S, len(points), C)."""
         ...
 
 
 class HeldPredictions:
-    """Predictions that are held in memory, as a single block.
+    """Predictions held in memory as a single block.
 
     Parameters
     ----------
     proba : Tensor of shape (S, N, C)
         Predictions of S hypotheses on N points.
     prepare : callable, optional
-        Makes of ``proba`` all that is kept.
+        Turns ``proba`` into the tensors to keep.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class HeldPredictions:
         Parameters
         ----------
         function : callable
-            Called with the number of the first point and what is kept.
+            Called with the index of the first point and the tensors kept.
 
         Returns
         -------
@@ -234,12 +234,12 @@ class HeldPredictions:
         return [function(0, *self._block)]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on single points.
+        """Return the predictions on some points.
 
         Parameters
         ----------
         points : sequence of int
-            Their numbers.
+            Their indices.
 
         Returns
         -------

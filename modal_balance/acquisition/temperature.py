@@ -1,8 +1,9 @@
-"""The temperature at which predictions are calibrated.
+"""Temperature scaling: find the temperature at which predictions are calibrated.
 
 n: rows    C: classes
 
-Dividing logits by a temperature T makes predictions less sure, and leaves the most probable class:
+Dividing logits by a temperature T > 1 makes predictions less confident, without changing the most
+probable class:
 
     p_T(c|x) ~ p(c|x)^(1/T)
 """
@@ -15,19 +16,19 @@ from torch import Tensor
 __all__ = ["calibrated_temperature", "expected_calibration_error", "tempered"]
 
 N_BINS = 15
-# As published: networks of few labels are too sure, so nothing below 1 is tried.
+# Networks trained on few labels are overconfident, so nothing below 1 is tried, as published.
 TEMPERATURES = tuple(1 + tenth / 10 for tenth in range(190))
 
 
 def tempered(proba: Tensor, temperature: float) -> Tensor:
-    """Return predictions at a temperature: those of the logits divided by it.
+    """Return the predictions after dividing the logits by a temperature.
 
     Parameters
     ----------
     proba : Tensor of shape (n, C)
         Predictions.
     temperature : float
-        Above 0. Above 1 they become less sure.
+        Positive; above 1 the predictions become less confident.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def tempered(proba: Tensor, temperature: float) -> Tensor:
 
 
 def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
-    """Return by how much confidence and accuracy differ, in the mean over 15 bins of confidence.
+    """Return the expected calibration error with 15 bins: the mean gap of confidence and accuracy.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
     Returns
     -------
     float
-        From 0 to 1; bins count by their rows.
+        From 0 to 1; each bin is weighted by its number of rows.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
 
 
 def calibrated_temperature(proba: Tensor, is_right: Tensor) -> float:
-    """Return the temperature, 1 to 19.9, of the smallest expected calibration error.
+    """Return the temperature, 1 to 19.9, with the smallest expected calibration error.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def calibrated_temperature(proba: Tensor, is_right: Tensor) -> float:
     Returns
     -------
     float
-        The lowest of those with an equal error.
+        The lowest of several temperatures with the same error.
 
     References
     ----------
@@ -93,7 +94,7 @@ def calibrated_temperature(proba: Tensor, is_right: Tensor) -> float:
 
     Examples
     --------
-    Half of the sure predictions are wrong, so they should be half as sure:
+    Half of the confident predictions are wrong, so they should be less confident:
 
     >>> import torch
     >>> from modal_balance.acquisition.temperature import calibrated_temperature

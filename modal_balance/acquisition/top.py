@@ -1,4 +1,4 @@
-"""Batches from the scores of single points: the best ones, or a random draw that prefers them.
+"""Batches from the scores of single points: the highest scores, or a draw that prefers them.
 
 N: points of the pool
 """
@@ -26,12 +26,13 @@ def top_batch(
     Parameters
     ----------
     scores : Tensor of shape (N,)
-        Finite numbers; the higher, the better.
+        Finite scores; higher is better.
     n_instances : int
         Size of the batch, at most N.
     ties : {"random", "first"}, default="random"
-        Which of the points whose scores are equal, up to a relative difference of 1e-12 (1e-5
-        below double precision), comes first: a random one, or the one with the lowest index.
+        Which of several points with equal scores comes first: a random one, or the one with the
+        lowest index. Scores are equal up to a relative difference of 1e-12 (1e-5 below double
+        precision).
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
@@ -63,7 +64,7 @@ def top_batch(
     rank = tie_rank(len(values), ties, random_state)
     tolerance = 1e-12 if scores.dtype == torch.float64 else 1e-5
     falling, order = values.sort(descending=True, stable=True)  # (N,), (N,)
-    # A drop by more than the tolerance opens a new level; within a level the rank decides.
+    # A drop by more than the tolerance starts a new level; within a level the rank decides.
     drops = falling[:-1] - falling[1:] > tolerance * falling[:-1].abs()  # (N - 1,)
     level = torch.cat([torch.zeros(1, dtype=torch.int64), drops.cumsum(0)])  # (N,)
     by_level = np.lexsort((rank[order].numpy(), level.numpy()))[:n_instances]
@@ -78,25 +79,25 @@ def power_batch(
     coldness: float = 1.0,
     random_state: RandomState = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw points without replacement, with probabilities that grow with a power of the score.
+    """Draw points without replacement, with probabilities proportional to a power of the score.
 
-    Point by point, x is drawn with probability proportional to score(x)^coldness among those
-    left. That is a ranking by
+    Each pick is drawn from the remaining points with probability proportional to score(x)^coldness.
+    This equals taking the points with the largest
 
         coldness * log score(x) + G_x        G_x: independent Gumbel(0, 1) variables
 
-    Unlike the points with the highest scores, the points drawn are seldom alike.
+    The points with the highest scores are often similar; the points drawn are less so.
 
     Parameters
     ----------
     scores : Tensor of shape (N,)
-        Finite numbers >= 0; the higher, the better. Points that score exactly 0 come after all
-        others, in random order.
+        Finite scores >= 0; higher is better. Points with score 0 come after all others, in random
+        order.
     n_instances : int
         Size of the batch, at most N.
     coldness : float, default=1.0
-        Finite number >= 0. With 0 every point is as probable as any other, those that score 0
-        included; as it grows, the batch becomes that of :func:`top_batch`.
+        Finite power >= 0. With 0 all points are equally probable, even those with score 0. As it
+        grows, the batch approaches that of :func:`top_batch`.
     random_state : int, RandomState, Generator or None, default=None
         Draws the batch.
 
@@ -130,8 +131,8 @@ def power_batch(
     coldness = check_coldness(coldness)
     if bool((values < 0).any()):
         raise ValueError(
-            f"scores has a negative value ({values.min().item():.4g}), which has no power. Pass "
-            "scores >= 0, such as those of bald_scores or entropy_scores."
+            f"scores has a negative value ({values.min().item():.4g}). Pass scores >= 0, for "
+            "instance those of bald_scores or entropy_scores."
         )
     gumbel = torch.from_numpy(as_random_state(random_state).gumbel(size=len(values)))  # (N,)
     # xlogy makes 0^0 = 1: with coldness 0 a score of 0 is as good as any.

@@ -1,13 +1,13 @@
-"""Uncertainty of the prediction at single points, and the entropy that other scores build on.
+"""Uncertainty scores of single points, and the entropy that other scores use.
 
 S: hypotheses    N: points    C: classes
 
-All scores grow with the uncertainty and are >= 0. Three of them see only the mean prediction
+All scores are >= 0 and grow with the uncertainty. Three of them depend only on the mean prediction
 
     pbar(c|x) = (1/S) sum_s p_s(c|x)
 
-and so cannot tell noisy labels from hypotheses that disagree; ``mean_std_scores`` measures
-disagreement alone.
+so they cannot distinguish noisy labels from disagreement of the hypotheses. ``mean_std_scores``
+measures disagreement alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .predictions import working_precision
 
 
 def plogp(proba: Tensor) -> Tensor:
-    """Return p log p of every entry, 0 where p is 0.
+    """Return p log p of each entry, 0 where p is 0.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def plogp(proba: Tensor) -> Tensor:
     >>> plogp(torch.tensor([0.0, 0.5, 1.0]))
     tensor([-0.0000, -0.3466,  0.0000])
     """
-    # torch.xlogy and torch.special.entr take their logarithms one by one on a CPU: half the speed.
+    # torch.xlogy and torch.special.entr are not vectorised on a CPU: half the speed.
     return proba.clamp(min=torch.finfo(proba.dtype).tiny).log_().mul_(proba)
 
 
 def entropy(proba: Tensor) -> Tensor:
-    """Return the entropy of every distribution.
+    """Return the entropy of each distribution.
 
         H = - sum_c p_c log p_c
 
@@ -88,7 +88,7 @@ def mean_prediction(proba: Tensor) -> Tensor:
     >>> mean_prediction(torch.tensor([[[0.5, 0.5]], [[0.0, 1.0]]]))
     tensor([[0.2500, 0.7500]], dtype=torch.float64)
     """
-    # Hypothesis by hypothesis: no copy of all predictions in float64.
+    # Sum hypothesis by hypothesis to avoid a float64 copy of all predictions.
     total = torch.zeros(proba.shape[1:], dtype=torch.float64, device=proba.device)  # (N, C)
     for prediction in proba:
         total += prediction
@@ -96,7 +96,7 @@ def mean_prediction(proba: Tensor) -> Tensor:
 
 
 def entropy_scores(proba: Tensor) -> Tensor:
-    """Return the entropy of the mean prediction at every point.
+    """Return the entropy of the mean prediction at each point.
 
         H(y|x) = - sum_c pbar(c|x) log pbar(c|x)
 
@@ -165,12 +165,12 @@ def margin_scores(proba: Tensor) -> Tensor:
 
 
 def variation_ratio_scores(proba: Tensor) -> Tensor:
-    """Return the variation ratio: the mean probability that the label is not the likeliest one.
+    """Return the variation ratio: 1 minus the largest probability of the mean prediction.
 
         score(x) = 1 - max_c pbar(c|x)
 
-    Freeman's statistic is the share of cases outside the mode. Gal, Islam and Ghahramani take
-    it on the mean prediction, as here, not on the votes of the hypotheses.
+    Freeman defines it as the share of cases outside the mode. Gal, Islam and Ghahramani apply it to
+    the mean prediction, as here, instead of the votes of the hypotheses.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def variation_ratio_scores(proba: Tensor) -> Tensor:
 
 
 def mean_std_scores(proba: Tensor) -> Tensor:
-    """Return the standard deviation over hypotheses of a class's probability, mean of classes.
+    """Return the mean over classes of the standard deviation of a class probability.
 
         score(x) = (1/C) sum_c sqrt( (1/S) sum_s (p_s(c|x) - pbar(c|x))^2 )
 

@@ -1,4 +1,4 @@
-"""Equivalence classes of hypotheses: distances on the reference pool, pairs, tau and edges.
+"""Edges of the BALanCe objective: votes, pairs, distances on the reference pool, and tau.
 
 S: hypotheses    N: points of the reference pool    C: classes    K, P: pairs    E: edges
 """
@@ -12,7 +12,7 @@ from .._utils.arguments import RandomState, as_random_state, check_integer, chec
 
 
 def votes(proba: Tensor) -> Tensor:
-    """Return the most probable class of every point under every hypothesis.
+    """Return the most probable class of each point under each hypothesis.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def votes(proba: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (S, N), int64
-        Column index of the largest probability; the lowest index where several are equal.
+        Column index of the largest probability; the lowest index in case of ties.
 
     Examples
     --------
@@ -70,9 +70,9 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
     """
     n_points = reference_votes.shape[1]
     if n_points == 0:
-        raise ValueError("The reference pool is empty: there is nothing to compare hypotheses on.")
+        raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
     short = reference_votes.to(torch.int32)  # half the memory traffic of int64
-    # Eq. 2, pair by pair: no more memory than the votes, however many pairs there are.
+    # Eq. 2, pair by pair: memory does not grow with the number of pairs.
     differing = [(short[k] != short[l]).sum() for k, l in pairs.tolist()]
     if not differing:
         return torch.zeros(0, dtype=torch.float64)
@@ -80,7 +80,7 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
 
 
 def disjoint_pairs(n_hypotheses: int) -> Tensor:
-    """Return the pairs {k, K + k} of 2K hypotheses: each hypothesis is in one pair only.
+    """Return the pairs {k, K + k} of 2K hypotheses: each hypothesis is in exactly one pair.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def disjoint_pairs(n_hypotheses: int) -> Tensor:
 
 
 def all_pairs(n_hypotheses: int) -> Tensor:
-    """Return every pair of different hypotheses.
+    """Return all pairs of distinct hypotheses.
 
     Parameters
     ----------
@@ -146,26 +146,26 @@ def all_pairs(n_hypotheses: int) -> Tensor:
 
 
 def ring_pairs(n_hypotheses: int, n_neighbours: int = 1) -> Tensor:
-    """Return the pairs of every hypothesis with the next ones on a ring.
+    """Return the pairs of each hypothesis with its next neighbours on a ring.
 
         {i, (i + d) mod S}        d = 1..n_neighbours
 
-    Every hypothesis is in 2 * n_neighbours pairs, as long as S is larger than that: more pairs for
-    the same predictions than :func:`disjoint_pairs` gives, and fewer than :func:`all_pairs`, with
-    which they coincide from ``n_neighbours`` = S // 2 on.
+    Each hypothesis is in 2 * n_neighbours pairs if S is larger than that. There are more pairs than
+    :func:`disjoint_pairs` returns and fewer than :func:`all_pairs`; from ``n_neighbours`` = S // 2
+    on these are all pairs.
 
     Parameters
     ----------
     n_hypotheses : int
         S, at least 2.
     n_neighbours : int, default=1
-        How many of the next hypotheses each is paired with, at least 1.
+        Number of following hypotheses that each is paired with, at least 1.
 
     Returns
     -------
     Tensor of shape (P, 2), int64
-        Different pairs, the smaller index first, in lexicographic order: S * n_neighbours of them
-        where S > 2 * n_neighbours.
+        Distinct pairs, the smaller index first, in lexicographic order: S * n_neighbours of them
+        if S > 2 * n_neighbours.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def ring_pairs(n_hypotheses: int, n_neighbours: int = 1) -> Tensor:
     """
     n_neighbours = check_integer(n_neighbours, "n_neighbours")
     pairs = all_pairs(check_integer(n_hypotheses, "n_hypotheses"))
-    apart = pairs[:, 1] - pairs[:, 0]  # (P,), one way round the ring
+    apart = pairs[:, 1] - pairs[:, 0]  # (P,), distance in one direction
     return pairs[torch.minimum(apart, n_hypotheses - apart) <= n_neighbours]
 
 
@@ -204,9 +204,9 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     Returns
     -------
     edges : Tensor of shape (E, 2), int64
-        The pairs that lie in different equivalence classes, in the order given.
+        The pairs in different equivalence classes, in the order given.
     weights : Tensor of shape (E,), float64
-        1 / P each: a pair within one class counts as one that no label can cut.
+        1 / P each: pairs within a class count as pairs that no label can cut.
 
     Raises
     ------
@@ -237,10 +237,10 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
 def random_edges(
     edges: Tensor, weights: Tensor, max_edges: int, random_state: RandomState = None
 ) -> tuple[Tensor, Tensor]:
-    """Return a random subset of edges that stands for all of them.
+    """Return a random subset of edges, reweighted to represent all of them.
 
-    The weights grow by the number of edges over the number kept, so that the objective over the
-    subset is an unbiased estimate of the objective over all edges of equal weight.
+    The weights are scaled up by the share of edges dropped, so that for edges of equal weight the
+    objective over the subset is an unbiased estimate of the objective over all edges.
 
     Parameters
     ----------
@@ -249,9 +249,9 @@ def random_edges(
     weights : Tensor of shape (E,)
         Their weights.
     max_edges : int
-        How many to keep at most, at least 1. Fewer edges are returned as they are.
+        Largest number of edges to keep, at least 1. Fewer edges are returned unchanged.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the subset.
+        Draws the subset.
 
     Returns
     -------
@@ -280,12 +280,12 @@ def random_edges(
 
 
 def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
-    """Return the radius of an equivalence class for a model with this validation error.
+    """Return tau for a model with a given validation error: the error times the annealing ratio.
 
     Parameters
     ----------
     validation_error : float in [0, 1]
-        Share of validation points that the model gets wrong.
+        Share of wrong predictions on validation data.
     anneal : float, default=0.25
         Ratio of tau to the error, >= 0. The paper uses 1/4, and 1/2 on MNIST.
 
@@ -322,7 +322,7 @@ def check_tau(tau: float) -> float:
     ----------
     tau : float
         Radius of an equivalence class: the share of the reference pool on which two hypotheses of
-        one class may differ.
+        the same class may differ.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Equivalence classes as the cells of a partition: farthest-first traversal of the hypotheses.
+"""Equivalence classes as cells of a partition, by farthest-first traversal of the hypotheses.
 
 S: hypotheses    N: points of the reference pool    M: centres    E: edges
 
@@ -6,7 +6,7 @@ S: hypotheses    N: points of the reference pool    M: centres    E: edges
     c_{m+1} = argmax_h min_{i<=m} d_H(h, c_i)      until that distance is at most tau
     cell(h) = argmin_i d_H(h, c_i)
 
-A centre lies further than tau from every other centre, and every hypothesis within tau of its own.
+Centres are further than tau apart, and each hypothesis lies within tau of its nearest centre.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def farthest_first_cells(
         Radius of a cell: share of the reference pool on which a hypothesis may differ from the
         centre of its cell. Two hypotheses of one cell may be up to 2 tau apart.
     random_state : int, RandomState, Generator or None, default=None
-        Chooses the first centre. All that follows is determined by it: of several hypotheses
-        that are equally far, the one with the lowest index becomes a centre.
+        Draws the first centre, which determines the others: of several equally distant hypotheses
+        the one with the lowest index becomes a centre.
 
     Returns
     -------
     cells : Tensor of shape (S,), int64
-        Cell of each hypothesis: the number of its nearest centre, in order of choice; of several
-        that are equally near, the earliest.
+        Cell of each hypothesis: the position in ``centres`` of its nearest centre; the first of
+        several equally near ones.
     centres : Tensor of shape (M,), int64
-        The hypotheses at the centres. Any two are further than tau apart, so no partition into
-        cells of diameter tau has fewer than M cells.
+        Indices of the centres, in the order in which they were chosen. Any two are further than
+        tau apart, so no partition into cells of diameter tau has fewer than M cells.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def farthest_first_cells(
     """
     tau = check_tau(tau)
     _check_votes(reference_votes)
-    # The smallest type that holds the votes: the traversal is bound by reading them.
+    # Use the smallest integer type: the traversal is limited by reading the votes.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
     n_hypotheses, n_points = short.shape
     centre = as_random_state(random_state).randint(n_hypotheses)
@@ -100,7 +100,7 @@ def partition_edges(cells: Tensor) -> tuple[Tensor, Tensor]:
     edges : Tensor of shape (E, 2), int64
         The pairs in different cells; none if there is only one cell.
     weights : Tensor of shape (E,), float64
-        1 / (number of all pairs) each: a pair within one cell counts as one that no label can cut.
+        1 / (number of all pairs) each: pairs within a cell count as pairs that no label can cut.
 
     Raises
     ------
@@ -130,14 +130,14 @@ def partition_edges(cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
-    """Raise unless ``cells`` names a cell for every hypothesis.
+    """Raise unless ``cells`` has one cell for each hypothesis.
 
     Parameters
     ----------
     cells : Tensor of shape (S,), int64
-        Cell of each hypothesis; any integers, of which only equality matters.
+        Cell of each hypothesis; any integers, only their equality matters.
     n_hypotheses : int or None, default=None
-        S, where it is known.
+        Expected number of hypotheses S. None: any.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _check_votes(reference_votes: Tensor) -> None:
     if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
         raise TypeError(
             "reference_votes must be a torch tensor of integers, got "
-            f"{kind_of(reference_votes)}. See modal_balance.votes."
+            f"{kind_of(reference_votes)}. Compute them with modal_balance.votes."
         )
     if reference_votes.ndim != 2 or len(reference_votes) == 0:
         raise ValueError(
@@ -174,7 +174,7 @@ def _check_votes(reference_votes: Tensor) -> None:
             f"hypothesis, got {tuple(reference_votes.shape)}."
         )
     if reference_votes.shape[1] == 0:
-        raise ValueError("The reference pool is empty: there is nothing to compare hypotheses on.")
+        raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
     if reference_votes.min() < 0:
         raise ValueError(
             "reference_votes must hold column indices of classes, which are >= 0, got "

@@ -1,4 +1,4 @@
-"""What the estimators share: checks of parameters, and predictions out of probabilities."""
+"""Base code of the estimators: parameter checks, and ``predict`` from ``predict_proba``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition on the value of a parameter, and the words for it.
+    """A condition on the value of a parameter, with its description for error messages.
 
     Parameters
     ----------
     holds : callable
-        Whether a value meets the condition.
+        ``holds(value)`` returns whether a value meets the condition.
     expected : str
-        What the error message says was expected.
+        Description of the valid values.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Constraint:
     expected: str
 
     def check(self, name: str, value: Any) -> None:
-        """Raise a ValueError that names the parameter unless its value meets the condition."""
+        """Raise a ValueError unless the value of the named parameter meets the condition."""
         if not self.holds(value):
             raise ValueError(f"{name}={value!r}. Expected {self.expected}.")
 
@@ -70,7 +70,7 @@ def _is_device(value: Any) -> bool:
 
 
 def between(low: float, high: float, expected: str, *, low_itself: bool = False) -> Constraint:
-    """Return the constraint of the numbers between two bounds, without them unless `low_itself`.
+    """Return a constraint to numbers between two bounds, exclusive unless `low_itself`.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def between(low: float, high: float, expected: str, *, low_itself: bool = False)
 
 
 def one_of(*choices: str, otherwise: Constraint | None = None) -> Constraint:
-    """Return the constraint of a few strings, or of whatever else `otherwise` takes.
+    """Return a constraint to a few strings, or to values that `otherwise` accepts.
 
     Examples
     --------
@@ -107,11 +107,11 @@ def one_of(*choices: str, otherwise: Constraint | None = None) -> Constraint:
 
 COUNT = Constraint(_is_count, "an integer of at least 1")
 POSITIVE = between(0, math.inf, "a number above 0")
-DEVICE = Constraint(_is_device, "'cpu', or 'cuda' where torch finds a CUDA device")
+DEVICE = Constraint(_is_device, "'cpu', or 'cuda' if torch finds a CUDA device")
 
 
 def check_parameters(estimator: Any) -> None:
-    """Check the parameters of an estimator against its ``_constraints``, a dict by their names.
+    """Raise a ValueError unless the parameters of an estimator meet its ``_constraints``.
 
     Examples
     --------
@@ -126,17 +126,17 @@ def check_parameters(estimator: Any) -> None:
 
 
 class PredictsMostProbable:
-    """Mixin: ``predict`` for a classifier with ``predict_proba``.
+    """Mixin that gives a classifier with ``predict_proba`` a ``predict`` method.
 
-    The class names, in ``_set_last``, the attribute that its ``fit`` removes first and sets last:
-    a classifier without it has not been fitted, or its last fit has failed.
+    The class attribute ``_set_last`` is the name of the attribute that ``fit`` removes first and
+    sets last. A classifier without it is not fitted, or its last fit failed.
     """
 
     _set_last: ClassVar[str]
     classes_: NDArray[Any]
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Return the probabilities, (n, n_classes); raise NotFittedError before ``fit``."""
+        """Return the probabilities, (n, n_classes), or raise NotFittedError before ``fit``."""
         raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -157,12 +157,12 @@ class PredictsMostProbable:
         return labels
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell scikit-learn whether the last fit finished."""
+        """Return whether the last fit finished."""
         return hasattr(self, self._set_last)
 
 
 class FiniteHypotheses(TransformedHypotheses):
-    """Hypotheses of a network behind its preprocessing, whose predictions must be finite."""
+    """Hypotheses with preprocessing of their input and a check that predictions are finite."""
 
     def predict_proba_samples(self, X: Any) -> Tensor:
         """Return the predictions of all hypotheses, (S, n, C), or raise a ValueError."""
@@ -170,7 +170,7 @@ class FiniteHypotheses(TransformedHypotheses):
 
 
 def check_finite(proba: Tensor) -> Tensor:
-    """Return predictions (..., n, C), or raise a ValueError unless all are finite.
+    """Return predictions (..., n, C), or raise a ValueError if any is not finite.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def check_finite(proba: Tensor) -> Tensor:
         bad = ~finite.transpose(0, -2).flatten(1).all(dim=1)  # (n,)
         raise ValueError(
             f"The network's predictions are not finite for {int(bad.sum())} of {len(bad)} rows. "
-            "Scale X (for example with StandardScaler), in fit and here alike. If that does not "
-            "help, lower learning_rate, or look for a logarithm, root or division in module."
+            "Scale X (for example with StandardScaler), both in fit and here. If that does not "
+            "help, lower learning_rate, or check module for a logarithm, root or division."
         )
     return proba

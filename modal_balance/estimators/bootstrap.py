@@ -1,4 +1,4 @@
-"""A committee of any scikit-learn classifier: each member is fitted on its own bootstrap resample.
+"""A committee of clones of any scikit-learn classifier, each fitted on a bootstrap resample.
 
 S: members    n: rows    C: classes
 """
@@ -31,33 +31,33 @@ __all__ = ["BootstrapCommittee"]
 
 
 class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
-    """Clones of a classifier on bootstrap resamples, as a fixed set of hypotheses.
+    """Committee of classifiers fitted on bootstrap resamples: a fixed set of hypotheses.
 
-    Each member is fitted on as many rows as there are, drawn with replacement *within each class*,
-    and with seeds of its own. So every member knows every class, in the proportions of ``y``: a
-    member that missed a rare class would give it the probability 0.
+    Each member is fitted on n rows drawn with replacement *within each class*, and with different
+    seeds. So every member knows every class, in the proportions of ``y``; a member without a rare
+    class would give it the probability 0.
 
-    scikit-learn's ``BaggingClassifier`` resamples without regard to the classes, and turns a
-    DataFrame into an array, which a pipeline that selects columns by name cannot take. Where
-    neither matters it serves as well; the query strategies accept it directly.
+    scikit-learn's ``BaggingClassifier`` ignores the classes when it resamples, and converts a
+    DataFrame to an array, which a pipeline that selects columns by name cannot use. If neither
+    matters, it works as well: the query strategies accept it directly.
 
     Parameters
     ----------
     estimator : estimator, default=None
-        Any scikit-learn classifier, a Pipeline or boosting, for example. By default a
-        ``LogisticRegression()``. Without a ``predict_proba`` method, a member gives the class that
-        it predicts the probability 1. A skorch net, which needs one output for each class, and a
-        classifier that refuses the labels, such as XGBoost's, learn them as numbers 0, 1, ...
+        Any scikit-learn classifier, for example a Pipeline or gradient boosting. By default a
+        ``LogisticRegression()``. A member without ``predict_proba`` predicts its class with
+        probability 1. Labels are encoded as 0, 1, ... for a skorch net, which needs one output for
+        each class, and for a classifier that rejects the original labels, such as XGBoost's.
     n_members : int, default=20
         Number of members S.
     classes : array-like, default=None
-        All labels that may occur, where not all of them occur in ``y`` yet. A class without rows
-        has a column in ``predict_proba``, of zeros. By default the labels in ``y``.
+        All labels that may occur, if some of them are not in ``y`` yet. A class without rows has a
+        column of zeros in ``predict_proba``. By default the labels in ``y``.
     n_jobs : int, default=None
-        Members fitted at once, in joblib's sense. The result does not depend on it.
+        Number of members fitted in parallel, as in joblib. The result does not depend on it.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the resamples, and every ``random_state`` parameter of the members, nested ones
-        too. A skorch net has none: it draws from torch's global random state.
+        Draws the resamples, and sets every ``random_state`` parameter of the members, including
+        nested ones. A skorch net has none and draws from torch's global random state.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     estimators_ : list of estimators
         The fitted members.
     validation_error_ : float
-        Out-of-bag error: share of the rows that the other members, those not fitted on the row,
-        predict wrongly by their mean. Over the rows that have such members; without any, as with
-        one row of each class, a guess of 0.5.
+        Out-of-bag error: share of wrong predictions, where a row is predicted by the mean of the
+        members that were not fitted on it. Rows without such members are left out. 0.5 if there is
+        no other row, as with one row of each class.
     n_features_in_ : int
         Number of columns of ``X`` in ``fit``, if the members record it.
     feature_names_in_ : ndarray
@@ -112,7 +112,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: ArrayLike) -> BootstrapCommittee:
-        """Fit all members.
+        """Fit the members on bootstrap resamples of the rows.
 
         Parameters
         ----------
@@ -124,20 +124,20 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Returns
         -------
         BootstrapCommittee
-            The committee itself.
+            The fitted committee.
 
         Raises
         ------
         ValueError
             If a parameter is invalid, if there is only one class, if a label is not
-            among `classes`, or if the members refuse `X` or `y`.
+            among `classes`, or if the members reject `X` or `y`.
 
         Warns
         -----
         UserWarning
-            If no row is out of any bag, so that `validation_error_` is a guess.
+            If no row was left out of any resample, so that `validation_error_` is a guess.
         """
-        self.__dict__.pop("estimators_", None)  # a fit that fails leaves nothing fitted
+        self.__dict__.pop("estimators_", None)  # a failed fit leaves the committee unfitted
         COUNT.check("n_members", self.n_members)
         if y is None:
             raise ValueError(
@@ -164,9 +164,9 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         if error is None:
             error = smoothed_error(0, 0)
             warnings.warn(
-                f"None of the {len(codes)} rows is left out of a resample, where each is alone in "
-                f"its class: validation_error_ is a guess, {error}, and the members differ by "
-                "their seeds at most. Label more rows, and until then choose at random.",
+                f"None of the {len(codes)} rows was left out of any resample, because each is the "
+                f"only row of its class: validation_error_ is a guess, {error}, and the members "
+                "differ at most by their seeds. Label more rows; choose them at random until then.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -236,17 +236,17 @@ def _fit_member(
     classes: NDArray[Any],
     seed: int,
 ) -> tuple[Any, NDArray[np.intp], NDArray[np.int64] | None]:
-    """Return a member, fitted on a resample, and the rows of that resample.
+    """Return a fitted member, the rows of its resample, and the meaning of its classes.
 
-    And what its classes stand for if it has learnt numbers 0, 1, ..., as positions in `classes`;
-    else None.
+    The last are positions in `classes` if the member was fitted on numbers 0, 1, ..., otherwise
+    None.
     """
     rng = np.random.RandomState(seed)
     rows = np.arange(len(codes))
     bag = np.concatenate(
         [rng.choice(rows[codes == code], size=np.sum(codes == code)) for code in np.unique(codes)]
     )
-    rng.shuffle(bag)  # not class by class: some learners take the rows in their order
+    rng.shuffle(bag)  # some learners depend on the order of rows
     seeds = {
         name: draw_seed(rng)
         for name in sorted(member.get_params(deep=True))
@@ -254,12 +254,12 @@ def _fit_member(
     }
     member.set_params(**seeds)
     X = _safe_indexing(X, bag)
-    if _is_net(member):  # outputs have numbers, and no other names
+    if _is_net(member):  # its outputs are numbered
         return member.fit(X, codes[bag]), bag, np.arange(len(classes))
     try:
         return clone(member).fit(X, labels[bag]), bag, None
     except (TypeError, ValueError) as error:
-        # Some classifiers take no labels but 0, 1, ..., k - 1, each of which occurs.
+        # Some classifiers accept only labels 0, 1, ..., k - 1 that all occur.
         present, numbers = np.unique(codes, return_inverse=True)
         try:
             return member.fit(X, numbers[bag]), bag, present
@@ -270,7 +270,7 @@ def _fit_member(
 def _member_proba(
     member: Any, codes: NDArray[np.int64] | None, X: Any, classes: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Return the prediction of a member, (n, C), with zeros for the classes it has never seen."""
+    """Return the prediction of a member, (n, C), with zeros for classes it does not know."""
 
     def columns(labels: Any) -> Any:
         if codes is None:
@@ -281,12 +281,12 @@ def _member_proba(
         certain: NDArray[np.float64] = np.eye(len(classes))[columns(member.predict(X))]
         return certain
     known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
-    # The classes_ of a skorch net are the labels it was last shown, not its outputs.
+    # The classes_ of a skorch net are the labels of its last fit, not its outputs.
     own = range(len(classes)) if _is_net(member) else member.classes_
     if known.shape[1] != len(own):
         raise ValueError(
             f"A member, {type(member).__name__}, predicts {known.shape[1]} classes, but the "
-            f"committee knows {len(own)}: {classes.tolist()}. Name all classes with classes=, and "
+            f"committee has {len(own)}: {classes.tolist()}. Declare all classes with classes=, and "
             "give a network one output for each."
         )
     proba = np.zeros((len(known), len(classes)))
@@ -302,7 +302,7 @@ def _out_of_bag_error(
     codes: NDArray[np.int64],
     classes: NDArray[Any],
 ) -> float | None:
-    """Return the error of the mean of the members that were not fitted on a row."""
+    """Return the out-of-bag error, see ``validation_error_``."""
     total = np.zeros((len(codes), len(classes)))
     for member, own, bag in zip(members, codes_of, bags, strict=True):
         out = np.setdiff1d(np.arange(len(codes)), bag)

@@ -1,4 +1,4 @@
-"""A scikit-learn classifier on a network with dropout, for few labels."""
+"""MCDropoutClassifier: a scikit-learn classifier with a dropout network, for few labels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "module": Constraint(
         lambda module: module is None or (callable(module) and not isinstance(module, nn.Module)),
         "a callable module(n_features, n_classes) that builds a new network for every fit, "
-        "such as a torch.nn.Module class",
+        "for example a torch.nn.Module class",
     ),
     "normalise": Constraint(lambda value: isinstance(value, (bool, np.bool_)), "True or False"),
     "n_bins": Constraint(
@@ -88,14 +88,14 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
 
 
 class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
-    """Neural network with MC dropout, made for 10 to a few hundred labels.
+    """Neural network classifier with MC dropout, for 10 to a few hundred labels.
 
-    Every fit starts from new weights and trains with Adam on class-weighted cross-entropy. Without
-    validation data, all labels are trained on, by a fixed number of steps. With validation data,
-    training stops early as in the BALanCe paper: when the accuracy on them has not improved for
-    `patience` epochs of rows drawn with replacement; the best epoch is restored. Predictions are
-    the mean over frozen dropout masks, drawn once in ``fit``: they are deterministic, and a row's
-    prediction does not depend on the rows beside it. :meth:`paper` has the paper's settings.
+    Every fit starts from new weights and minimises class-weighted cross-entropy with Adam. Without
+    validation data it trains on all labels for a fixed number of steps. With validation data it
+    stops early as in the BALanCe paper: when the validation accuracy has not improved for
+    `patience` epochs, each of rows drawn with replacement, the best epoch is restored. Predictions
+    are means over frozen dropout masks, drawn once in ``fit``. So they are deterministic, and the
+    prediction for a row does not depend on other rows. :meth:`paper` has the settings of the paper.
 
     Parameters
     ----------
@@ -105,59 +105,60 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     dropout : float in [0, 1), default=0.2
         Dropout probability of the default network, after each hidden layer.
     input_dropout : float in [0, 1), default=0.2
-        Dropout probability of the inputs of the default network, in training alone.
+        Dropout probability of the inputs of the default network, only in training.
     module : callable, default=None
         ``module(n_features, n_classes)`` returns a new ``torch.nn.Module`` that maps float32 inputs
-        (n, ...) to logits (n, n_classes); a class or a ``functools.partial``, for example. It
-        replaces the default network, whose parameters above are then unused. ``n_features`` is
+        (n, ...) to logits (n, n_classes); for example a class or a ``functools.partial``. It
+        replaces the default network, whose parameters above are then ignored. ``n_features`` is
         ``X.shape[1]``, the number of channels for images (n, channels, height, width).
     normalise : bool, default=True
-        Standardise the columns (of images: the channels) by the rows in ``fit``, and squash what
-        is far from their means, see :class:`~modal_balance.estimators.scaling.SquashedScaling`.
-        With False, the network is given `X` as it is.
+        Standardise the columns (for images, the channels) by the rows in ``fit``, and squash
+        outliers, see :class:`~modal_balance.estimators.scaling.SquashedScaling`. If False, the
+        input of the network is `X`.
     n_bins : int, default=8
-        Bins of a numeric column, at most, for the piecewise-linear encoding that the default
-        network is given beside the standardised columns (``estimators/scaling.py``). Columns of
-        two values have none; where columns are many or rows are few, all have fewer. 0: no
-        encoding.
+        Largest number of bins of a numeric column in the piecewise-linear encoding, which the
+        default network gets in addition to the standardised columns (``estimators/scaling.py``).
+        Columns with two values are not encoded; with many columns or few rows, all have fewer
+        bins. 0: no encoding.
     learning_rate : float, default=2e-3
         Learning rate of Adam.
     batch_size : int, default=256
-        Rows of a training batch; where labels are fewer, a step sees all of them.
+        Rows of a training batch; with fewer labels, each step uses all of them.
     label_smoothing : float in [0, 1), default=0.05
         Share of each label that is spread evenly over all classes.
     n_steps : int, default=200
-        Training steps without validation data.
+        Number of training steps without validation data.
     samples_per_epoch, max_epochs, patience : int, default=4096, 100, 3
-        With validation data: rows drawn per epoch, the largest number of epochs, and epochs without
-        a better validation accuracy before training stops.
+        With validation data: rows drawn per epoch, largest number of epochs, and number of epochs
+        without a better validation accuracy after which training stops.
     validation : "cv", None or float in (0, 1), default="cv"
-        Where `validation_error_` comes from if ``fit`` gets no ``X_val``. "cv": five folds, on
-        which networks are trained beside the one on all labels, which takes up to twice its time.
-        None: there is none. A number: this share of the labels is held out, stratified, for early
-        stopping as with ``X_val``; each class keeps a row in training.
+        Source of `validation_error_` if ``fit`` gets no ``X_val``. "cv": five-fold
+        cross-validation, which takes up to twice the time of the fit. None: no validation error.
+        A number: this share of the labels, stratified, is held out for early stopping as with
+        ``X_val``; each class keeps a row in training.
     class_weight : "balanced", dict or None, default="balanced"
-        Weights of the classes in the loss. "balanced" is ``n / (k * n_c)`` over the rows trained
-        on: n rows, n_c of class c, k classes present. A dict maps labels to positive weights, 1
-        for labels left out.
+        Weights of the classes in the loss. "balanced" is ``n / (k * n_c)`` for the training
+        rows: n rows, n_c of class c, k classes present. A dict maps labels to positive weights;
+        missing labels have weight 1.
     classes : array-like, default=None
-        All labels that may occur, where not all of them occur in ``y`` yet. A class without rows
-        has a column in ``predict_proba`` all the same. By default the labels in ``y``.
+        All labels that may occur, if some of them are not in ``y`` yet. A class without rows also
+        has a column in ``predict_proba``. By default the labels in ``y``.
     posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD, default="dropout"
-        Where hypotheses come from: dropout masks; `n_members` networks, each trained from weights
-        of its own, and their dropout masks (without dropout: the networks, a fixed set); or
-        snapshots of the weights, a fixed set, that
-        :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` takes, starting from the trained
-        network with dropout off ("sgmcmc": with its default settings).
+        Source of hypotheses. "dropout": dropout masks. "ensemble": the dropout masks of `n_members`
+        networks, trained from different weights; without dropout, the networks are a fixed set.
+        CyclicalSGLD: a fixed set of snapshots of the weights, sampled by
+        :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` from the trained network with
+        dropout off; "sgmcmc" uses its default settings.
     n_members : int, default=10
-        Networks of the ensemble.
+        Number of networks in the ensemble.
     n_samples : int, default=100
-        Dropout hypotheses that ``predict_proba`` averages. Of a fixed set it averages all.
+        Number of dropout hypotheses that ``predict_proba`` averages. A fixed set is averaged
+        completely.
     device : str, default="cpu"
-        "cpu" or a CUDA device, such as "cuda" or "cuda:1".
+        "cpu" or a CUDA device, for example "cuda" or "cuda:1".
     random_state : int, RandomState, Generator or None, default=None
-        Seed of the held-out rows, the weights, the draws and the posterior. With an int, no
-        global random state is read; torch's is never changed. A Generator gives one number to
+        Draws the held-out rows, the weights, the batches and the posterior. With an int, no global
+        random state is read; that of torch is never changed. A Generator draws one number for
         every fit.
     verbose : int, default=0
         1 shows a progress bar over the steps or epochs.
@@ -167,17 +168,18 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     classes_ : ndarray, shape (n_classes,)
         The labels, sorted.
     net_ : skorch.NeuralNetClassifier
-        The fitted net, of an ensemble the first. Its inputs are what :meth:`to_inputs` returns, its
-        labels positions in `classes_`. Its ``history`` records the steps or epochs.
+        The fitted net; for an ensemble, the first one. Its inputs are those of :meth:`to_inputs`,
+        its labels are positions in `classes_`. Its ``history`` records the steps or epochs.
     validation_error_ : float or None
-        Share of the validation data that ``predict`` gets wrong. From "cv" or a held-out share,
-        which are few rows: ``(wrong + 1) / (rows + 2)``, never 0 or 1. None without any.
+        Share of wrong predictions on validation data. With "cv" or a held-out share, where rows are
+        few, it is ``(wrong + 1) / (rows + 2)``, never 0 or 1. None without validation.
     n_validation_rows_ : int
-        Rows behind `validation_error_`. A row that is alone in its class is always trained on.
+        Number of rows behind `validation_error_`. The only row of a class is always used for
+        training.
     snapshots_ : dict of str to Tensor
-        With a fixed set: for each parameter of ``net_.module_`` its values, stacked.
+        Only with a fixed set: stacked values of each parameter of ``net_.module_``.
     n_iter_ : int
-        Steps or epochs that were run, the ones after the best epoch included.
+        Number of steps or epochs, including those after the best epoch.
     n_features_in_ : int
         ``X.shape[1]`` in ``fit``.
     feature_names_in_ : ndarray
@@ -261,14 +263,14 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def paper(cls, **parameters: Any) -> MCDropoutClassifier:
         """Return a classifier with the network and the training of the BALanCe paper.
 
-        Two hidden layers of 64 units, dropout 0.5, inputs as they are, batches of 128, epochs of
-        4,096 draws, and early stopping: on ``X_val``, 2,000 rows in the paper, or on a fifth of the
-        labels where ``fit`` gets none.
+        It has two hidden layers of 64 units, dropout 0.5, no scaling of inputs, batches of 128 and
+        epochs of 4,096 draws. It stops early by the accuracy on ``X_val`` (2,000 rows in the
+        paper), or on a fifth of the labels if ``fit`` gets no ``X_val``.
 
         Parameters
         ----------
         **parameters
-            Other parameters of the class, or other values of these.
+            Further parameters of the class, or different values of these.
 
         Returns
         -------
@@ -308,26 +310,26 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         y_val: ArrayLike | None = None,
         X_unlabelled: ArrayLike | None = None,
     ) -> MCDropoutClassifier:
-        """Train a new network.
+        """Fit the classifier: train a new network on labelled rows.
 
         Parameters
         ----------
         X : array-like or DataFrame, shape (n, n_features)
-            Inputs, finite; (n, channels, ...) where `module` is given.
+            Finite inputs; with `module` also (n, channels, ...).
         y : array-like, shape (n,)
             Labels of any kind.
         X_val, y_val : array-like, default=None
-            Data for early stopping and for `validation_error_`, shaped as `X` and `y`. By default
-            all of `X` is trained on, see `validation`.
+            Validation data for early stopping and `validation_error_`, shaped like `X` and `y`.
+            By default, see `validation`.
         X_unlabelled : array-like, default=None
-            Rows without labels, such as the pool or the whole table: with `X` they decide how
-            columns are standardised and where bins lie. Rows that a strategy chose are not spread
-            as the data are. Of more than 10,000, as many are used, evenly spaced.
+            Rows without labels, for example the pool. With `X` they determine the standardisation
+            and the bins of the columns, because rows chosen by a strategy are not distributed
+            like the data. At most 10,000 rows are used, evenly spaced.
 
         Returns
         -------
         MCDropoutClassifier
-            The classifier itself.
+            The fitted classifier.
 
         Raises
         ------
@@ -338,12 +340,12 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If every row is alone in its class, so that none can be validated on.
+            If every row is the only one of its class, so that no row can be held out.
         ConvergenceWarning
-            If the trained network's loss on its training rows is above ``10 * log(n_classes)``,
-            ten times that of a uniform prediction: training has diverged.
+            If training has diverged: the loss on the training rows is above
+            ``10 * log(n_classes)``, ten times that of a uniform prediction.
         """
-        # A fit that fails or is interrupted leaves an estimator that is not fitted.
+        # A fit that fails or is interrupted leaves the estimator unfitted.
         for name in ("net_", "snapshots_"):
             self.__dict__.pop(name, None)
         check_parameters(self)
@@ -387,26 +389,26 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return self
 
     def fit_unlabelled(self, X: ArrayLike) -> MCDropoutClassifier:
-        """Give the network new weights, without training: it has seen no labels.
+        """Initialise a network with random weights, without labels or training.
 
-        A strategy may then choose the first points to label, as the BALanCe paper does on EMNIST.
-        The columns are scaled by the rows of `X`, and `validation_error_` is that of a guess,
-        ``1 - 1 / n_classes``. ``fit`` begins anew.
+        A strategy can then choose the first points to label, as in the BALanCe paper on EMNIST.
+        The columns are scaled by the rows of `X`, and `validation_error_` is that of random
+        guessing, ``1 - 1 / n_classes``. A later ``fit`` starts from new weights.
 
         Parameters
         ----------
         X : array-like or DataFrame, shape (n, n_features)
-            Inputs without labels, such as the pool.
+            Inputs without labels, for example the pool.
 
         Returns
         -------
         MCDropoutClassifier
-            The classifier itself.
+            The classifier.
 
         Raises
         ------
         ValueError
-            If ``classes`` does not declare the labels, or a parameter or `X` is invalid.
+            If ``classes`` is None, or if a parameter or `X` is invalid.
 
         References
         ----------
@@ -427,8 +429,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         check_parameters(self)
         if self.classes is None:
             raise ValueError(
-                "classes=None. Without labels nobody can tell which there are: declare all that "
-                "may occur with classes=."
+                "classes=None, but there are no labels to find the classes in. Declare all labels "
+                "that may occur with classes=."
             )
         rows = validate_data(self, X, **self._input_rules())
         self.classes_ = find_classes(np.empty(0), self.classes)
@@ -444,15 +446,16 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return self
 
     def initialize(self) -> MCDropoutClassifier:
-        """Return the classifier unchanged: ``fit`` makes its network.
+        """Return the classifier unchanged, because ``fit`` creates the network.
 
-        modAL's ``DeepActiveLearner`` (0.4.2) calls this, as it does for a skorch net. Teach it with
-        ``learner.teach(X, y, warm_start=False)`` and all labels so far, since ``fit`` begins anew.
+        modAL's ``DeepActiveLearner`` (0.4.2) calls this method, as it does for a skorch net. Since
+        ``fit`` starts from new weights, call ``learner.teach(X, y, warm_start=False)`` with all
+        labels so far.
 
         Returns
         -------
         MCDropoutClassifier
-            The classifier itself.
+            The classifier.
 
         Examples
         --------
@@ -466,8 +469,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the mean prediction of `n_samples` frozen dropout hypotheses, or of all snapshots.
 
-        Computed in float64: with float32 rounding, the seventh digit of a row would depend on the
-        rows beside it. A network without active dropout gives its own prediction.
+        It is computed in float64, because in float32 the seventh digit of a row would depend on
+        other rows. A network without dropout returns its only prediction.
 
         Parameters
         ----------
@@ -477,7 +480,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of float64, shape (n, n_classes)
-            Columns in the order of `classes_`; rows sum to 1. NaN is a ValueError.
+            Columns in the order of `classes_`; rows sum to 1. NaN raises a ValueError.
         """
         check_is_fitted(self)
         return self._posterior.mean_proba(self.to_inputs(X), self.n_samples)
@@ -485,40 +488,40 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def draw_hypotheses(
         self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
     ) -> Hypotheses:
-        """Draw frozen hypotheses, which take the same inputs as ``predict``.
+        """Return frozen hypotheses drawn from the posterior, with the same inputs as ``predict``.
 
-        They stay as they are when the classifier is fitted again.
+        They do not change when the classifier is fitted again.
 
         Parameters
         ----------
         n_samples : int, at least 1
-            How many to draw. Snapshots are drawn without replacement: all where there are fewer.
+            Number of hypotheses. Snapshots are drawn without replacement, at most all of them.
         random_state : int, RandomState, Generator or None, default=None
-            Decides which. `predict_proba` has draws of its own.
+            Draws the hypotheses. `predict_proba` uses different ones.
         verbose : int, default=0
             1 or more: predictions show a progress bar.
 
         Returns
         -------
         Hypotheses
-            ``predict_proba_samples(X)`` gives the predictions, a tensor (n_samples, n, n_classes).
-            NaN is a ValueError.
+            ``predict_proba_samples(X)`` returns the predictions, a tensor of shape
+            (n_samples, n, n_classes). NaN raises a ValueError.
 
         Raises
         ------
         ValueError
-            If `n_samples` is below 1. Where masks are to be drawn and the network drops nothing,
-            the predictions are a ValueError.
+            If `n_samples` is below 1. Without dropout in the network, predicting raises it if masks
+            are needed.
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
         rng = as_random_state(random_state)
         drawn = self._posterior.draw(n_samples, rng, self.classes_, verbose)
-        # The copy keeps the checks of the inputs as they are now, also after another fit.
+        # The copy keeps the preprocessing of this fit.
         return FiniteHypotheses(copy.copy(self).to_inputs, drawn)
 
     def to_inputs(self, X: ArrayLike) -> Tensor:
-        """Return what the network is given for X.
+        """Return the inputs of the network for X.
 
         Parameters
         ----------
@@ -532,7 +535,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the columns are not those of ``fit``, or X holds NaN or infinity.
+            If the columns differ from those of ``fit``, or if X holds NaN or infinity.
         """
         return self._to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
@@ -552,13 +555,13 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self._n_inputs = self._to_tensor(X[:1]).shape[1]
 
     def _input_rules(self) -> dict[str, Any]:
-        # Scaling needs all digits of a column far from 0; the network takes float32.
+        # Scaling needs all digits of a column far from 0; the network needs float32.
         dtype = [np.float64, np.float32] if self.normalise else np.float32
-        # Only a custom network can know what further axes mean.
+        # Only a custom network can handle further axes.
         return {"dtype": dtype, "order": "C", "allow_nd": self.module is not None}
 
     def _to_tensor(self, X: NDArray[Any]) -> Tensor:
         if self._scaling is not None:
             return torch.from_numpy(self._scaling(X))
-        # torch warns about memory that it must not write, such as a memory map's.
+        # torch warns about read-only memory, for example of a memory map.
         return torch.from_numpy(np.require(X, requirements="W"))

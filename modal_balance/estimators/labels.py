@@ -1,4 +1,4 @@
-"""Labels: the classes they belong to, rows to hold out or to deal into folds, class weights."""
+"""Labels: find and encode classes, split rows by class, and weigh classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "strat
 
 
 def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
-    """Return the sorted labels: all that are declared, or else those of `y`.
+    """Return the sorted classes: the declared labels, or those in `y` if none are declared.
 
     Examples
     --------
@@ -30,14 +30,14 @@ def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
         )
     if len(classes) < 2:
         raise ValueError(
-            f"There is one class only, {classes.tolist()}. Expected at least two: label rows of "
-            "another class, or declare the labels that are still to come with classes=."
+            f"There is only one class, {classes.tolist()}. Expected at least two: label rows of "
+            "another class, or declare further labels with classes=."
         )
     return classes
 
 
 def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Return the position of each label in `classes`; errors call `y` by `name`.
+    """Return the position of each label in `classes`; `name` is that of `y` in error messages.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int6
     if unknown:
         raise ValueError(
             f"{name} has the labels {unknown}, but the classes are {classes.tolist()}. Declare "
-            "every label that may occur with classes=."
+            "all labels that may occur with classes=."
         )
     return np.array([position[label] for label in labels.tolist()], dtype=np.int64)[inverse]
 
@@ -60,12 +60,12 @@ def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int6
 def stratified_holdout(
     codes: NDArray[np.integer[Any]], fraction: float, rng: np.random.RandomState
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split labelled rows into training and validation rows, keeping each class in training.
+    """Split labelled rows into training and validation rows, with every class in training.
 
-    ``round(fraction * n)`` rows, at least one, are held out in proportion to the classes, at random
-    within a class. No class gives its last row: a class with one row stays in training, and the
-    other classes make up for it as far as they can. Where every class has one row only, nothing is
-    held out. (``train_test_split`` refuses such classes, and fewer rows than classes.)
+    ``round(fraction * n)`` rows, at least one, are held out: at random within each class, in
+    proportion to the classes. Each class keeps at least one row in training; other classes make up
+    for it if they can. If every class has a single row, none is held out. (``train_test_split``
+    rejects classes with a single row, and fewer held-out rows than classes.)
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def class_weights(
     """Return the weight of each class in the loss, float32, shape (n_classes,).
 
     "balanced" gives class c the weight ``n / (k * n_c)``: n rows, n_c of class c, k classes
-    present. A class without rows weighs 1, which no batch ever uses. A dict maps labels to weights,
-    1 for labels left out. None weighs all classes 1.
+    present; a class without rows has weight 1, which is never used. A dict maps labels to weights;
+    missing labels have weight 1. None: all weights are 1.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def class_weights(
     weights = np.ones(len(classes))
     labels = classes.tolist()
     if isinstance(class_weight, Mapping):
-        # As in scikit-learn: weights for labels still to come are no error, a misspelt label is.
+        # As in scikit-learn, weights of classes without rows are allowed, misspelt labels are not.
         known = set(labels) <= set(class_weight) or set(class_weight) <= set(labels)
         weights[:] = [class_weight.get(label, 1.0) for label in labels]
         valid = known and bool(np.all(np.isfinite(weights) & (weights > 0)))
@@ -149,25 +149,24 @@ def class_weights(
 def stratified_folds(
     codes: NDArray[np.integer[Any]], n_folds: int, rng: np.random.RandomState
 ) -> list[NDArray[np.intp]]:
-    """Deal labelled rows into folds, each class as evenly as possible.
+    """Return folds of labelled rows, with each class distributed as evenly as possible.
 
-    A class with one row is in no fold: held out, it would be unknown to the network that is to
-    predict it. (``StratifiedKFold`` puts it in one, and refuses fewer rows of each class than
-    folds.)
+    The only row of a class is in no fold, because a network trained without it could not predict
+    it. (``StratifiedKFold`` puts it in a fold, and rejects classes with fewer rows than folds.)
 
     Parameters
     ----------
     codes : array of int, shape (n,)
         Class of each row, counted from 0.
     n_folds : int
-        Largest number of folds; there are no more than rows to deal.
+        Largest number of folds; limited by the number of rows.
     rng : numpy.random.RandomState
         Source of randomness.
 
     Returns
     -------
     list of arrays of int
-        Row numbers of each fold, sorted; no fold is empty. No class is all in one fold.
+        Row numbers of each fold, sorted. No fold is empty, and none contains all rows of a class.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Last-layer Laplace: the posterior of a trained network's output layer, as a Gaussian.
+"""Last-layer Laplace: a Gaussian posterior over the output layer of a trained network.
 
-The features h(x) of the layers before it stay as trained. What is uncertain is the output
-layer theta = (W, b), which makes this the Laplace approximation of a softmax regression:
+The features h(x) of the layers before it are fixed. Only the output layer theta = (W, b) is
+uncertain, so this is the Laplace approximation of a softmax regression:
 
     p(x)       = softmax(W h(x) + b)
     precision  = sum_i (diag(p_i) - p_i p_i^T) kron (h_i h_i^T) + delta I
     theta_s    ~ N(theta, precision^-1),    p_s(x) = softmax(W_s h(x) + b_s)
 
-The sum, its Kronecker-factored form and the prior precision delta of the highest marginal
-likelihood are computed by laplace-torch, on the features. Each theta_s is drawn once, and is one
-function of all rows. (The library's own samples of predictions are drawn row by row, each from
-its marginal distribution: as hypotheses they would be inconsistent.)
+The package laplace-torch computes the sum, its Kronecker factors and the prior precision delta with
+the highest marginal likelihood from the features. Each theta_s is drawn once and is a function of
+all rows. (The package's samples of predictions are drawn from the marginal distribution of each
+row, so they would not be consistent hypotheses.)
 
 S: hypotheses    n: rows    D: features    C: classes
 """
@@ -53,34 +53,33 @@ NO_LIBRARY = (
     "LastLayerLaplace needs the package laplace-torch, which is not installed. Install it with "
     'pip install "modal-balance[laplace]".'
 )
-ROWS_AT_ONCE = 512  # of a batch of the curvature
+ROWS_AT_ONCE = 512  # batch size of the curvature
 
 
 class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
-    """A network classifier with a Laplace posterior over its output layer.
+    """Network classifier with a Laplace posterior over its output layer.
 
-    Fits the classifier, and then the posterior to the same rows: with the curvature of the plain
-    log-likelihood (no class weights) at the weights as trained, without dropout. The network needs
-    no dropout layers.
+    ``fit`` fits the classifier, then the posterior on the same rows. The curvature is that of the
+    log-likelihood without class weights, at the trained weights and without dropout. The network
+    needs no dropout layers.
 
     Parameters
     ----------
     estimator : estimator, default=None
         An :class:`~modal_balance.MCDropoutClassifier` (the default), a skorch classifier with
-        labels 0..C-1, or a Pipeline that ends in one of these. It is cloned and fitted; put a
-        fitted one into scikit-learn's ``FrozenEstimator`` to keep it as it is. The network must
+        labels 0..C-1, or a Pipeline that ends in one of these. It is cloned and fitted; to use
+        a fitted one, wrap it in scikit-learn's ``FrozenEstimator``. The network must
         end in an ``nn.Linear`` with one output per class, see
         :func:`~modal_balance.hypotheses.last_layer.last_layer_features`.
     hessian_structure : {"kron", "full", "diag"}, default="kron"
-        Form of the precision: Kronecker-factored, exact (of D C + C rows and columns), or its
-        diagonal alone.
+        Form of the precision: Kronecker-factored, exact (a matrix with D C + C rows), or diagonal.
     prior_precision : float or "marglik", default="marglik"
-        Precision delta of the Gaussian prior. "marglik" takes the one under which the labels are
-        most probable.
+        Precision delta of the Gaussian prior. "marglik" maximises the marginal
+        likelihood of the labels.
     n_samples : int, default=100
-        Hypotheses that ``predict_proba`` averages, drawn once in ``fit``.
+        Number of hypotheses, drawn once in ``fit``, that ``predict_proba`` averages.
     random_state : int, RandomState, Generator or None, default=None
-        Decides these hypotheses. The estimator has a seed of its own.
+        Draws these hypotheses. The estimator has its own ``random_state``.
 
     Attributes
     ----------
@@ -92,7 +91,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         The posterior, of an ``nn.Linear`` on the features: its ``mean``,
         ``posterior_precision``, ``log_marginal_likelihood()``.
     validation_error_ : float or None
-        That of the fitted classifier; None where it has none.
+        Validation error of the fitted classifier, None if it has none.
     n_features_in_ : int
         Number of columns of ``X`` in ``fit``, if the classifier records it.
     feature_names_in_ : ndarray
@@ -137,7 +136,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> LastLayerLaplace:
-        """Fit the classifier and the posterior.
+        """Fit the classifier and the posterior of its output layer.
 
         Parameters
         ----------
@@ -146,12 +145,12 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         y : array-like, shape (n,)
             Labels.
         **fit_params
-            Passed to the ``fit`` of the classifier, such as ``X_val`` and ``y_val``.
+            Passed to the ``fit`` of the classifier, for example ``X_val`` and ``y_val``.
 
         Returns
         -------
         LastLayerLaplace
-            The classifier itself.
+            The fitted classifier.
 
         Raises
         ------
@@ -160,10 +159,10 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         TypeError
             If the estimator contains no network.
         ValueError
-            If a parameter is invalid, or the network's prediction is not that of a
+            If a parameter is invalid, or if the prediction of the network is not the softmax of a
             linear output layer.
         """
-        self.__dict__.pop("laplace_", None)  # a fit that fails leaves nothing fitted
+        self.__dict__.pop("laplace_", None)  # a failed fit leaves the classifier unfitted
         check_parameters(self)
         try:
             library = importlib.import_module("laplace")
@@ -184,12 +183,12 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self._seed = draw_seed(self.random_state)
         # Data loaders draw from torch's global random state.
         with seeded(0, features.device), warnings.catch_warnings():
-            # It asks for a link function, which marglik does not use.
+            # laplace-torch warns about a link function, which marglik does not use.
             warnings.filterwarnings("ignore", "By default `link_approx`")
             posterior = library.Laplace(
                 layer,
                 "classification",
-                subset_of_weights="all",  # of the output layer alone, which is all it is given
+                subset_of_weights="all",  # of the output layer, the only layer passed
                 hessian_structure=self.hessian_structure,
                 prior_precision=1.0 if self.prior_precision == "marglik" else self.prior_precision,
             )
@@ -203,21 +202,22 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def draw_hypotheses(
         self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
     ) -> LaplaceHypotheses:
-        """Draw output layers from the posterior, and freeze them.
+        """Return frozen hypotheses with output layers drawn from the posterior.
 
         Parameters
         ----------
         n_samples : int, at least 1
-            How many to draw.
+            Number of hypotheses.
         random_state : int, RandomState, Generator or None, default=None
-            Decides which. `predict_proba` has draws of its own.
+            Draws the hypotheses. `predict_proba` uses different ones.
         verbose : int, default=0
-            Ignored: there is one pass through the network.
+            Ignored, because there is only one pass through the network.
 
         Returns
         -------
         LaplaceHypotheses
-            ``predict_proba_samples(X)`` gives the predictions, a tensor (n_samples, n, C).
+            ``predict_proba_samples(X)`` returns the predictions, a tensor of shape
+            (n_samples, n, C).
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)
@@ -273,7 +273,7 @@ def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
         layer.in_features,
         layer.out_features,
         bias=layer.bias is not None,
-        device="meta",  # where nothing is drawn from the global random state
+        device="meta",  # does not draw from the global random state
         dtype=torch.float64,
     ).to_empty(device=features.device)
     with torch.no_grad():
@@ -283,7 +283,7 @@ def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
     if not torch.allclose(expected, proba.to(torch.float64), atol=1e-3):
         raise ValueError(
             f"{type(net.module_).__name__} does not predict the softmax of its output layer, the "
-            "last nn.Linear with one output per class, so that the posterior of that layer is not "
-            "known. Let the module end in that layer, without a temperature or a mask after it."
+            "last nn.Linear with one output per class, so the posterior of that layer is unknown. "
+            "Let the module end in that layer, without a temperature or a mask after it."
         )
     return double, features, proba

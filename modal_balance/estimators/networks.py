@@ -1,4 +1,4 @@
-"""The default network: a multilayer perceptron with dropout after every hidden layer.
+"""The default network, a multilayer perceptron with dropout, and stacks of such networks.
 
 M: networks    B: rows of a batch    C: classes
 """
@@ -19,7 +19,7 @@ class MLP(nn.Module):
     """Multilayer perceptron that returns logits and can be sampled by MC dropout.
 
     Each hidden layer is ``Linear -> ReLU -> Dropout``, the last layer is ``Linear``. Dropout of the
-    input is noise in training alone: the sampled networks all see the whole input.
+    input is applied only in training: MC-dropout samples use the whole input.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class MLP(nn.Module):
     n_classes : int, at least 1
         Columns of the output.
     hidden_layer_sizes : sequence of int, default=(64, 64)
-        Units of each hidden layer. An empty sequence gives a linear model, without dropout.
+        Units of each hidden layer. If empty, the model is linear and has no dropout.
     dropout : float in [0, 1), default=0.5
         Probability that a hidden unit is dropped.
     input_dropout : float in [0, 1), default=0
@@ -61,17 +61,17 @@ class MLP(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the logits, (n, n_classes), of inputs (n, n_features)."""
-        if self.training:  # for training alone: without a call in eval mode, no mask is drawn
+        if self.training:  # not called in eval mode, so that MC dropout draws no mask for it
             X = functional.dropout(X, self.input_dropout)
         logits: Tensor = self.layers(X)
         return logits
 
 
 class StackedMLPs(nn.Module):
-    """Networks of one shape and dropout as one network, each with a batch of its own.
+    """Networks of the same shape and dropout as one network, with a batch for each of them.
 
-    A step of a small network takes as long as its calls of torch, not its arithmetic. Stacked, the
-    layers of all networks are one batch of matrix products.
+    The overhead of torch calls dominates the time of small networks. Stacked, the layers of all
+    networks are a single batch of matrix products.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class StackedMLPs(nn.Module):
     Attributes
     ----------
     weights, biases : nn.ParameterList
-        Of each layer the weights, (M, n_in, n_out), and the biases, (M, 1, n_out).
+        Weights, (M, n_in, n_out), and biases, (M, 1, n_out), of each layer.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class StackedMLPs(nn.Module):
 
     def __init__(self, networks: Sequence[MLP]) -> None:
         super().__init__()
-        self.networks = tuple(networks)  # in a tuple, their parameters are not those of the stack
+        self.networks = tuple(networks)  # a tuple, so their parameters are not registered
         layers = list(zip(*map(_linear_layers, networks), strict=True))
         with torch.no_grad():
             self.weights = nn.ParameterList(
@@ -130,10 +130,10 @@ def _linear_layers(network: MLP) -> list[nn.Linear]:
 
 
 def _scaled_mask(X: Tensor, p: float) -> Tensor:
-    """Return a dropout mask for X: 0 with p to the nearest multiple of 2**-16, else 1 / (1 - p).
+    """Return a dropout mask for X: 0 with probability p (rounded to 2**-16), else 1 / (1 - p).
 
-    One number of 64 bits decides on four units. torch's own dropout takes five times as long, and
-    on hundreds of columns most of a step.
+    One 64-bit number decides four units. torch's dropout takes five times as long; with hundreds of
+    columns it would dominate a training step.
     """
     bits = torch.empty((X.numel() + 3) // 4, dtype=torch.int64, device=X.device)
     parts = bits.random_(-(2**63), None).view(torch.int16)[: X.numel()].view(X.shape)

@@ -1,4 +1,4 @@
-"""The posteriors of MCDropoutClassifier: dropout masks, snapshots of the weights, ensembles.
+"""Posteriors of MCDropoutClassifier: dropout masks, ensembles, and snapshots of weights.
 
 S: hypotheses    M: snapshots    n: rows    C: classes
 """
@@ -31,11 +31,11 @@ __all__ = [
     "posterior_of",
 ]
 
-ROWS_AT_ONCE = 4096  # of the mean prediction: bounds the memory of (S, n, C)
+ROWS_AT_ONCE = 4096  # limits the memory of (S, n, C) for a mean prediction
 
 
 class Posterior(Protocol):
-    """The posterior of a fitted classifier; its inputs are those of the network."""
+    """Posterior of a fitted classifier; takes the inputs of the network."""
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
         """Return the mean prediction (n, C), each row independent of the others."""
@@ -49,7 +49,7 @@ class Posterior(Protocol):
 
 
 class DropoutPosterior:
-    """MC dropout: every set of masks is a hypothesis.
+    """MC dropout: each set of masks is a hypothesis.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ class DropoutPosterior:
         self.seed = seed
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
-        """Return the mean over `n_samples` sets of masks, or the network's own prediction.
+        """Return the mean over `n_samples` sets of masks, or the prediction without dropout.
 
-        In float64: matrix products in float32 round differently for one row and for many.
+        In float64, because float32 matrix products round differently for one row and for many.
         """
         if has_dropout(self.net.module_, X[:1].to(self.net.device)):
             return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=torch.float64), X)
@@ -81,13 +81,13 @@ class DropoutPosterior:
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
     ) -> Hypotheses:
-        """Return networks with new masks."""
+        """Return hypotheses with new masks."""
         seed = draw_seed(rng)
         return DropoutHypotheses(self.net, n_samples, seed, classes=classes, verbose=verbose)
 
 
 class EnsemblePosterior:
-    """Several networks with MC dropout, which share the hypotheses.
+    """MC dropout of several networks, each of which gets a share of the hypotheses.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class EnsemblePosterior:
         self.seed = seed
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
-        """Return the mean over `n_samples` sets of masks, an even share for each network."""
+        """Return the mean over `n_samples` sets of masks, divided evenly among the networks."""
         shares = _shares(max(n_samples, len(self.nets)), len(self.nets))
         total: NDArray[np.float64] = np.zeros(())
         for i, (net, share) in enumerate(zip(self.nets, shares, strict=True)):
@@ -113,7 +113,7 @@ class EnsemblePosterior:
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
     ) -> Hypotheses:
-        """Return networks with new masks, as even a share for each network as possible."""
+        """Return hypotheses with new masks, divided among the networks as evenly as possible."""
         order = rng.permutation(len(self.nets))
         parts = [
             Part(
@@ -125,7 +125,7 @@ class EnsemblePosterior:
             for m, share in zip(order, _shares(n_samples, len(order)), strict=True)
             if share
         ]
-        # Draws of one network must not all be compared with those of one other.
+        # Shuffle, so that the draws of one network are not all compared with those of one other.
         return StackedHypotheses(parts, complete=False, seed=draw_seed(rng))
 
 
@@ -141,7 +141,7 @@ class SnapshotPosterior:
     net : skorch.NeuralNet
         A fitted net that returns logits.
     snapshots : dict of str to Tensor
-        For each parameter that was sampled its values, (M, *shape).
+        Stacked values, (M, *shape), of each sampled parameter.
     """
 
     def __init__(self, net: NeuralNet, snapshots: dict[str, Tensor]) -> None:
@@ -149,14 +149,14 @@ class SnapshotPosterior:
         self.snapshots = snapshots
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
-        """Return the mean over all snapshots, whatever `n_samples`."""
+        """Return the mean over all snapshots; `n_samples` is ignored."""
         return _mean(SnapshotHypotheses(self.net.module_, self.snapshots, dtype=torch.float64), X)
 
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
     ) -> Hypotheses:
-        """Return random snapshots without replacement, or all if there are no more."""
-        # In random order: neighbours in the chain are alike, and disjoint pairs are of neighbours.
+        """Return random snapshots, drawn without replacement, at most all of them."""
+        # In random order, because disjoint pairs would otherwise pair correlated snapshots.
         n_snapshots = len(next(iter(self.snapshots.values())))
         chosen = torch.from_numpy(rng.permutation(n_snapshots)[:n_samples])
         snapshots = {name: values[chosen] for name, values in self.snapshots.items()}
@@ -172,17 +172,17 @@ class SnapshotPosterior:
 def posterior_of(
     nets: Sequence[NeuralNet], posterior: Any, X: Tensor, y: Tensor, seed: int, *, verbose: int = 0
 ) -> DropoutPosterior | EnsemblePosterior | SnapshotPosterior:
-    """Return the posterior of trained nets, from their dropout or by sampling weights.
+    """Return the posterior of trained nets; "sgmcmc" samples its snapshots here.
 
     Parameters
     ----------
     nets : sequence of skorch.NeuralNet
-        Fitted nets that return logits, with a weighted cross-entropy as their loss: the members of
-        an ensemble, else one.
+        Fitted nets that return logits, with weighted cross-entropy as their loss: the members of an
+        ensemble, otherwise one net.
     posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD
-        Which posterior: of dropout masks, of networks, or of weights as the sampler finds them.
+        Kind of posterior, see :class:`~modal_balance.MCDropoutClassifier`.
     X : Tensor of shape (n, ...)
-        The rows they were trained on.
+        Training rows.
     y : Tensor of int64, shape (n,)
         Their labels 0..C-1.
     seed : int

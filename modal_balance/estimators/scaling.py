@@ -1,4 +1,4 @@
-"""Inputs of a network: columns of one scale, without outliers; numeric columns cut into bins."""
+"""Scale the inputs of a network: standardise, squash outliers, encode numeric columns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["PiecewiseLinearEncoding", "SquashedScaling", "evenly"]
 BOUND = 3.0  # standard deviations
 ROWS_AT_ONCE = 65_536
 MOST_ENCODED_COLUMNS = 256
-ENOUGH_ROWS = 1000  # to find quantiles
+ENOUGH_ROWS = 1000  # for quantiles
 ROWS_A_BIN = 5
-WEIGHT = 0.5  # of the encoding beside the scaled columns
+WEIGHT = 0.5  # of the encoding relative to the scaled columns
 
 
 def evenly(n_rows: int, most: int) -> NDArray[np.intp]:
-    """Return all rows, or, of more than `most`, as many, evenly spaced.
+    """Return the indices of at most `most` rows, evenly spaced.
 
     Examples
     --------
@@ -30,17 +30,18 @@ def evenly(n_rows: int, most: int) -> NDArray[np.intp]:
 
 
 class SquashedScaling:
-    """Standardise columns by given rows, and squash what is far from their mean.
+    """Standardise columns by given rows, and squash outliers.
 
     A value becomes ``3 tanh(z / 3)``, where z is its distance from the mean in standard deviations:
-    about z near the mean, and never beyond 3. A mean and a deviation of ten rows say little of the
-    rows to come, whose outliers would decide the predictions. A column without variation becomes 0.
+    about z near the mean, and never beyond 3. The mean and deviation of ten rows are poor
+    estimates, so without squashing, outliers in other rows would dominate the predictions. A
+    constant column becomes 0.
 
     Parameters
     ----------
     X : array of shape (n, n_features, ...)
-        The rows that decide. Further axes, such as the height and width of images, have one mean
-        and one deviation for each ``X[:, j]``.
+        Rows that determine the scaling. ``X[:, j]`` has one mean and one deviation, including any
+        further axes such as the height and width of images.
 
     Examples
     --------
@@ -59,7 +60,7 @@ class SquashedScaling:
         axes = (0, *range(2, X.ndim))
         mean = X.mean(axis=axes, keepdims=True, dtype=np.float64)
         deviation = X.std(axis=axes, keepdims=True, dtype=np.float64)
-        # Rounding of equal numbers is no variation.
+        # Rounding errors of equal numbers do not count as variation.
         varies = deviation > 8 * np.finfo(X.dtype).eps * np.abs(X).max(axis=axes, keepdims=True)
         self.mean: NDArray[np.float64] = mean[0]
         self.factor: NDArray[np.float64] = (varies / np.where(varies, deviation, 1.0))[0]
@@ -88,27 +89,26 @@ class SquashedScaling:
 
 
 class PiecewiseLinearEncoding:
-    """Scale the columns, and put a piecewise-linear encoding of the numeric ones beside them.
+    """Scale the columns, and append a piecewise-linear encoding of the numeric ones.
 
-    A column becomes one column for each of its bins: 0 below the bin, 1 above it, and linear within
-    it. So a network's first layer can bend a column where its values are, which takes a network on
-    the scaled column alone many steps. The encoding is halved, or it would drown the scaled
-    columns, which are what counts where many of them say the same.
+    Each bin of a column becomes a column: 0 below the bin, 1 above it, and linear within it. With
+    this encoding, the first layer of a network can be nonlinear in a column, which takes many
+    training steps with the scaled column alone. The encoding is halved so that it does not outweigh
+    the scaled columns, which matter most if many of them are redundant.
 
-    The edges of the bins are quantiles. A column that has few values has fewer bins, and one of two
-    values, such as a word that is one-hot, none. Where columns are many or rows are few, all have
-    fewer bins: 256 in all, and one for every five rows.
+    The edges of the bins are quantiles. A column with few values has fewer bins; one with two
+    values, such as a one-hot column, has none. There are at most 256 bins in total, and one for
+    every five rows, so with many columns or few rows each column has fewer bins.
 
-    Written here because what there is does not fit: the quantiles of ``rtdl_num_embeddings`` cannot
-    be had of columns that are constant, and those of scikit-learn's ``KBinsDiscretizer`` come with
-    warnings about every column that has ties.
+    Existing implementations do not fit: the quantiles of ``rtdl_num_embeddings`` fail for constant
+    columns, and scikit-learn's ``KBinsDiscretizer`` warns about every column with ties.
 
     Parameters
     ----------
     X : array of shape (n, n_features)
-        The rows that decide, with labels or without.
+        Rows that determine the scaling and the bins, with or without labels.
     n_bins : int, at least 0
-        Most bins of a column.
+        Largest number of bins of a column.
 
     References
     ----------
@@ -128,7 +128,7 @@ class PiecewiseLinearEncoding:
     def __init__(self, X: NDArray[np.floating[Any]], n_bins: int) -> None:
         self.scaling = SquashedScaling(X)
         ordered = np.sort(X[evenly(len(X), ENOUGH_ROWS)].astype(np.float64), axis=0)
-        # Rounding of equal numbers is no variation.
+        # Rounding errors of equal numbers do not count as variation.
         tolerance = 8 * np.finfo(X.dtype).eps * np.abs(ordered).max(axis=0)
         n_values = 1 + (np.diff(ordered, axis=0) > tolerance).sum(axis=0)
         numeric = np.flatnonzero(n_values > 2)
@@ -139,7 +139,7 @@ class PiecewiseLinearEncoding:
         for column in numeric if n_bins > 1 else ():
             edges = np.quantile(ordered[:, column], shares, method="nearest")
             edges = edges[np.append(True, np.diff(edges) > tolerance[column])]
-            if len(edges) > 2:  # one bin says nothing that the scaled column does not
+            if len(edges) > 2:  # a single bin adds nothing to the scaled column
                 columns += [column] * (len(edges) - 1)
                 left += edges[:-1].tolist()
                 width += np.diff(edges).tolist()
@@ -147,7 +147,7 @@ class PiecewiseLinearEncoding:
         self._left, self._width = np.array(left), np.array(width)
 
     def __call__(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Return the scaled columns and, behind them, the encoding.
+        """Return the scaled columns, followed by the encoding.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Weights from a network's posterior: stochastic-gradient Langevin dynamics in cycles.
+"""Sample weights from the posterior of a network: cyclical stochastic-gradient Langevin dynamics.
 
 The potential of the weights theta, and the step on it:
 
@@ -6,10 +6,10 @@ The potential of the weights theta, and the step on it:
     theta   <- theta - alpha_k grad U(theta) + sqrt(2 alpha_k T) noise
     alpha_k  = alpha_0 / 2 [cos(pi mod(k - 1, L) / L) + 1],    L = ceil(K / M) steps a cycle
 
-Every cycle starts with large steps that carry the chain to another mode, without noise, and goes on
-with smaller ones that sample there. The gradient is estimated on B of the n rows, by n / B times
-the sum over them. With eta = alpha n, as written below, the step is one of plain gradient descent
-on the mean loss, and its size does not depend on the number of rows:
+Every cycle starts with large steps without noise, which move the chain to another mode, and
+continues with smaller steps that sample there. The gradient is estimated as n / B times the sum
+over B of the n rows. With eta = alpha n, the step is one of gradient descent on the mean loss, and
+its size does not depend on the number of rows:
 
     theta <- theta - eta [ mean_i w_i grad loss_i + theta / (n prior_std^2) ]
                    + sqrt(2 eta T / n) noise
@@ -43,28 +43,28 @@ class CyclicalSGLD(BaseEstimator):
     """Settings of the sampler behind ``MCDropoutClassifier(posterior="sgmcmc")``.
 
     The posterior is that of the weights given the training rows, under a Gaussian prior and the
-    likelihood that the classifier's loss stands for: with ``class_weight="balanced"``, each row
-    counts with the weight of its class. The network runs in eval mode, so that its dropout is off
-    and it computes one fixed function of its weights.
+    likelihood that belongs to the loss of the classifier: with ``class_weight="balanced"``, each
+    row has the weight of its class. The network runs in eval mode without dropout, so it is a fixed
+    function of its weights.
 
     Parameters
     ----------
     n_cycles : int, default=10
-        Cycles of the step size.
+        Number of cycles of the step size.
     steps_per_cycle : int, default=250
-        Steps of a cycle. A network takes ``n_cycles * steps_per_cycle`` steps beyond its training.
+        Steps of a cycle. Sampling takes ``n_cycles * steps_per_cycle`` steps after training.
     samples_per_cycle : int, default=4
-        Snapshots kept per cycle, evenly spaced over its sampling stage; the last one is the end
+        Snapshots kept per cycle, evenly spaced over its sampling stage; the last one is at the end
         of the cycle. There are ``n_cycles * samples_per_cycle`` snapshots.
     step_size : float, default=0.1
-        Step on the mean loss at the start of a cycle: eta, n times the alpha_0 of the paper. All
-        weights take steps of this size, so the inputs should be standardised.
+        Step on the mean loss at the start of a cycle: eta, n times the alpha_0 of the paper. The
+        step size is the same for all weights, so the inputs should be standardised.
     exploration : float in [0, 1), default=0.5
-        Share of a cycle, at its start, with steps that have no noise and give no snapshots.
+        Share of a cycle, at its start, without noise and without snapshots.
     prior_std : float, default=1.0
         Standard deviation of the prior of each weight.
     temperature : float, default=1.0
-        1 samples the posterior. Less makes it colder: networks more alike and nearer to the mode.
+        1 samples the posterior. Below 1, networks are more similar and closer to the mode.
 
     References
     ----------
@@ -125,13 +125,13 @@ class CyclicalSGLD(BaseEstimator):
         seed: int = 0,
         verbose: int = 0,
     ) -> dict[str, Tensor]:
-        """Return snapshots of the weights of a trained module, which stays as it is.
+        """Return snapshots of the weights of a trained module, which is not changed.
 
         Parameters
         ----------
         module : nn.Module
-            Maps inputs to logits (n, C). Its parameters are where the chain starts; those that
-            take no gradient stay fixed.
+            Maps inputs to logits (n, C). The chain starts at its parameters; those without
+            gradient are fixed.
         X : Tensor of shape (n, ...)
             Training inputs, on the device of the module.
         y : Tensor of int64, shape (n,)
@@ -139,8 +139,8 @@ class CyclicalSGLD(BaseEstimator):
         class_weight : Tensor of shape (C,), default=None
             Weight of the rows of each class in the likelihood. None: 1.
         batch_size : int, default=128
-            Rows a gradient is estimated on, drawn with replacement. Where there are no more rows
-            than that, the gradient is exact.
+            Rows for each gradient, drawn with replacement. If there are no more rows than that, the
+            gradient is exact.
         seed : int, default=0
             Seed of the batches and the noise.
         verbose : int, default=0
@@ -149,7 +149,7 @@ class CyclicalSGLD(BaseEstimator):
         Returns
         -------
         dict of str to Tensor
-            For each parameter that is sampled its values, (M, ...).
+            Stacked values, (M, ...), of each sampled parameter.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class CyclicalSGLD(BaseEstimator):
             )
 
     def _stages(self) -> tuple[int, set[int]]:
-        """Return the first step of a cycle with noise, and those after which to keep a snapshot."""
+        """Return the first step of a cycle with noise, and the steps that end in a snapshot."""
         length = self.steps_per_cycle
         noise_from = math.floor(self.exploration * length)
         spacing = (length - noise_from) / self.samples_per_cycle

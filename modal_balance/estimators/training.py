@@ -1,12 +1,12 @@
-"""How the networks of an MCDropoutClassifier are made, trained and validated.
+"""Create, train and validate the networks of an MCDropoutClassifier.
 
-With few labels and no validation data, networks are trained on all labels by a fixed number of
-steps, and their error is cross-validated: :func:`train_steps`, :func:`cross_validated_mistakes`.
+Without validation data, :func:`train_steps` trains networks on all labels for a fixed number of
+steps, and :func:`cross_validated_mistakes` estimates their error.
 
-With validation data, training is that of the BALanCe paper: draws with replacement, class-weighted
-cross-entropy, early stopping on validation accuracy with the best epoch restored: :func:`train`, on
-a skorch net. A ``DataLoader``, which collates batches row by row, costs more than the network: here
-an epoch is drawn at once, and a batch is one indexed read.
+With validation data, :func:`train` trains a skorch net as in the BALanCe paper: draws with
+replacement, class-weighted cross-entropy, and early stopping on validation accuracy with the best
+epoch restored. A ``DataLoader`` collates batches row by row, which costs more than the network;
+here an epoch is drawn at once, and a batch is a single indexed read.
 
 References
 ----------
@@ -52,10 +52,10 @@ __all__ = [
 
 Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
-DIVERGED = 10  # times the loss of a uniform prediction
+DIVERGED = 10  # multiple of the loss of a uniform prediction
 N_FOLDS = 5
-# Five networks with 40 % of the steps take twice the time of one. Accuracy is nearly that of all
-# the steps: docs/studies/few_labels.
+# Five networks with 40 % of the steps take twice the time of one with all steps, at nearly the same
+# accuracy: docs/studies/few_labels.
 SHARE_OF_STEPS = 0.4
 FUSED_ON_CPU = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
 
@@ -70,10 +70,10 @@ def fit_nets(
     classifier : MCDropoutClassifier
         Its parameters, ``classes_`` and its number of inputs are read.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
-        Inputs, and labels counted from 0. Where `validation` has no rows, training takes a fixed
+        Inputs and labels, counted from 0. If `validation` has no rows, training takes a fixed
         number of steps.
     seed : int
-        Seed of the rows that are drawn. All else comes from torch's global generators.
+        Seed of the drawn rows. All other draws are from torch's global generators.
 
     Returns
     -------
@@ -124,29 +124,29 @@ def validate(
     validation: Data,
     rng: np.random.RandomState,
 ) -> tuple[int, int] | None:
-    """Return how many validation rows are predicted wrongly, and of how many.
+    """Return the numbers of wrong predictions and of predicted validation rows.
 
     Parameters
     ----------
     classifier : MCDropoutClassifier
         Its parameters, ``classes_`` and its number of inputs are read.
     posterior : Posterior
-        Of the trained nets; it predicts `validation`.
+        Posterior of the trained nets, which predicts `validation`.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
-        Inputs, and labels counted from 0. Where `validation` has no rows, networks trained on parts
-        of `training` predict the rest of it, if the parameters say so.
+        Inputs and labels, counted from 0. If `validation` has no rows and the parameters ask for
+        it, `training` is cross-validated.
     rng : numpy.random.RandomState
-        Deals the rows into folds.
+        Draws the folds.
 
     Returns
     -------
     n_wrong, n_rows : int
-        None where there is nothing to validate on: no validation wanted, or one class only.
+        None without validation, or if there is only one class.
 
     Warns
     -----
     UserWarning
-        If every row is alone in its class, so that none can be validated on.
+        If every row is the only one of its class, so that no row can be held out.
     """
     X, y = training
     if len(validation[1]):
@@ -169,7 +169,7 @@ def validate(
         )
     if not n_rows:
         warnings.warn(
-            f"None of the {len(y)} rows can be validated on: each is alone in its class. "
+            f"None of the {len(y)} rows can be held out: each is the only one of its class. "
             f"validation_error_ is a guess, {smoothed_error(0, 0)}. Pass more labels, or X_val and "
             "y_val.",
             UserWarning,
@@ -193,7 +193,7 @@ def _builder(classifier: Any) -> Callable[[], nn.Module]:
 
 
 def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
-    """Return a net with new weights, from torch's global generators.
+    """Return a net with new weights, drawn from torch's global generators.
 
     Parameters
     ----------
@@ -202,14 +202,14 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
     weights : Tensor of shape (C,)
         Weights of the classes in the loss.
     seed : int
-        Seed of the rows that are drawn in training.
+        Seed of the rows drawn in training.
 
     Returns
     -------
     skorch.NeuralNetClassifier
     """
     net = NeuralNetClassifier(
-        _builder(classifier),  # and not an instance, which skorch would store twice
+        _builder(classifier),  # not an instance, which skorch would store twice
         criterion=WeightedCrossEntropy,
         criterion__weight=weights,
         criterion__label_smoothing=classifier.label_smoothing,
@@ -230,17 +230,16 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
 
 
 def smoothed_error(n_wrong: int, n_rows: int) -> float:
-    """Return an estimate of an error from few rows, which is never 0 or 1.
+    """Return an error rate estimated from few rows, which is never 0 or 1.
 
-    Laplace's rule of succession: the mean of the error given the rows, if all errors were as likely
-    before.
+    By Laplace's rule of succession, this is the posterior mean of the error under a uniform prior.
 
     Parameters
     ----------
     n_wrong : int
-        Rows that were predicted wrongly.
+        Number of wrong predictions.
     n_rows : int
-        Rows that were predicted.
+        Number of predicted rows.
 
     Returns
     -------
@@ -268,30 +267,31 @@ def cross_validated_mistakes(
     batch_size: int,
     label_smoothing: float,
 ) -> tuple[int, int]:
-    """Count the rows that networks trained without them predict wrongly.
+    """Return the numbers of wrong predictions and of predicted rows in cross-validation.
 
-    Five folds, or as many as there are rows; two fifths of the steps; dropout off in predictions.
+    There are five folds, or as many as rows. Networks train for two fifths of the steps, and
+    predict without dropout.
 
     Parameters
     ----------
     build : callable
-        Returns a new network, which maps inputs to logits (n, C).
+        ``build()`` returns a new network that maps inputs to logits (n, C).
     X : Tensor of shape (n, ...)
         Inputs.
     y : Tensor of int64, shape (n,)
         Labels counted from 0.
     class_weights : callable
-        Returns the weights (C,) of the classes from the labels trained on.
+        ``class_weights(y)`` returns the weights (C,) of the classes for training labels.
     rng : numpy.random.RandomState
-        Deals the rows into folds.
+        Draws the folds.
     n_steps, learning_rate, batch_size, label_smoothing
-        As in :func:`~modal_balance.estimators.training.train_steps`, of the network to be judged.
+        As in :func:`~modal_balance.estimators.training.train_steps`, for the network whose error is
+        estimated.
 
     Returns
     -------
     n_wrong, n_rows : int
-        How many were predicted wrongly, and how many were predicted: all rows of classes with at
-        least two.
+        Predicted are all rows of classes with at least two rows.
     """
     folds = [
         torch.from_numpy(fold).to(y.device)
@@ -337,23 +337,23 @@ def train_steps(
     label_smoothing: float = 0.0,
     verbose: int = 0,
 ) -> Tensor:
-    """Train networks, each on its own rows, by a fixed number of steps of Adam.
+    """Train networks, each on its own rows, for a fixed number of steps of Adam; return the losses.
 
-    A step sees all rows of a network, or, where they are more than `batch_size`, as many drawn with
-    replacement. The loss is the mean cross-entropy, weighted by class. Networks that are all
-    :class:`~modal_balance.estimators.networks.MLP` train side by side, any others one after the
-    other. Random numbers come from torch's global generators.
+    A step uses all rows of a network, or `batch_size` rows drawn with replacement if there are
+    more. The loss is the mean cross-entropy, weighted by class. Networks that are all
+    :class:`~modal_balance.estimators.networks.MLP` train in parallel, others one after the other.
+    Random numbers are drawn from torch's global generators.
 
     Parameters
     ----------
     networks : sequence of M nn.Module
-        Map inputs to logits (n, C). They are changed in place, and left in training mode.
+        Map inputs to logits (n, C). They are modified in place, and left in training mode.
     X : Tensor of shape (n, ...)
         Inputs, on the device of the networks.
     y : Tensor of int64, shape (n,)
         Labels counted from 0.
     rows : sequence of M Tensor of int64
-        The rows that each network is trained on.
+        Training rows of each network.
     class_weights : sequence of M Tensor of shape (C,)
         Weight of each class in the loss of each network.
     n_steps : int
@@ -370,7 +370,7 @@ def train_steps(
     Returns
     -------
     Tensor of shape (M, n_steps)
-        The losses.
+        Loss of each network at each step.
 
     Raises
     ------
@@ -398,14 +398,14 @@ def train_steps(
     ) as progress:
         for group in groups:
             network = _side_by_side(networks[group]).train()
-            # The networks share no parameter: each follows its own loss.
+            # The networks share no parameters, so the gradient of the sum trains each on its loss.
             optimizer = _adam(network, learning_rate)
             batches = _Batches(X, y, rows[group], class_weights[group], batch_size, label_smoothing)
             for inputs, targets in batches.draw(n_steps):
                 log_proba = torch.log_softmax(network(inputs), dim=2)  # (M, B, C)
                 loss = -(log_proba * targets).sum(dim=(1, 2))  # (M,)
-                # Gradients written by hand were 1.6 times as fast (100 rows, 64 columns; with the
-                # cross-validated error 0.28 s in place of 0.45): not worth their code.
+                # Gradients written by hand were only 1.6 times as fast (0.28 s instead of 0.45 s
+                # for 100 rows and 64 columns with cross-validation): not worth the code.
                 optimizer.zero_grad()
                 torch.autograd.backward(loss.sum())
                 optimizer.step()
@@ -424,7 +424,7 @@ def train_steps(
 
 
 class _Alone(nn.Module):
-    """Any network, as a stack of one."""
+    """A single network as a stack of one."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -448,7 +448,7 @@ def _adam(network: nn.Module, learning_rate: float) -> torch.optim.Adam:
 
 
 class _Batches:
-    """The rows of M networks, padded to the same number by rows without weight."""
+    """Batches of the rows of M networks, padded to equal size by rows of weight 0."""
 
     def __init__(
         self,
@@ -491,8 +491,8 @@ class _Batches:
 class DrawnBatches:
     """Batches of rows drawn with replacement; an ``iterator_train`` for skorch.
 
-    Each iteration is one epoch and draws anew. The rows depend on the seed alone, not on the
-    network: two networks trained with one seed see the same batches.
+    Each iteration is an epoch of new draws. The rows depend only on the seed: two networks trained
+    with the same seed get the same batches.
 
     Parameters
     ----------
@@ -531,11 +531,11 @@ class DrawnBatches:
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
-    """Cross-entropy weighted by class, whose label smoothing is the same for all classes.
+    """Cross-entropy weighted by class, with label smoothing that is equal for all classes.
 
-    The loss is the weighted mean of the rows' cross-entropies, with the weight of each row's own
-    class. (torch weighs the share that smoothing gives to other classes by the weights of these: it
-    teaches the network to predict rare classes everywhere.)
+    The loss is the weighted mean of the cross-entropies of the rows, each with the weight of its
+    class. (torch multiplies the smoothed share of each other class by the weight of that class,
+    which teaches the network to predict rare classes everywhere.)
 
     Examples
     --------
@@ -566,19 +566,19 @@ def train(
     patience: int,
     verbose: int = 0,
 ) -> int:
-    """Train an initialised net, stop early on validation accuracy, restore the best epoch.
+    """Train a net with early stopping, restore the best epoch, and return the number of epochs.
 
-    Training stops after `patience` epochs in succession that do not exceed the best validation
-    accuracy so far, in eval mode; the first of equally good epochs is the best. The epochs are
-    driven here, one by one, because ``net.fit`` swallows a ``KeyboardInterrupt``, and training that
-    was interrupted must not count as finished.
+    Training stops after `patience` consecutive epochs that do not exceed the best validation
+    accuracy so far; of equally good epochs the first is the best. The loop over epochs is here
+    because ``net.fit`` suppresses a ``KeyboardInterrupt``, and interrupted training must not count
+    as finished.
 
     Parameters
     ----------
     net : skorch.NeuralNetClassifier
         Initialised, with ``callbacks="disable"`` and the iterators of this module.
     training, validation : pair of Tensor, shapes (n, ...) and (n,)
-        Inputs, and labels counted from 0; one row at least.
+        Inputs and labels, counted from 0; at least one row.
     max_epochs : int, at least 1
         Largest number of epochs.
     patience : int, at least 1
@@ -589,7 +589,7 @@ def train(
     Returns
     -------
     int
-        Number of epochs that were run, the ones after the best one included.
+        Number of epochs, including those after the best one.
 
     Raises
     ------
@@ -623,9 +623,9 @@ def train(
 
 
 def _train_epoch(net: NeuralNetClassifier, batches: Iterable[Data]) -> float:
-    """Take the steps of an epoch, and return the mean of their losses.
+    """Train for one epoch, and return the mean loss of its steps.
 
-    skorch's own loop reads the loss after each step, and so waits for a GPU to finish it.
+    skorch's loop reads the loss after each step, and so waits for the GPU.
     """
     sizes, losses = [], []
     for batch in batches:
@@ -643,16 +643,16 @@ def _train_epoch(net: NeuralNetClassifier, batches: Iterable[Data]) -> float:
 def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     """Warn if training has diverged, or raise a ValueError if the network's output is not finite.
 
-    Training has diverged if the mean loss on the training rows, in eval mode and with the weights
-    of the classes, is more than 10 log C. A network that always predicts 1 / C for each of the C
-    classes has log C, whatever the weights, and one that has learnt anything has less.
+    Training has diverged if the weighted mean loss on the training rows, in eval mode, exceeds
+    10 log C. A network that always predicts 1 / C for each of the C classes has the loss log C for
+    any weights, and a network that has learnt anything has a smaller loss.
 
     Parameters
     ----------
     net : skorch.NeuralNetClassifier
         A trained net that returns logits (n, C), with cross-entropy as its loss.
     X : Tensor of shape (n, ...)
-        The rows it was trained on.
+        Its training rows.
     y : Tensor of int64, shape (n,)
         Their labels, counted from 0.
 
@@ -674,8 +674,8 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     uniform = math.log(logits.shape[1])
     if loss > DIVERGED * uniform:
         warnings.warn(
-            f"Training has not converged: the loss on the training rows is {loss:.3g}, and that of "
-            f"a guess among the {logits.shape[1]} classes {uniform:.3g}. Scale X (for example "
+            f"Training has not converged: the loss on the training rows is {loss:.3g}, but random "
+            f"guessing among the {logits.shape[1]} classes has {uniform:.3g}. Scale X (for example "
             f"with StandardScaler) or lower learning_rate, which is {net.lr:g}.",
             ConvergenceWarning,
             stacklevel=4,  # the caller of the estimator's fit
@@ -683,7 +683,7 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
 
 
 def _accuracy(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> float:
-    """Return the share of right predictions in eval mode (skorch's own loop goes row by row)."""
+    """Return the accuracy in eval mode (skorch's loop goes row by row)."""
     hits = [
         net.evaluation_step((X_part, None)).argmax(dim=1) == y_part
         for X_part, y_part in zip(

@@ -1,4 +1,4 @@
-"""Frozen hypotheses: an estimator's posterior samples as fixed functions of the input."""
+"""Frozen hypotheses: posterior samples of an estimator as fixed functions of the input."""
 
 from .draw import draw_hypotheses
 from .dropout import DropoutHypotheses

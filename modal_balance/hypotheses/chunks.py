@@ -1,4 +1,4 @@
-"""Chunks of rows, so that the predictions of all hypotheses on a chunk stay in cache.
+"""Predict in chunks of rows: small enough for the cache, and smaller when memory runs out.
 
 S: hypotheses    n: rows
 """
@@ -15,24 +15,25 @@ from skorch.utils import multi_indexing
 from torch import Tensor
 from tqdm.auto import tqdm
 
-# Values of a layer's output for all hypotheses on one chunk: 16 MiB in float32, for a CPU's cache.
+# Number of values in a layer's output for all hypotheses on one chunk: 16 MiB in float32, which
+# fits the cache of a CPU.
 CHUNK_VALUES = 2**22
-# 512 MiB. A GPU is idle while Python prepares the next chunk.
+# 512 MiB: on a GPU larger chunks are faster, because it is idle while Python prepares the next one.
 CHUNK_VALUES_CUDA = 2**27
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def rows_per_chunk(n_hypotheses: int, row_size: int, device: str | torch.device = "cpu") -> int:
-    """Return how many rows to predict at once.
+    """Return the number of rows to predict at once.
 
     Parameters
     ----------
     n_hypotheses : int
-        S.
+        Number of hypotheses S.
     row_size : int
         Number of values of one row in the widest layer.
     device : str or torch.device, default="cpu"
-        Where they are predicted.
+        Where the rows are predicted.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def rows_per_chunk(n_hypotheses: int, row_size: int, device: str | torch.device 
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error means that the memory of a device, or of the machine, is spent.
+    """Return whether an error means that a device or the machine is out of memory.
 
     Examples
     --------
@@ -63,22 +64,22 @@ def is_out_of_memory(error: Exception) -> bool:
     """
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    # Of the CPU and of other devices torch says so in words alone.
+    # For the CPU and other devices only the message of a RuntimeError tells.
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 class Blocks:
-    """Predict batches in blocks of rows, which are halved where the memory does not suffice.
+    """Predict batches in blocks of rows, halving the blocks when memory runs out.
 
     Parameters
     ----------
     verbose : int, default=0
-        1 or more: say when blocks are halved.
+        1 or more: print a message when blocks are halved.
 
     Attributes
     ----------
     size : int or None
-        Largest number of rows of a block. None: whole batches, as long as they fit.
+        Largest number of rows in a block. None: whole batches, as long as they fit.
 
     Examples
     --------
@@ -114,7 +115,7 @@ class Blocks:
         Raises
         ------
         RuntimeError
-            If the memory does not suffice for a single row.
+            If memory runs out for a single row.
         """
         n_rows: int = get_len(batch)
         while True:
@@ -128,10 +129,10 @@ class Blocks:
             except RuntimeError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise
-            # Out here, the error no longer holds on to what was computed.
+            # Outside of the except block the error no longer keeps tensors alive.
             self.size = size // 2
             if self.verbose >= 1:
                 tqdm.write(
-                    f"Out of memory with {size} rows at once: going on with {self.size}.",
+                    f"Out of memory with {size} rows at once: continuing with {self.size}.",
                     file=sys.stderr,
                 )

@@ -1,8 +1,8 @@
-"""Drawing hypotheses from an estimator, and freezing them.
+"""Draw hypotheses from an estimator and freeze them.
 
-Whatever the estimator, drawing once gives an object whose ``predict_proba_samples(X)`` is a pure
-function of X: the pool, the reference pool and any part of them, in any order, are seen by the same
-hypotheses.
+For every kind of estimator the result is an object whose ``predict_proba_samples(X)`` is a pure
+function of X. So the same hypotheses predict the pool, the reference pool and any chunks of them,
+in any order.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -34,22 +34,23 @@ def draw_hypotheses(
     Parameters
     ----------
     estimator : estimator
-        One of these, fitted; or a Pipeline that ends in one, a search such as GridSearchCV over
-        one, or a FrozenEstimator around one:
+        One of the following, fitted; or a Pipeline that ends in one, a search such as GridSearchCV
+        over one, or a FrozenEstimator around one:
 
-        * a skorch classifier whose module drops out, or an estimator with a ``draw_hypotheses``
+        * a skorch classifier whose module has dropout, or an estimator with a ``draw_hypotheses``
           method such as :class:`~modal_balance.MCDropoutClassifier`;
         * a RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier or VotingClassifier:
-          its members are the hypotheses. How they vote does not matter, but each must have
-          ``predict_proba``;
-        * a modAL Committee, or a list of classifiers. Members whose hypotheses can be drawn, such
-          as networks with dropout layers, share the draws; any other is one hypothesis;
+          its members are the hypotheses, and each must have ``predict_proba``. Settings for
+          combining their votes are not used;
+        * a modAL Committee, or a list of classifiers. Members from which hypotheses can be drawn,
+          such as networks with dropout layers, share the draws; any other member is a single
+          hypothesis;
         * an object with a ``predict_proba_samples`` method, see :class:`Hypotheses`.
     n_samples : int
-        Number of hypotheses, at least 1. Of more members a random subset is taken; of fewer, all.
-        An object with ``predict_proba_samples`` is taken as it is.
+        Number of hypotheses, at least 1. If there are more members, a random subset is used; if
+        there are fewer, all of them. Ignored for an object with ``predict_proba_samples``.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the draw.
+        Draws the hypotheses.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
 
@@ -61,9 +62,9 @@ def draw_hypotheses(
     Raises
     ------
     TypeError
-        If it is not known how to draw hypotheses from such an estimator.
+        If drawing hypotheses from this kind of estimator is not supported.
     ValueError
-        If an ensemble has a single member. Whether a network drops anything shows when it predicts.
+        If an ensemble has a single member. A network without dropout raises only when it predicts.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def draw_hypotheses(
     >>> hypotheses.predict_proba_samples(X[:5]).shape
     torch.Size([20, 5, 3])
 
-    The trees of a forest are hypotheses, too:
+    The trees of a forest are hypotheses as well:
 
     >>> from sklearn.ensemble import RandomForestClassifier
     >>> forest = RandomForestClassifier(50, random_state=0).fit(X, y)
@@ -102,7 +103,7 @@ def draw_from(
     n_samples : int
         Number of hypotheses, at least 1.
     random_state : int, RandomState, Generator or None, default=None
-        Decides the draw.
+        Draws the hypotheses.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
 
@@ -135,12 +136,12 @@ def _draw(
 def _draw_from_members(
     unwrapped: UnwrappedLearner, n_samples: int, rng: np.random.RandomState, verbose: int
 ) -> Hypotheses:
-    """Make each member one hypothesis, or let it draw its share of n_samples."""
+    """Draw a share of n_samples from each member, or use the member as one hypothesis."""
     members = list(unwrapped.members or ())
     if len(members) < 2 and not any(member.unwrapped.can_draw for member in members):
         raise ValueError(
-            f"{unwrapped.name} has {len(members)} member: a single hypothesis has nothing to be "
-            "compared with. Use at least 2 members."
+            f"{unwrapped.name} has {len(members)} member, and a single hypothesis cannot be "
+            "compared. Use at least 2 members."
         )
     complete = len(members) <= n_samples
     if not complete:
@@ -151,16 +152,16 @@ def _draw_from_members(
     parts = []
     for index, (member, transform, labels) in enumerate(members):
         if index in drawing:
-            # As even a split of what is to be drawn as possible.
+            # Split the number of draws as evenly as possible.
             place, n_places = drawing.index(index), len(drawing)
             share = n_drawn // n_places + (place < n_drawn % n_places)
             hypotheses = draw_from(member, share, random_state=rng, verbose=verbose)
         else:
             hypotheses = SingleHypothesis(member.estimator)
         classes = getattr(hypotheses, "classes_", None)
-        if labels is not None:  # the members of an ensemble know its classes by number
+        if labels is not None:  # members of an ensemble predict class numbers
             classes = labels if classes is None else labels[np.asarray(classes).astype(int)]
         parts.append(Part(hypotheses, classes, transform))
-    # Draws of one member must not all be compared with those of one other.
+    # Shuffle, so that the draws of one member are not all compared with those of one other.
     seed = draw_seed(rng) if drawing else None
     return StackedHypotheses(parts, complete=complete, seed=seed)

@@ -1,4 +1,4 @@
-"""MC-dropout networks of a fitted skorch classifier, as frozen hypotheses.
+"""MC-dropout hypotheses: a fitted skorch classifier under fixed sets of dropout masks.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -39,16 +39,16 @@ class DropoutHypotheses:
     Parameters
     ----------
     net : skorch.NeuralNet
-        A fitted net whose module drops out: with ``nn.Dropout*`` layers or torch's functions, in
-        attention, or between recurrent layers.
+        A fitted net whose module has dropout: ``nn.Dropout*`` layers, torch's dropout functions,
+        dropout in attention or between recurrent layers.
     n_samples : int
         Number of hypotheses S.
     seed : int
         Seed of the masks.
     classes : ndarray of shape (C,) or None, default=None
-        Labels of the columns. None: the labels are 0..C-1, as skorch reads them.
+        Labels of the columns. None: the labels are 0..C-1, as in skorch.
     dtype : torch.dtype or None, default=None
-        Evaluate a copy of the module in this precision. None: the module's own.
+        Evaluate a copy of the module in this precision. None: the precision of the module.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
 
@@ -103,8 +103,8 @@ class DropoutHypotheses:
         Raises
         ------
         ValueError
-            If the module drops nothing, the rows do not fit it, hold NaN or infinity, or the net's
-            output is not a distribution over at least two classes.
+            If the module has no dropout, if the rows do not fit it or hold NaN or infinity, or if
+            the output of the net is not a distribution over at least two classes.
 
         Warns
         -----
@@ -113,14 +113,14 @@ class DropoutHypotheses:
         """
         dataset = self.net.get_dataset(X)
         if len(dataset) == 0:
-            raise ValueError("X has no rows: there is nothing to predict.")
-        # Data loaders, too, draw from torch's global random state.
+            raise ValueError("X has no rows. Pass at least one row to predict.")
+        # Data loaders also draw from torch's global random state.
         with undisturbed(self.net.module_):
             return self._predict(dataset)
 
     def _predict(self, dataset: Any) -> Tensor:
         n_rows = len(dataset)
-        # Made anew for every prediction: the seed fixes the masks, and nothing has to be kept.
+        # Created for every prediction: the seed fixes the masks, so nothing has to be stored.
         ensemble = DropoutEnsemble(
             self.net.module_, self.n_samples, self.seed, verbose=self.verbose
         )

@@ -1,14 +1,14 @@
-"""A network's output layer: the features that it sees of each row, and draws of its weights.
+"""The output layer of a network: its input features for each row, and draws of its weights.
 
 S: hypotheses    n: rows    D: inputs of the output layer    C: classes
 
-The network is taken as it is, without dropout. Its output layer maps the features of a row to
-logits, and these to probabilities:
+The network runs in eval mode, without dropout. Its output layer maps the features of a row to
+logits, whose softmax is the prediction:
 
     logits(x) = W h(x) + bias        W (C, D), h(x) (D,)
 
 The output layer is the last ``nn.Linear`` that runs in the forward pass and has C outputs. A hook
-reads h(x) on the way in, so that nothing need be known of the network's own structure.
+reads its input h(x), so any architecture works.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
 
 
 class _LinearCall(NamedTuple):
-    """The last call of a linear layer of some width in a forward pass."""
+    """The last call, in a forward pass, of a linear layer with some number of outputs."""
 
     name: str  # of the layer, within the module
     input: Tensor  # (n, D)
 
 
 def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
-    """Return the input of a network's output layer for every row, and the network's prediction.
+    """Return the input of a network's output layer for each row, and the network's prediction.
 
-    Both come from one pass of the deterministic network: in eval mode, dropout off. The output
-    layer is the last ``nn.Linear`` that runs in the forward pass and has one output per class: of
-    a module with several heads, the head that runs last.
+    Both come from one pass of the deterministic network, in eval mode without dropout. The output
+    layer is the last ``nn.Linear`` that runs in the forward pass and has one output per class; in a
+    module with several heads, that of the head that runs last.
 
     Parameters
     ----------
     estimator : estimator
         A fitted skorch classifier, an :class:`~modal_balance.MCDropoutClassifier`, or a
         scikit-learn Pipeline that ends in one of these, a search over them, or a FrozenEstimator
-        around them. It needs no dropout layers.
+        around them. Dropout layers are not needed.
     X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
         n rows of whatever the estimator takes. Floating-point input is cast to the precision of
         the module.
@@ -60,21 +60,21 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     Returns
     -------
     features : Tensor of shape (n, D), float32 or float64
-        What the output layer sees, on the device of the net.
+        Input of the output layer, on the device of the net.
     proba : Tensor of shape (n, C), float32 or float64
         The prediction of the deterministic network, on the device of the net. The
-        ``predict_proba`` of an MCDropoutClassifier differs: it is a mean over dropout masks.
+        ``predict_proba`` of an MCDropoutClassifier differs, because it averages over dropout masks.
 
     Raises
     ------
     TypeError
-        If the estimator has no network that could be looked into.
+        If the estimator has no network.
     NotFittedError
         If the estimator has not been fitted; also a ValueError.
     ValueError
-        If the rows do not fit the module or hold NaN or infinity, the net's output is not a
-        distribution over at least two classes, or the module has no output layer as described
-        above with one vector of features for each row.
+        If the rows do not fit the module or hold NaN or infinity, if the output of the net is not
+        a distribution over at least two classes, or if the module has no output layer as described
+        above whose input is one vector for each row.
 
     References
     ----------
@@ -98,7 +98,7 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
 
 
 def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
-    """Return :func:`last_layer_features` of a classifier that nothing is wrapped around.
+    """Return :func:`last_layer_features` of a classifier without wrappers.
 
     Parameters
     ----------
@@ -128,11 +128,11 @@ def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
     dataset = net.get_dataset(X)
     n_rows = len(dataset)
     if n_rows == 0:
-        raise ValueError("X has no rows: there are no features to compute.")
-    # The user's own batch size, as in skorch's predict; -1 stands for all rows at once.
+        raise ValueError("X has no rows. Pass at least one row.")
+    # The batch size of the net, as in skorch's predict; -1 means all rows at once.
     n_batch = net.batch_size if net.batch_size > 0 else n_rows
     nonlinearity = net._get_predict_nonlinearity()
-    # Data loaders, too, draw from torch's global random state.
+    # Data loaders also draw from torch's global random state.
     with undisturbed(net.module_), _linear_calls(net.module_) as calls:
         check_row_fits(net, first_row(net, dataset))
         parts = []
@@ -149,7 +149,7 @@ def _pass(
     calls: dict[int, _LinearCall],
 ) -> tuple[Tensor, Tensor]:
     """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
-    calls.clear()  # a layer that this batch does not reach must not answer for it
+    calls.clear()  # forget layers that only earlier batches reached
     output = net.infer(cloned(batch))
     proba = _at_least_float32(nonlinearity(output[0] if isinstance(output, tuple) else output))
     check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
@@ -159,7 +159,7 @@ def _pass(
 def _input_of_output_layer(
     module: nn.Module, calls: dict[int, _LinearCall], proba: Tensor
 ) -> Tensor:
-    """Return what the last linear layer with one output per class was given, (n, D)."""
+    """Return the input of the last linear layer with one output per class, (n, D)."""
     name = type(module).__name__
     n_rows, n_classes = proba.shape
     if not calls:
@@ -186,9 +186,9 @@ def _input_of_output_layer(
 
 @contextmanager
 def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
-    """Watch the linear layers of a module: yield the last call for each number of outputs.
+    """Yield a dict that records the last call of a linear layer for each number of outputs.
 
-    One call per width and not all of them: a deep network's activations would fill the memory.
+    Recording every call would fill the memory with the activations of a deep network.
     """
     calls: dict[int, _LinearCall] = {}
 
@@ -196,7 +196,7 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(layer, nn.Linear)
             value = args[0] if args else kwargs["input"]
-            # A copy, because what runs later may write into its input in place.
+            # Copy, because later layers may modify their input in place.
             calls[layer.out_features] = _LinearCall(name or "the module itself", value.clone())
 
         return hook
@@ -218,14 +218,14 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 class LaplaceHypotheses:
-    """Draws of a network's output layer, each a frozen hypothesis.
+    """Frozen hypotheses that share a network's features, each with its own output layer.
 
     Parameters
     ----------
     estimator : estimator
-        The fitted classifier whose features the draws share.
+        The fitted classifier that computes the features.
     theta : Tensor of shape (S, C D + C) or (S, C D)
-        The weights of each draw, row by row, and its biases, if there are any.
+        Flattened weights of each output layer, followed by its biases, if it has any.
     classes : ndarray of shape (C,)
         Labels of the columns.
 

@@ -1,13 +1,13 @@
-"""Fixed dropout masks for any torch module, and all masked networks in one vectorised pass.
+"""Run a torch module under fixed dropout masks, for many sets of masks in one vectorised pass.
 
 A module with dropout and one fixed set of masks is a function of its input: a draw from the
-MC-dropout posterior (Gal & Ghahramani, ICML 2016). :class:`DropoutCalls` applies the masks in place
-of every dropout while the module is in eval mode, so that the user's module is never changed, and
-``torch.func.vmap`` runs all draws at once: what comes before the first dropout is computed once.
+MC-dropout posterior (Gal & Ghahramani, ICML 2016). :class:`DropoutCalls` replaces every dropout by
+a fixed mask while the module is in eval mode, without changing the user's module.
+``torch.func.vmap`` runs all draws at once; the layers before the first dropout run only once.
 
-torch announces each call of its functions to a ``TorchFunctionMode``, in eval mode too, with the
-rate of dropout that would be applied in training mode. So the dropouts of a module can be replaced
-from outside: those of ``nn.Dropout*`` layers, of ``torch.nn.functional.dropout`` and its relatives,
+A ``TorchFunctionMode`` sees each call of a torch function, in eval mode too, with the dropout rate
+that would be applied in training mode. So the dropouts of a module can be replaced from outside:
+those of ``nn.Dropout*`` layers, of ``torch.nn.functional.dropout`` and its relatives,
 of attention weights, and between the layers of an LSTM, a GRU or an RNN.
 
 S: draws (for attention: source length)    n: rows    h: heads    L: target length    E: embedding
@@ -40,21 +40,21 @@ from .chunks import is_out_of_memory
 class Site(NamedTuple):
     """One dropout in a forward pass."""
 
-    owner: int  # position of the module that calls it: first come the dropout layers
+    owner: int  # position of the module that calls it; dropout layers come first
     call: int  # position among the dropouts of that module
 
 
 class Dropout(NamedTuple):
-    """What a dropout does to its input."""
+    """Kind and rate of a dropout."""
 
-    name: str  # of the nn.Dropout* layer that does the same
+    name: str  # of the equivalent nn.Dropout* layer
     p: float
-    unbatched: int | None = None  # number of dimensions that torch reads as one row; channels drop
+    unbatched: int | None = None  # number of dimensions of an input without a batch
     by_channel: bool = False
     alpha: bool = False
 
 
-# Function -> the layer that does the same, and what that layer drops.
+# Function -> the equivalent layer.
 FUNCTIONS: dict[Callable[..., Any], Dropout] = {
     F.dropout: Dropout("Dropout", 0.0),
     torch.dropout: Dropout("Dropout", 0.0),
@@ -74,15 +74,15 @@ Replace = Callable[[Site, Dropout, Tensor], Tensor]
 
 
 class DropoutCalls(TorchFunctionMode):
-    """Replace every dropout of a module's forward passes, in a ``with`` block.
+    """Context manager that replaces every dropout in a module's forward passes.
 
     Parameters
     ----------
     module : nn.Module
-        The module. Inside the block it carries hooks, which tell whose dropout it is.
+        The module. Inside the block it has hooks, which identify the caller of each dropout.
     replace : callable
-        Called with the site, the dropout and its input, of which the first dimension is the batch;
-        returns what the dropout returns. A rate of 0 is no dropout.
+        ``replace(site, dropout, x)`` returns the output of a dropout for its input ``x``, whose
+        first dimension is the batch. Not called for a rate of 0.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class DropoutCalls(TorchFunctionMode):
 
         def ends(module: nn.Module, args: Any, output: Any) -> None:
             self._running.pop()
-            # A layer built on nn.Dropout with a forward pass of its own.
+            # A subclass of nn.Dropout that overrides forward without calling a dropout function.
             if isinstance(module, _DropoutNd) and module.p > 0 and not self._calls[owners[module]]:
                 self._off.add(module)
 
@@ -146,7 +146,7 @@ class DropoutCalls(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run a function of torch, with its dropout replaced."""
+        """Run a torch function with its dropout replaced."""
         kwargs = kwargs or {}
         if func in FUNCTIONS:
             return self._function(FUNCTIONS[func], *args, **kwargs)
@@ -159,7 +159,7 @@ class DropoutCalls(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def unseen(self) -> list[str]:
-        """Return the modules whose dropout was called for, but could not be replaced."""
+        """Return the modules whose dropout could not be replaced."""
         return [
             f"{name or 'module'} ({type(module).__name__})"
             for name, module in self.module.named_modules()
@@ -170,7 +170,7 @@ class DropoutCalls(TorchFunctionMode):
         self, dropout: Dropout, input: Tensor, p: float = 0.5, *_: Any, **options: Any
     ) -> Tensor:
         output = self._dropped(input, dropout._replace(p=p))
-        # A layer's output is what the layer returns; a function may be called to change its input.
+        # A layer returns its output, but a function may be called to change its input in place.
         in_place = options.get("inplace", False) and not isinstance(self._owner, _DropoutNd)
         return input.copy_(output) if in_place else output
 
@@ -188,7 +188,7 @@ class DropoutCalls(TorchFunctionMode):
 
     @property
     def _owner(self) -> nn.Module | None:
-        """The innermost module that runs."""
+        """Return the innermost running module."""
         return self._running[-1] if self._running else None
 
     def _multi_head(self, *args: Any, **kwargs: Any) -> Any:
@@ -206,7 +206,7 @@ class DropoutCalls(TorchFunctionMode):
         weights = F.multi_head_attention_forward(*call.args, **call.kwargs)[1]
         assert weights is not None
         weights = self._dropped(weights, Dropout("Dropout", p))  # (n, h, L, S)
-        # The output is the projection of what these weights make of the values.
+        # The output is the projection of the values weighted by these attention weights.
         weight, bias = given["v_proj_weight"], given["in_proj_bias"]
         if not given["use_separate_proj_weight"]:
             weight = given["in_proj_weight"].chunk(3)[2]
@@ -238,7 +238,7 @@ class DropoutCalls(TorchFunctionMode):
             # The usual call is dropout_p=self.dropout if self.training else 0.
             self._note_off(self._owner is not None and _holds_a_rate(self._owner))
             return function(query, key, value, attn_mask, 0.0, is_causal, **options)
-        # Attention to the rows of the identity matrix gives the weights themselves.
+        # With the identity matrix as values, attention returns its weights.
         length = key.shape[-2]
         identity = torch.eye(length, dtype=value.dtype, device=value.device)
         identity = identity.expand(*key.shape[:-1], length)
@@ -250,7 +250,7 @@ class DropoutCalls(TorchFunctionMode):
     def _recurrent(self, function: Any, x: Tensor, *args: Any) -> Any:
         """Run an LSTM, GRU or RNN layer by layer, with dropout in between.
 
-        Not with packed sequences, whose rows cannot be told apart.
+        Packed sequences are not supported, because their rows cannot be separated.
         """
         packed = not isinstance(args[2], bool)  # has_biases comes later
         n_layers, p = args[3 + packed], args[4 + packed]
@@ -283,7 +283,7 @@ class DropoutCalls(TorchFunctionMode):
 
 
 def dropout_layers(module: nn.Module) -> list[_DropoutNd]:
-    """Return the ``nn.Dropout*`` layers of a module that drop something.
+    """Return the ``nn.Dropout*`` layers of a module with a rate above 0.
 
     Examples
     --------
@@ -296,7 +296,7 @@ def dropout_layers(module: nn.Module) -> list[_DropoutNd]:
 
 
 def _holds_a_rate(module: nn.Module) -> bool:
-    """Tell whether a module has an attribute that looks like a rate of dropout."""
+    """Return whether a module has an attribute that is probably a dropout rate."""
     return any(
         "drop" in name.lower() and isinstance(value, float) and value > 0
         for name, value in vars(module).items()
@@ -306,39 +306,38 @@ def _holds_a_rate(module: nn.Module) -> bool:
 ForwardPass = Callable[[], Tensor]
 
 
-# What AlphaDropout puts in place of a dropped unit: the floor of SELU, -scale * alpha
-# (Klambauer et al., NeurIPS 2017).
+# Value of a unit dropped by AlphaDropout: the minimum of SELU, -scale * alpha (Klambauer et al.,
+# NeurIPS 2017).
 SELU_FLOOR = -1.7580993408473766
 
 
 class DropoutEnsemble:
     """Networks that share a module's weights, each with its own fixed dropout masks.
 
-    The masks depend on the seed, the module that drops, the place of the dropout among those of
-    that module, and the number of the draw, and on nothing else: the first draws are the same
-    whatever ``n_samples``.
+    A mask depends only on the seed, on the module that calls the dropout, on the position of the
+    dropout in that module, and on the number of the draw. So the first draws do not depend on
+    ``n_samples``.
 
     Parameters
     ----------
     module : nn.Module
-        A trained module. The first dimension of what it returns is the batch.
+        A trained module. The first dimension of its output is the batch.
     n_samples : int
         Number of networks S, at least 1.
     seed : int
         Seed of the masks, >= 0.
     verbose : int, default=0
-        1 or more: say if the networks must run one after the other.
+        1 or more: print a message if the networks must run one after the other.
 
     Attributes
     ----------
     row_size : int
-        Number of values of one row in the widest layer that runs once for each draw; known after
+        Number of values of one row in the widest layer that runs once for each draw; set by
         :meth:`trace`.
     device : torch.device
-        Where the masks are; known after :meth:`trace`.
+        Device of the masks; set by :meth:`trace`.
     unseen : list of str
-        Modules whose dropout cannot be sampled, so that it is off in the networks; known after
-        :meth:`trace`.
+        Modules whose dropout cannot be sampled and is therefore off; set by :meth:`trace`.
 
     Examples
     --------
@@ -367,7 +366,7 @@ class DropoutEnsemble:
         self._vectorised = True
 
     def trace(self, one_row: ForwardPass, same_row_twice: ForwardPass) -> None:
-        """Draw the masks that a forward pass needs, and check that the module is a function.
+        """Draw the masks for a forward pass, and check that the module is deterministic.
 
         Parameters
         ----------
@@ -379,8 +378,8 @@ class DropoutEnsemble:
         Raises
         ------
         ValueError
-            If nothing is dropped, the batch is not the first dimension, or a row's output is random
-            or depends on the other rows.
+            If there is no dropout, if the batch is not the first dimension, or if the output for a
+            row is random or depends on other rows.
         """
         with undisturbed(self.module):
             twice = self._run(same_row_twice, self._trace_site)
@@ -396,10 +395,10 @@ class DropoutEnsemble:
             )
         if not torch.allclose(twice, alone.expand_as(twice), rtol=1e-2, atol=1e-3, equal_nan=True):
             raise ValueError(
-                f"{name} gives different outputs for the same row in eval mode, so it is not one "
-                "fixed function. Likely causes: noise of its own that is always on, or "
-                "normalisation by the statistics of the batch. Drop out with torch's functions or "
-                "layers, and use layers that treat rows alone in eval mode."
+                f"{name} returns different outputs for the same row in eval mode, so it is not a "
+                "fixed function. Likely causes: noise that is also added in eval mode, or "
+                "normalisation by the statistics of the batch. Use torch's dropout functions or "
+                "layers, and layers that process each row independently in eval mode."
             )
 
     def __call__(self, forward: ForwardPass) -> Tensor:
@@ -421,14 +420,14 @@ class DropoutEnsemble:
                 except (RuntimeError, KeyError) as error:
                     if is_out_of_memory(error):
                         raise
-                    # vmap cannot follow control flow that depends on the data, knows no recurrent
-                    # layers, and a forward pass may call other dropouts than the traced row did.
-                    # An error of the module itself comes again in the passes below.
+                    # vmap supports neither data-dependent control flow nor recurrent layers, and
+                    # this pass may call other dropouts than that of the traced row. An error in
+                    # the module itself is raised again in the passes below.
                     self._vectorised = False
                     if self.verbose >= 1:
                         tqdm.write(
                             f"{type(self.module).__name__} cannot run under all masks at once "
-                            f"({str(error).splitlines()[0]}): one pass for each.",
+                            f"({str(error).splitlines()[0]}): running one pass for each.",
                             file=sys.stderr,
                         )
             return torch.stack([self._one_draw(forward, s) for s in range(self.n_samples)])
@@ -446,7 +445,7 @@ class DropoutEnsemble:
             )
 
         with warnings.catch_warnings():
-            # Single operations that vmap runs in a loop: slower, and nothing to do about it.
+            # vmap warns about operations that it runs in a loop; the user cannot change that.
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             result: Tensor = torch.func.vmap(one_draw)([self._masks[site] for site in sites])
         return result
@@ -476,11 +475,11 @@ class DropoutEnsemble:
 
     @contextmanager
     def _widths_noted(self) -> Iterator[None]:
-        """Note the widest output of any layer from the first dropout on."""
+        """Record the widest output of any layer from the first dropout on."""
         self.row_size = 0
 
         def note(layer: nn.Module, args: Any, output: Any) -> None:
-            # What comes before the first dropout is computed once, not once for each draw.
+            # Layers before the first dropout run once, not once for each draw.
             if self.row_size > 0 and isinstance(output, Tensor):
                 self.row_size = max(self.row_size, output.numel())
 
@@ -492,7 +491,7 @@ class DropoutEnsemble:
                 handle.remove()
 
     def _masks_of(self, site: Site, dropout: Dropout, x: Tensor) -> Tensor:
-        """Return the masks of a site, (S, *shape of one row's mask); draw them on first sight."""
+        """Return the masks of a site, (S, *shape of one row's mask); drawn at the first call."""
         if site not in self._masks:
             shape = _mask_shape(dropout, x)
             draws = [
@@ -507,15 +506,15 @@ class DropoutEnsemble:
         shape = _mask_shape(dropout, x)
         if tuple(mask.shape) != shape:
             raise ValueError(
-                f"A {dropout.name} saw rows of the shape {tuple(mask.shape)} and then of the shape "
-                f"{shape}: one fixed mask cannot serve both. The batch must be the first dimension "
-                "everywhere, and all rows of one shape."
+                f"A {dropout.name} was applied to rows of the shape {tuple(mask.shape)} and then "
+                f"of the shape {shape}: a fixed mask cannot fit both. The batch must be the first "
+                "dimension everywhere, and all rows must have the same shape."
             )
         return mask
 
 
 def _mask_shape(dropout: Dropout, x: Tensor) -> tuple[int, ...]:
-    """Return the shape of the mask that one row of a dropout's input needs."""
+    """Return the shape of the mask for one row of a dropout's input."""
     if not dropout.by_channel:
         return tuple(x.shape[1:])
     if x.ndim < 2 or x.ndim == dropout.unbatched:
@@ -527,7 +526,7 @@ def _mask_shape(dropout: Dropout, x: Tensor) -> tuple[int, ...]:
 
 
 def _masked(dropout: Dropout, x: Tensor, kept: Tensor) -> Tensor:
-    """Return what a dropout returns in training mode for the given mask."""
+    """Return the output of a dropout in training mode for the given mask."""
     p = dropout.p
     keep = kept.to(x.dtype)
     if p == 1:
@@ -540,32 +539,32 @@ def _masked(dropout: Dropout, x: Tensor, kept: Tensor) -> Tensor:
 
 
 def no_dropout_message(module: nn.Module, unseen: list[str]) -> str:
-    """Return the error message for a module without dropout, or with none that can be seen."""
+    """Return the error message for a module without dropout that can be sampled."""
     name = type(module).__name__
     cause = (
         f"the dropout of {', '.join(unseen)} cannot be sampled"
         if unseen
-        else "its forward pass drops nothing"
+        else "its forward pass calls no dropout"
     )
     return (
-        f"{name} has no dropout to sample: {cause}, so all its draws would be the same network. "
-        "Add nn.Dropout layers, or call torch.nn.functional.dropout(x, p, training=self.training), "
-        "in eval mode too. Without dropout, use BootstrapCommittee(net), a list of several trained "
-        'nets, or MCDropoutClassifier(module=..., posterior="ensemble").'
+        f"{name} has no dropout to sample: {cause}, so all draws would be the same network. Add "
+        "nn.Dropout layers, or call torch.nn.functional.dropout(x, p, training=self.training), "
+        "also in eval mode. Without dropout, use BootstrapCommittee(net), a list of several "
+        'trained nets, or MCDropoutClassifier(module=..., posterior="ensemble").'
     )
 
 
 def has_dropout(module: nn.Module, row: Tensor | None = None) -> bool:
-    """Tell whether a module drops something.
+    """Return whether a module has dropout.
 
     Parameters
     ----------
     module : nn.Module
         Any module.
     row : Tensor or None, default=None
-        An input of one row. Without it only layers count: ``nn.Dropout*``, and attention and
-        recurrent layers with dropout of their own. With it the module is run, and functional
-        dropout counts as well.
+        An input of one row. If given, the module is run, and functional dropout is found as well.
+        Otherwise only layers count: ``nn.Dropout*``, and attention and recurrent layers with a
+        dropout rate.
 
     Returns
     -------

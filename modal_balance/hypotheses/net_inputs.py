@@ -1,4 +1,4 @@
-"""Inputs of a skorch net: checked batches of tensors, from any data that the net takes.
+"""Inputs of a skorch net: checked batches of tensors from any data that the net accepts.
 
 n: rows
 """
@@ -17,26 +17,26 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 PROBABILITY_CAUSE = (
-    "The module must return probabilities, or logits with criterion=CrossEntropyLoss, or the net "
-    "needs a predict_nonlinearity that turns its output into probabilities (for logits: "
+    "The module must return probabilities, or logits with criterion=CrossEntropyLoss; otherwise "
+    "set a predict_nonlinearity that turns its output into probabilities (for logits: "
     "functools.partial(torch.softmax, dim=-1))."
 )
 
 
 def batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
-    """Yield the inputs of a data set in order, in batches that the module can take.
+    """Yield the inputs of a data set in order, in batches for the module.
 
-    Tensors on the device of the net; floating-point numbers in the precision of the module.
+    Tensors are on the device of the net, floating-point numbers in the precision of the module.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         A fitted net.
     dataset : Dataset
-        What ``net.get_dataset(X)`` returns.
+        The result of ``net.get_dataset(X)``.
     n_batch : int
-        Rows of a batch. A data set or data loader of the user's own is read through the net's
-        iterator, in the net's batches.
+        Rows of a batch. A custom data set or data loader is read through the iterator of the net,
+        in the batches of the net.
 
     Yields
     ------
@@ -78,7 +78,7 @@ def first_row(net: NeuralNet, dataset: Any) -> Any:
     net : skorch.NeuralNet
         A fitted net.
     dataset : Dataset
-        What ``net.get_dataset(X)`` returns; not empty.
+        The result of ``net.get_dataset(X)``; not empty.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def twice(row: Any) -> Any:
 
 
 def cloned(batch: Any) -> Any:
-    """Return a copy of a batch, which a module may write into.
+    """Return a copy of a batch, for a module that may modify it.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def cloned(batch: Any) -> Any:
 
 
 def check_row_fits(net: NeuralNet, row: Any) -> None:
-    """Run the module on a row, with an error that shows what the row was where it does not fit.
+    """Run the module on a row, and raise an error that describes the row if it does not fit.
 
     Parameters
     ----------
@@ -137,19 +137,19 @@ def check_row_fits(net: NeuralNet, row: Any) -> None:
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: {error} "
-            "X must be what the net was trained on."
+            "X must be like the data that the net was trained on."
         ) from error
 
 
 def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
-    """Return a net that shares everything with ``net`` but its module.
+    """Return a net that shares everything with ``net`` except the module.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         A fitted net.
     module : nn.Module
-        What takes the place of ``net.module_``.
+        Replacement of ``net.module_``.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
-    """Return the net, or one that shares everything with it but the compilation of its module.
+    """Return the net with an uncompiled module; the net itself if it is not compiled.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def uncompiled(net: NeuralNet) -> NeuralNet:
     -------
     skorch.NeuralNet
     """
-    # What torch.compile has compiled already runs past hooks that are registered later.
+    # Code that torch.compile has already compiled ignores hooks that are registered later.
     original = getattr(net.module_, "_orig_mod", None)
     return net if original is None else with_module(net, original)
 
@@ -181,11 +181,11 @@ def uncompiled(net: NeuralNet) -> NeuralNet:
 def _raw_batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
     plain = type(dataset) is Dataset and net.iterator_valid is DataLoader
     if plain and "collate_fn" not in net.get_params_for("iterator_valid") and _sliceable(dataset.X):
-        # skorch's own data set is sliced; a data loader would fetch and collate row by row.
+        # Slice skorch's own data set: a data loader would fetch and collate row by row.
         for start in range(0, len(dataset), n_batch):
             batch = dataset[start : start + n_batch][0]
-            # Arrays are copied: torch cannot read all of them in place (negative strides), and a
-            # module that writes into its input must not write into the user's data.
+            # Copy arrays: torch cannot read all of them in place (negative strides), and a module
+            # that modifies its input must not modify the user's data.
             yield _map_arrays(np.array, batch)
     else:
         for batch in net.get_iterator(dataset, training=False):

@@ -1,4 +1,4 @@
-"""The protocol of frozen hypotheses, and sets of them that wrap others.
+"""The protocol of frozen hypotheses, and classes that check, transform and stack them.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -23,19 +23,19 @@ from .unwrap import unwrap
 class Hypotheses(Protocol):
     """Posterior samples of a classifier, each a fixed function of the input.
 
-    Whatever has the method ``predict_proba_samples`` can be queried: pass it in place of a learner,
-    or as the estimator of one. The method may return a NumPy array, and every call must use the
-    same hypotheses in the same order. Attributes may be missing.
+    Any object with a method ``predict_proba_samples`` can be queried: pass it in place of a
+    learner, or as the estimator of one. The method may return a NumPy array. Every call must use
+    the same hypotheses in the same order. The attributes are optional.
 
     Attributes
     ----------
     classes_ : ndarray of shape (C,) or None
         Labels of the columns. None: the labels are 0..C-1.
     complete : bool, optional
-        Whether the set is complete, such as the trees of a forest, and not a sample of a larger
-        posterior. Missing: of what ``draw_hypotheses`` returns, False.
+        Whether the set is complete, such as the trees of a forest, instead of a sample of a larger
+        posterior. If missing, False for the result of ``draw_hypotheses``.
     validation_error_ : float, optional
-        Share of wrong predictions on data held out. Gives tau where nothing else does.
+        Share of wrong predictions on held-out data. Sets tau if no other argument does.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class TransformedHypotheses:
     Parameters
     ----------
     transform : callable
-        Maps X to what the hypotheses take.
+        Maps X to the input of the hypotheses.
     hypotheses : Hypotheses
         The hypotheses.
 
@@ -104,18 +104,18 @@ class TransformedHypotheses:
 
 
 class GivenHypotheses:
-    """What an object with a ``predict_proba_samples`` method predicts, checked.
+    """Checked predictions of an object with a ``predict_proba_samples`` method.
 
     Parameters
     ----------
     source : object
-        See :class:`Hypotheses` for what it must be.
+        An object as described in :class:`Hypotheses`.
 
     Raises
     ------
     ValueError
-        From ``predict_proba_samples``, if the predictions are no probabilities of the shape
-        (S, n, C), with at least two hypotheses.
+        From ``predict_proba_samples``, if the predictions are not probabilities of the shape
+        (S, n, C) with at least two hypotheses.
 
     Examples
     --------
@@ -150,14 +150,14 @@ class GivenHypotheses:
         proba = torch.as_tensor(self.source.predict_proba_samples(X)).detach()
         if proba.dtype not in (torch.float32, torch.float64):
             proba = proba.float()
-        name = f"What {type(self.source).__name__}.predict_proba_samples returned"
+        name = f"The result of {type(self.source).__name__}.predict_proba_samples"
         check_probabilities(
             proba,
             name=name,
-            cause="It must return probabilities of the shape (hypotheses, rows, classes).",
+            cause="Return probabilities of the shape (hypotheses, rows, classes).",
         )
         if len(proba) < 2:
-            raise ValueError(f"{name} holds 1 hypothesis. Expected at least 2, to be compared.")
+            raise ValueError(f"{name} holds 1 hypothesis. Expected at least 2 to compare.")
         if proba.shape[1] != n_rows(X):
             raise ValueError(
                 f"{name} has the shape {tuple(proba.shape)} for {n_rows(X)} rows. Expected "
@@ -171,15 +171,15 @@ class GivenHypotheses:
         return proba
 
 
-CAUSE = "Look at what predict_proba of each member returns: it must be one distribution per row."
+CAUSE = "Check predict_proba of each member: it must return one distribution per row."
 
 
 class Part(NamedTuple):
-    """Hypotheses that become part of a larger set."""
+    """A set of hypotheses that becomes part of a larger set."""
 
     hypotheses: Hypotheses
     classes: np.ndarray | None  # labels of their columns; None: 0..C-1
-    transform: Callable[[Any], Any] | None = None  # of the input, before they see it
+    transform: Callable[[Any], Any] | None = None  # of the input
 
 
 class SingleHypothesis:
@@ -188,12 +188,12 @@ class SingleHypothesis:
     Parameters
     ----------
     estimator : estimator
-        A fitted classifier. Of a skorch net, dropout is off.
+        A fitted classifier. The dropout of a skorch net is off.
 
     Raises
     ------
     TypeError
-        If it predicts no probabilities.
+        If it has no ``predict_proba``.
 
     Examples
     --------
@@ -210,17 +210,17 @@ class SingleHypothesis:
     def __init__(self, estimator: Any) -> None:
         if not hasattr(estimator, "predict_proba"):
             raise TypeError(
-                f"{type(estimator).__name__} has no predict_proba, so it is no hypothesis. Use a "
+                f"{type(estimator).__name__} has no predict_proba, which a hypothesis needs. Use a "
                 "classifier that predicts probabilities; SVC needs probability=True."
             )
         self.estimator = estimator
         self._net = unwrap(estimator).estimator
-        # The classes_ of a skorch net are the labels it was last shown, not the columns.
+        # The classes_ of a skorch net are the labels of its last fit, not its columns.
         is_net = isinstance(self._net, NeuralNet)
         self.classes_ = None if is_net else np.asarray(estimator.classes_)
 
     def predict_proba_samples(self, X: Any) -> Tensor:
-        """Return the prediction.
+        """Return the prediction as that of a single hypothesis.
 
         Parameters
         ----------
@@ -245,9 +245,8 @@ class SingleHypothesis:
 class StackedHypotheses:
     """Several sets of hypotheses as one, over the union of their classes.
 
-    A class that some of them do not know has probability 0 under these. Where one of the sets
-    numbers its classes and does not name them, as those of skorch nets do, all labels are
-    column numbers.
+    A class that a set does not know has probability 0 in its predictions. If one of the sets has
+    no class labels, as with skorch nets, all labels are column numbers.
 
     Parameters
     ----------
@@ -256,14 +255,15 @@ class StackedHypotheses:
     complete : bool, default=True
         Whether the parts are the complete set.
     seed : int or None, default=None
-        Shuffle the hypotheses, so that those of one part are not all neighbours.
+        Seed for shuffling the hypotheses, so that those of a part are not all neighbours. None: no
+        shuffling.
 
     Attributes
     ----------
     classes_ : ndarray of shape (C,) or None
         The union of the classes. None: the labels are 0..C-1.
     complete : bool
-        Whether the parts are the complete set, and each is complete itself.
+        Whether the parts are the complete set and each part is complete.
 
     Raises
     ------
@@ -298,7 +298,7 @@ class StackedHypotheses:
         Parameters
         ----------
         X : array-like
-            n rows of whatever all parts take.
+            n rows that all parts accept.
 
         Returns
         -------
@@ -307,7 +307,8 @@ class StackedHypotheses:
         Raises
         ------
         ValueError
-            If a prediction is no distribution, or has other columns than its part has classes.
+            If a prediction is not a distribution, or if its number of columns differs from the
+            number of classes of its part.
         """
         samples = self._samples(X)
         columns = [
@@ -334,19 +335,19 @@ class StackedHypotheses:
         samples = []
         before, transformed = None, X
         for part in self.parts:
-            if part.transform is not before:  # the trees of a forest share theirs
+            if part.transform is not before:  # trees of a forest share the transformation
                 before = part.transform
                 transformed = X if before is None else before(X)
             samples.append(part.hypotheses.predict_proba_samples(transformed))
         return samples
 
     def _columns(self, classes: np.ndarray | None, n_columns: int) -> list[int]:
-        """Return where the columns of a part belong."""
+        """Return the positions of a part's columns in the union of the classes."""
         if classes is None:
             return list(range(n_columns))
         if len(classes) != n_columns:
             raise ValueError(
-                f"A member predicts {n_columns} columns but knows {len(classes)} classes. Expected "
+                f"A member predicts {n_columns} columns but has {len(classes)} classes. Expected "
                 "one column for each class."
             )
         if self.classes_ is None:
@@ -356,17 +357,17 @@ class StackedHypotheses:
 
 
 def union_of_classes(sets: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Return all labels of several classifiers, in order.
+    """Return the sorted union of the labels of several classifiers.
 
     Parameters
     ----------
     sets : sequence of ndarray or None
-        The labels of each. None: numbers from 0 on, however many.
+        The labels of each classifier. None: column numbers 0, 1, ...
 
     Returns
     -------
     ndarray of shape (C,), or None
-        None if one of the sets is: then all labels are numbers from 0 on.
+        None if one of the sets is None: all labels are then column numbers.
 
     Raises
     ------
@@ -386,8 +387,8 @@ def union_of_classes(sets: Sequence[np.ndarray | None]) -> np.ndarray | None:
             if isinstance(label, str) or label != int(label) or label < 0:
                 raise ValueError(
                     f"One member is a skorch net, which numbers its classes 0, 1, ..., but another "
-                    f"knows the label {label!r}. Teach all members the same labels, or use "
-                    "MCDropoutClassifier in place of the net."
+                    f"has the label {label!r}. Fit all members on the same labels, or use "
+                    "MCDropoutClassifier instead of the net."
                 )
         return None
     try:
@@ -395,6 +396,6 @@ def union_of_classes(sets: Sequence[np.ndarray | None]) -> np.ndarray | None:
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in labels})
         raise ValueError(
-            f"The members' labels are of different kinds: {', '.join(kinds)}. Teach all members "
-            "the same labels."
+            f"The members' labels are of different kinds: {', '.join(kinds)}. Fit all members "
+            "on the same labels."
         ) from error

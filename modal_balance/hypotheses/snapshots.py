@@ -1,6 +1,6 @@
-"""Snapshots of a network's weights, as frozen hypotheses.
+"""Frozen hypotheses from snapshots of a network's weights.
 
-All snapshots run at once: ``torch.func.vmap`` maps the module over the stacks of its parameters.
+All snapshots run at once: ``torch.func.vmap`` maps the module over its stacked parameters.
 
 S: hypotheses    n: rows    C: classes
 """
@@ -33,15 +33,15 @@ class SnapshotHypotheses:
     module : nn.Module
         Maps inputs to logits (n, C).
     snapshots : dict of str to Tensor
-        For each parameter that differs between hypotheses its values, (S, ...).
+        Stacked values, (S, ...), of each parameter that differs between hypotheses.
     classes : ndarray of shape (C,) or None, default=None
         Labels of the columns. None: the labels are 0..C-1.
     dtype : torch.dtype or None, default=None
-        Evaluate in this precision. None: the module's own.
+        Evaluate in this precision. None: the precision of the module.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
     complete : bool, default=True
-        Whether these are all the snapshots that there are.
+        Whether these are all snapshots of the posterior.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class SnapshotHypotheses:
         Tensor of shape (S, n, C), on the device of the module
         """
         if len(X) == 0:
-            raise ValueError("X has no rows: there is nothing to predict.")
+            raise ValueError("X has no rows. Pass at least one row to predict.")
         reference = next(iter(self.snapshots.values()))  # (S, ...)
         dtype = reference.dtype if X.is_floating_point() else X.dtype
         parts = []
@@ -107,19 +107,19 @@ class SnapshotHypotheses:
 
         try:
             with warnings.catch_warnings():
-                # Single operations that vmap runs in a loop: slower, and nothing to do about it.
+                # vmap warns about operations that it runs in a loop; the user cannot change that.
                 warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
                 logits: Tensor = vmap(forward)(self.snapshots)
             return logits
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            # vmap cannot follow control flow that depends on the data, and knows no recurrent
-            # layers. An error of the module itself comes again in the passes below.
+            # vmap supports neither data-dependent control flow nor recurrent layers. An error in
+            # the module itself is raised again in the passes below.
             if self.verbose >= 1:
                 tqdm.write(
                     f"{type(self.module).__name__} cannot run with all weights at once "
-                    f"({str(error).splitlines()[0]}): one pass for each.",
+                    f"({str(error).splitlines()[0]}): running one pass for each.",
                     file=sys.stderr,
                 )
             draws = range(len(next(iter(self.snapshots.values()))))
@@ -127,7 +127,7 @@ class SnapshotHypotheses:
             return torch.stack([forward(parameters) for parameters in each])
 
     def _row_size(self, row: Tensor) -> int:
-        """Return the number of values of one row at the widest layer."""
+        """Return the number of values of one row in the widest layer."""
         sizes = [row.numel()]
 
         def note(layer: nn.Module, args: Any, output: Any) -> None:

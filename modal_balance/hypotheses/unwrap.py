@@ -1,8 +1,8 @@
-"""Unwrap a learner: its classifier, the transformations of its input, and its members.
+"""Unwrap a learner into its classifier, the transformations of its input, and its members.
 
-:func:`unwrap` takes a classifier out of pipelines, searches and frozen estimators. A committee is a
-modAL Committee, or a list or tuple of fitted classifiers; scikit-learn's ensembles have members,
-too. :func:`unwrap_learner` does it all, once for each query.
+:func:`unwrap_learner` does this once for each query. :func:`unwrap` takes a classifier out of
+pipelines, searches and frozen estimators. Members are those of a modAL Committee, of a list or
+tuple of fitted classifiers, or of a scikit-learn ensemble.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from .masks import has_dropout
 
 
 class UnwrappedEstimator(NamedTuple):
-    """A classifier out of its wrappers.
+    """A classifier without its wrappers.
 
-    ``transforms`` are to be applied to the input one after the other before ``estimator`` sees it.
+    Apply ``transforms`` to the input, one after the other, before passing it to ``estimator``.
     """
 
     estimator: Any
     transforms: tuple[Callable[[Any], Any], ...]
 
     def transform(self, X: Any) -> Any:
-        """Return what the classifier itself is given for the input X of its wrappers."""
+        """Return the input of the classifier for the input X of its wrappers."""
         for transform in self.transforms:
             X = transform(X)
         return X
@@ -56,19 +56,19 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
     Parameters
     ----------
     estimator : estimator
-        A Pipeline, of scikit-learn or imbalanced-learn (its last step counts), a search such as
-        GridSearchCV (its ``best_estimator_`` counts), a FrozenEstimator, or any other estimator,
-        which is returned as it is.
+        A Pipeline of scikit-learn or imbalanced-learn (its last step is used), a search such as
+        GridSearchCV (its ``best_estimator_`` is used), a FrozenEstimator, or any other estimator,
+        which is returned unchanged.
 
     Returns
     -------
     UnwrappedEstimator
-        The classifier, and the transformations of the input on the way to it.
+        The classifier and the transformations of its input.
 
     Raises
     ------
     ValueError
-        If a search has kept no best estimator.
+        If a search has no ``best_estimator_``.
 
     Examples
     --------
@@ -88,8 +88,8 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
         elif hasattr(estimator, "draw_hypotheses") or hasattr(estimator, "predict_proba_samples"):
             break
         elif isinstance(estimator, Pipeline):
-            # Step by step: as a pipeline of their own, steps without attributes learnt in fit
-            # would not pass for fitted. Samplers of imbalanced-learn act in fit alone.
+            # Step by step: a pipeline of these steps would not count as fitted if they have no
+            # fitted attributes. Samplers of imbalanced-learn act only in fit.
             steps = [step for _, step in estimator.steps[:-1]]
             steps = [s for s in steps if s not in (None, "passthrough")]
             transforms += [s.transform for s in steps if not hasattr(s, "fit_resample")]
@@ -98,8 +98,8 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
             estimator = estimator.best_estimator_
         elif hasattr(estimator, "cv_results_"):
             raise ValueError(
-                f"This {type(estimator).__name__} has no best_estimator_, because it was made "
-                "with refit=False. Use refit=True, so that there is one classifier to query with."
+                f"This {type(estimator).__name__} has no best_estimator_, because it was created "
+                "with refit=False. Use refit=True to get a classifier to query with."
             )
         else:
             break
@@ -107,19 +107,19 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
 
 
 def check_labels_of_net(estimator: Any, y: Any) -> None:
-    """Raise where a skorch net is to learn labels that are not numbers.
+    """Raise if a skorch net is to be fitted on labels that are not numbers.
 
     Parameters
     ----------
     estimator : estimator
         Any estimator, before it is fitted.
     y : array-like of shape (n,)
-        Its labels.
+        Labels to fit it on.
 
     Raises
     ------
     TypeError
-        If there is a skorch net in it, and the labels are words or other objects.
+        If the estimator is or contains a skorch net, and the labels are strings or other objects.
 
     Examples
     --------
@@ -131,9 +131,9 @@ def check_labels_of_net(estimator: Any, y: Any) -> None:
     labels = np.asarray(y)
     if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).estimator, NeuralNet):
         raise TypeError(
-            f"A skorch net learns its classes as numbers 0, 1, ..., but a label is {labels[0]!r}. "
-            "Use MCDropoutClassifier(module=...), which takes words, BootstrapCommittee(net), or "
-            "numbers from sklearn.preprocessing.LabelEncoder."
+            f"A skorch net needs the numbers 0, 1, ... as labels, but a label is {labels[0]!r}. "
+            "Use MCDropoutClassifier(module=...) or BootstrapCommittee(net), which accept "
+            "strings, or encode the labels with sklearn.preprocessing.LabelEncoder."
         )
 
 
@@ -142,17 +142,17 @@ ENSEMBLES = (*FORESTS, BaggingClassifier, VotingClassifier)
 REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     (
         (GradientBoostingClassifier, HistGradientBoostingClassifier, AdaBoostClassifier),
-        "Its stages are partial sums of one model, each fitted to what the ones before it got "
-        "wrong: they are no draws from a posterior.",
+        "Its stages are partial sums of one model, each fitted to the errors of the previous ones, "
+        "not draws from a posterior.",
     ),
     (
         (CalibratedClassifierCV,),
-        "Its members, where it has more than one, are the same fit without one fold each: they "
-        "differ by far less than draws from a posterior.",
+        "Its members, if there are several, are fits that leave out one fold each: they differ by "
+        "far less than draws from a posterior.",
     ),
     (
         (StackingClassifier,),
-        "Its members are inputs of its final estimator, none of which predicts on its own.",
+        "Its members are inputs of its final estimator, not alternative predictions.",
     ),
 )
 
@@ -162,11 +162,11 @@ class Member(NamedTuple):
 
     estimator: Any
     transform: Callable[[Any], Any] | None = None  # input of the ensemble -> that of the member
-    labels: np.ndarray | None = None  # what the member's classes, numbers 0, 1, ..., stand for
+    labels: np.ndarray | None = None  # labels of the member's classes 0, 1, ...
 
 
 def committee_members(learner: Any) -> list[Member] | None:
-    """Return the members of a committee, None for anything else.
+    """Return the members of a committee, or None for any other object.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def committee_members(learner: Any) -> list[Member] | None:
 
 
 def ensemble_members(estimator: Any) -> list[Member] | None:
-    """Return the members of a fitted scikit-learn ensemble, None for anything else.
+    """Return the members of a fitted scikit-learn ensemble, or None for any other estimator.
 
     Parameters
     ----------
@@ -225,8 +225,8 @@ def ensemble_members(estimator: Any) -> list[Member] | None:
     labels = estimator.classes_
     if isinstance(labels, list):
         raise ValueError(
-            f"This {type(estimator).__name__} predicts {len(labels)} outputs. Expected one: use an "
-            "ensemble for each."
+            f"This {type(estimator).__name__} predicts {len(labels)} outputs. Expected one: fit an "
+            "ensemble for each output."
         )
     if isinstance(estimator, VotingClassifier):
         return [Member(member, None, labels) for member in estimator.estimators_]
@@ -242,7 +242,7 @@ def ensemble_members(estimator: Any) -> list[Member] | None:
 
 
 def out_of_bag_error(estimator: Any) -> float | None:
-    """Return the out-of-bag error of a forest or a bagging ensemble, where it is known.
+    """Return the out-of-bag error of a forest or a bagging ensemble, or None if it is unknown.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def out_of_bag_error(estimator: Any) -> float | None:
     Returns
     -------
     float or None
-        1 minus ``oob_score_``, where that is an accuracy, as with ``oob_score=True``.
+        1 minus ``oob_score_``, if that is an accuracy, as with ``oob_score=True``.
 
     Examples
     --------
@@ -266,14 +266,14 @@ def out_of_bag_error(estimator: Any) -> float | None:
     """
     if not isinstance(estimator, (*FORESTS, BaggingClassifier)):
         return None
-    # Any other metric than the accuracy, which is the default, is given as a callable.
+    # A callable is a metric other than accuracy.
     if callable(estimator.oob_score) or not hasattr(estimator, "oob_score_"):
         return None
     return 1.0 - float(estimator.oob_score_)
 
 
 def refusal_reason(estimator: Any) -> str:
-    """Return why an ensemble's members are no hypotheses, or an empty string.
+    """Return why the members of an ensemble cannot be hypotheses, or an empty string.
 
     Parameters
     ----------
@@ -296,8 +296,8 @@ def refusal_reason(estimator: Any) -> str:
 
 
 def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
-    """Return X as an array that the ensemble's members take, in the columns of its fit."""
-    # NaN is for the members to take or to refuse.
+    """Return X as an array for the members, with the columns of the ensemble's fit."""
+    # The members decide whether to accept NaN.
     return validate_data(ensemble, X, reset=False, **ALLOW_NAN, **rules)
 
 
@@ -311,25 +311,25 @@ class UnwrappedMember(NamedTuple):
 
     unwrapped: UnwrappedLearner
     transform: Callable[[Any], Any] | None  # input of the ensemble -> that of the member
-    labels: Any  # what the member's classes, numbers 0, 1, ..., stand for; None: themselves
+    labels: Any  # labels of the member's classes 0, 1, ...; None: its own labels
 
 
 @dataclass(frozen=True)
 class UnwrappedLearner:
-    """An unwrapped learner: a fitted classifier or committee without what is around it.
+    """An unwrapped learner: a fitted classifier or committee without its wrappers.
 
     Parameters
     ----------
     estimator : estimator or committee
-        As it came, without the modAL learner around it.
+        The estimator of the learner, without the modAL learner around it.
     classifier : estimator or committee
-        What is left without pipelines, searches and frozen estimators around it.
+        The same without pipelines, searches and frozen estimators.
     transforms : tuple of callable
-        To be applied to the input, one after the other, before ``classifier`` sees it.
+        Transformations of the input of ``classifier``, in order.
     members : tuple of UnwrappedMember or None
-        Members of a committee or an ensemble. None: it is neither.
+        Members of a committee or an ensemble. None for any other classifier.
     is_committee : bool
-        Whether it is a committee, whose members each take the input as it is.
+        Whether it is a committee, whose members each take the untransformed input.
     """
 
     estimator: Any
@@ -340,19 +340,19 @@ class UnwrappedLearner:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name for messages."""
         return type(self.estimator).__name__
 
     @property
     def voters(self) -> list[UnwrappedLearner]:
-        """The members of a committee, or else only itself."""
+        """The members of a committee, otherwise only itself."""
         if self.is_committee and self.members is not None:
             return [member.unwrapped for member in self.members]
         return [self]
 
     @property
     def can_draw(self) -> bool:
-        """Whether hypotheses can be drawn from it, and not only its one prediction be taken."""
+        """Whether hypotheses can be drawn from it; otherwise it has only a single prediction."""
         classifier = self.classifier
         if isinstance(classifier, NeuralNet):
             return has_dropout(classifier.module_)
@@ -364,13 +364,13 @@ class UnwrappedLearner:
         )
 
     def transform(self, X: Any) -> Any:
-        """Return what the classifier is given for the input X."""
+        """Return the input of the classifier for the input X of the learner."""
         for transform in self.transforms:
             X = transform(X)
         return X
 
     def check_has_hypotheses(self) -> None:
-        """Raise a TypeError unless it is known how to get hypotheses from it."""
+        """Raise a TypeError unless hypotheses can be drawn from it."""
         classifier = self.classifier
         if (
             self.members is not None
@@ -381,7 +381,7 @@ class UnwrappedLearner:
             return
         reason = refusal_reason(classifier)
         raise TypeError(
-            f"It is not known how to draw hypotheses from a {type(classifier).__name__}. "
+            f"Cannot draw hypotheses from a {type(classifier).__name__}. "
             + (f"{reason} " if reason else "")
             + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
             "MCDropoutClassifier, a skorch classifier whose module has dropout, an "
@@ -390,12 +390,12 @@ class UnwrappedLearner:
 
 
 def unwrap_learner(learner: Any) -> UnwrappedLearner:
-    """Unwrap a learner: take it out of modAL, pipelines, searches and frozen estimators.
+    """Return the fitted classifier inside a learner, its input transformations and its members.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        What a query strategy is called with.
+        First argument of a query strategy.
 
     Returns
     -------
@@ -404,11 +404,11 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
     Raises
     ------
     TypeError
-        If it is a regressor, or no estimator at all.
+        If it is a regressor or not an estimator.
     NotFittedError
         If it has not been fitted; also a ValueError.
     ValueError
-        If a committee is empty, a search has kept no best estimator, or an ensemble predicts
+        If a committee is empty, if a search has no ``best_estimator_``, or if an ensemble predicts
         several outputs.
 
     Examples
@@ -434,23 +434,23 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
 
 
 def unwrap_inputs(learner: Any) -> UnwrappedLearner:
-    """Unwrap a learner as far as its inputs go: it need not be fitted.
+    """Unwrap a learner that need not be fitted, for strategies that only need its inputs.
 
     Parameters
     ----------
     learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
-        What a query strategy that needs no predictions is called with. Of a committee the first
-        member counts.
+        First argument of a query strategy that needs no predictions. Of a committee, the first
+        member is used.
 
     Returns
     -------
     UnwrappedLearner
-        Its ``transforms`` belong to steps that may not be fitted.
+        Its ``transforms`` may belong to steps that are not fitted.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no estimator at all, or an empty list.
+        If it is not an estimator, or an empty list.
 
     Examples
     --------
@@ -491,15 +491,15 @@ def _check_is_fitted_classifier(estimator: Any) -> None:
     classifier = unwrap(estimator).estimator
     is_given = hasattr(classifier, "predict_proba_samples")
     if is_given and not hasattr(classifier, "__sklearn_is_fitted__"):
-        return  # used as it is, whatever else it can do
+        return  # used directly, even if it is no estimator
     if not hasattr(estimator, "fit") or isinstance(estimator, type):
         raise TypeError(f"learner must be a modAL learner or a fitted estimator, got a {name}.")
     if is_regressor(estimator):
-        raise TypeError(f"{name} is a regressor. BALanCe compares class votes: pass a classifier.")
+        raise TypeError(f"{name} is a regressor. Pass a classifier, whose votes BALanCe compares.")
     try:
         check_is_fitted(estimator)
     except NotFittedError as error:
         raise NotFittedError(
-            f"This {name} has not been fitted, so it has no posterior to query with. Fit it on "
-            "the labels at hand, or give the learner X_training and y_training."
+            f"This {name} has not been fitted, so it has no posterior to query. Fit it on the "
+            "available labels, or pass X_training and y_training to the learner."
         ) from error

@@ -1,4 +1,4 @@
-"""Validation error of an estimator, or of hypotheses on validation data."""
+"""Validation error of a fitted estimator, or of hypotheses on validation data."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .unwrap import UnwrappedLearner, out_of_bag_error, unwrap_learner
 
 
 def validation_error(estimator: Any) -> float | None:
-    """Return the estimator's own validation error from its last fit.
+    """Return the validation error that an estimator recorded in its last fit.
 
     Parameters
     ----------
     estimator : estimator or committee
-        Fitted. Of a Pipeline the last step counts, of a search its best estimator.
+        Fitted. The last step of a Pipeline and the best estimator of a search are used.
 
     Returns
     -------
     float or None
-        ``validation_error_`` where the estimator has it; of a skorch net, 1 minus the best
-        ``valid_acc`` in the last ``max_epochs`` epochs of its history; of a forest or a bagging
-        ensemble, the out-of-bag error; of a committee or an ensemble, the mean over the members,
-        if all have one. Else None.
+        ``validation_error_`` if the estimator has it; for a skorch net, 1 minus the best
+        ``valid_acc`` in the last ``max_epochs`` epochs of its history; for a forest or a bagging
+        ensemble, the out-of-bag error; for a committee or an ensemble, the mean over the members,
+        if all have one. Otherwise None.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def validation_error_of(unwrapped: UnwrappedLearner) -> float | None:
         classifier = unwrapped.classifier
         error = getattr(classifier, "validation_error_", None)
         if error is None and isinstance(classifier, NeuralNet):
-            # Training that goes on (partial_fit) appends to the history of the fits before it.
+            # partial_fit appends to the history of earlier fits.
             epochs = classifier.history[-classifier.max_epochs :]
             accuracies = [epoch["valid_acc"] for epoch in epochs if "valid_acc" in epoch]
             error = 1 - max(accuracies) if accuracies else None
@@ -90,7 +90,7 @@ def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float
     Raises
     ------
     ValueError
-        If the numbers of rows and labels differ, or no label is one the hypotheses know.
+        If the numbers of rows and labels differ, or if the hypotheses know none of the labels.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Pools of any size: where their rows come from, and where their predictions are cached."""
+"""Pools of any size: sources of their rows, and shards that predict and cache them."""

@@ -1,6 +1,4 @@
-"""How much memory a query may use, and the predictions that a shard caches between two picks.
-
-They are cached in memory, in a file, or not at all.
+"""Memory limits of a query, and caches of predictions: in memory, in a file, or none.
 
 S: hypotheses    n: points of a block    C: classes
 """
@@ -34,17 +32,18 @@ __all__ = [
 ]
 
 POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-# Share of the free memory that a query takes unless told otherwise.
+# Share of the free memory that a query uses by default.
 DEFAULT_SHARE = 0.5
 
 
 def memory_bytes(memory_limit: int | str | None) -> int:
-    """Return a memory limit in bytes, by default half of what is free.
+    """Return a memory limit in bytes, by default half of the free memory.
 
     Parameters
     ----------
     memory_limit : int, str or None
-        Bytes, or a number with a unit: "4GB", "500 MB", "1.5GiB". None: half of what is free.
+        Bytes, or a number with a unit: "4GB", "500 MB", "1.5GiB". None: half of the free
+        memory.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def memory_bytes(memory_limit: int | str | None) -> int:
     Raises
     ------
     TypeError, ValueError
-        If it is no amount of memory.
+        If it is not a valid size.
 
     Examples
     --------
@@ -65,7 +64,7 @@ def memory_bytes(memory_limit: int | str | None) -> int:
         return int(free_memory() * DEFAULT_SHARE)
     if isinstance(memory_limit, bool) or not isinstance(memory_limit, int | str):
         raise TypeError(
-            'memory_limit must be a number of bytes or a text such as "4GB", got '
+            'memory_limit must be a number of bytes or a string such as "4GB", got '
             f"{kind_of(memory_limit)}."
         )
     match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)(i?)b?\s*", str(memory_limit).lower())
@@ -75,15 +74,15 @@ def memory_bytes(memory_limit: int | str | None) -> int:
         number = 0.0
     if not match or number <= 0:
         raise ValueError(
-            f'memory_limit={memory_limit!r} is no amount of memory. Pass bytes, or such as "4GB".'
+            f'memory_limit={memory_limit!r} is not a valid size. Pass bytes or, e.g., "4GB".'
         )
     return int(number * (1024 if match[3] else 1000) ** POWERS[match[2]])
 
 
 def free_memory() -> int:
-    """Return how many bytes of memory can be had without swapping.
+    """Return the bytes of memory that are available without swapping.
 
-    By psutil where it is installed, and no more than the limit of a container leaves.
+    As reported by psutil, if installed, and at most what the limit of a container leaves.
     """
     return min(_free_on_machine(), left_in_container())
 
@@ -104,25 +103,25 @@ def _free_on_machine() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (ValueError, OSError, AttributeError):
-        return 4 * 2**30  # nothing known: a small laptop
+        return 4 * 2**30  # unknown: assume a small laptop
 
 
 def left_in_container(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cgroup") -> int:
-    """Return how many bytes the limits of the control groups of this process leave.
+    """Return the bytes of memory that the control groups of this process leave.
 
-    Pages of files that have not been used lately count as free: the kernel drops them first.
+    File pages that have not been used recently count as free, because the kernel drops them first.
 
     Parameters
     ----------
     root : str, default="/sys/fs/cgroup"
-        Where control groups are mounted.
+        Mount point of the control groups.
     groups : str, default="/proc/self/cgroup"
-        The file that names the control groups of the process.
+        File that lists the control groups of the process.
 
     Returns
     -------
     int
-        ``sys.maxsize`` where there is no limit, and on systems without control groups.
+        ``sys.maxsize`` without a limit, and on systems without control groups.
     """
     left = [sys.maxsize]
     for folder, (limit_file, usage_file, reclaimable) in _control_groups(Path(root), Path(groups)):
@@ -131,13 +130,13 @@ def left_in_container(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cg
             usage = int((folder / usage_file).read_text())
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             left.append(limit - usage + int(stat.get(reclaimable, 0)))
-        except (OSError, ValueError):  # not there, or "max"
+        except (OSError, ValueError):  # missing, or "max"
             continue
     return max(0, min(left))
 
 
 def _control_groups(root: Path, groups: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Yield the folders of the memory groups of this process, with the names of their files."""
+    """Yield the folders of this process's memory groups, with the names of their files."""
     try:
         lines = groups.read_text().splitlines()
     except OSError:
@@ -152,7 +151,7 @@ def _control_groups(root: Path, groups: Path) -> Iterator[tuple[Path, tuple[str,
         else:
             continue
         group = PurePosixPath(path.lstrip("/"))
-        for inside in (group, *group.parents):  # a limit holds for all groups below
+        for inside in (group, *group.parents):  # a limit applies to all groups below
             yield base / inside, files
 
 
@@ -162,36 +161,36 @@ ALIGNMENT = 4096  # of blocks and tensors in the file: a page
 
 
 class Cache(Protocol):
-    """Where blocks are cached, by the number of their first point."""
+    """A cache of blocks, by the index of their first point."""
 
     def get(self, start: int, n_points: int) -> Block | None:
         """Return a block, or None if it is not cached."""
         ...
 
     def put(self, start: int, block: Block) -> None:
-        """Cache a block, if anything is cached."""
+        """Cache a block, if this cache stores anything."""
         ...
 
 
 class NoCache:
-    """Blocks are predicted again whenever they are needed."""
+    """Cache nothing: blocks are predicted whenever they are needed."""
 
     def get(self, start: int, n_points: int) -> Block | None:
         """Return None."""
         return None
 
     def put(self, start: int, block: Block) -> None:
-        """Forget the block."""
+        """Do nothing."""
 
 
 class MemoryCache:
-    """Blocks in memory. They stay behind when it is pickled: they can be predicted again."""
+    """Cache blocks in memory. Pickling drops them, since they can be predicted again."""
 
     def __init__(self) -> None:
         self.blocks: dict[int, Block] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: no blocks."""
+        """Return the state to pickle, without blocks."""
         return {"blocks": {}}
 
     def get(self, start: int, n_points: int) -> Block | None:
@@ -203,17 +202,17 @@ class MemoryCache:
         self.blocks[start] = block
 
     def __sizeof__(self) -> int:
-        """Return the bytes of all blocks: Dask asks."""
+        """Return the bytes of all blocks, for Dask's accounting."""
         return sum(tensor.nbytes for block in self.blocks.values() for tensor in block)
 
 
 class Layout:
-    """Where the tensors of a block are in a file.
+    """Layout of the tensors of a block in a file.
 
     Parameters
     ----------
     template : tuple of Tensor
-        A block of one point, whose tensors have the shapes (., 1, .).
+        A block of a single point; its tensors have the shapes (., 1, .).
     block_rows : int
         Largest number of points of a block.
 
@@ -233,7 +232,7 @@ class Layout:
         self.block_bytes = self._places(block_rows)[-1]
 
     def _places(self, n_points: int) -> list[int]:
-        """Return where in a block each tensor begins, and where the next block does."""
+        """Return the offsets of the tensors in a block, and the offset of the next block."""
         sizes = [
             first * n_points * last * kind.itemsize
             for (first, last), kind in zip(self.outer, self.types, strict=True)
@@ -242,18 +241,18 @@ class Layout:
         return [0, *np.cumsum(padded).tolist()]
 
     def write(self, path: str, number: int, block: Block) -> None:
-        """Write a block into a file, and no byte of another block."""
+        """Write a block into a file, without touching other blocks."""
         places = self._places(block[0].shape[1])
         with open(path, "r+b") as file:
             for tensor, place, next_place in zip(block, places[:-1], places[1:], strict=True):
                 file.seek(number * self.block_bytes + place)
                 file.write(tensor.cpu().contiguous().numpy().data.cast("B"))
-                file.write(bytes(next_place - place - tensor.nbytes))  # pages are mapped whole
+                file.write(bytes(next_place - place - tensor.nbytes))  # align to pages
 
     def read(self, path: str, number: int, n_points: int) -> Block:
-        """Return a block: mapped, so that it takes memory only while it is used."""
+        """Return a memory-mapped block, which takes memory only while it is used."""
         places = self._places(n_points)
-        # "c": changes would stay in memory; torch wants arrays it could write to.
+        # "c" (copy on write), because torch requires writable arrays.
         mapped = np.memmap(
             path, np.uint8, "c", offset=number * self.block_bytes, shape=(places[-1],)
         )
@@ -266,17 +265,17 @@ class Layout:
 
 
 class FileCache:
-    """Blocks in a scratch file, which is there as long as this object is.
+    """Cache blocks in a scratch file that exists as long as this object.
 
     Parameters
     ----------
     layout : Layout
-        How a block is written.
+        Layout of a block.
     first : int, default=0
-        Number of the first point that the file is for.
+        Index of the first point in the file.
     path : str or None, default=None
-        A file that several processes share, and that somebody else removes. None: a file of its
-        own, which is left behind when the object is pickled.
+        A file that several processes share; the caller removes it. None: a file of this object,
+        which pickling drops.
     """
 
     def __init__(self, layout: Layout, first: int = 0, path: str | None = None) -> None:
@@ -286,7 +285,7 @@ class FileCache:
         self.filled: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: without the file, unless it is shared."""
+        """Return the state to pickle, without the file unless it is shared."""
         if self.shared:
             return self.__dict__
         return self.__dict__ | {"path": None, "filled": set()}
@@ -325,20 +324,20 @@ def _remove(path: str) -> None:
 def choose_cache_policy(
     kept_bytes: int, working_bytes: int, memory_limit: int, free_disk: int, *, in_memory: bool
 ) -> CachePolicy:
-    """Return where to cache predictions, so that memory stays under a bound.
+    """Return where to cache predictions so that memory use stays within a limit.
 
     Parameters
     ----------
     kept_bytes : int
-        Bytes of all that would be cached.
+        Bytes of the predictions to cache.
     working_bytes : int
-        Bytes needed besides, at any time.
+        Bytes needed besides the cache.
     memory_limit : int
-        The bound.
+        The limit in bytes.
     free_disk : int
-        Bytes free where scratch files go.
+        Free bytes in the folder of scratch files.
     in_memory : bool
-        Whether caching them in memory is possible at all.
+        Whether caching in memory is possible.
 
     Returns
     -------

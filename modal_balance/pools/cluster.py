@@ -1,7 +1,7 @@
 """Shards on the workers of a Dask cluster.
 
-Needs Dask: the extra ``dask``. Nothing here schedules: a shard is a task, and so is everything that
-it is asked. Dask computes a shard that is lost with its worker again.
+Needs the extra ``dask``. Dask does the scheduling: a shard is a task, and so is each computation on
+it. If a worker is lost, Dask recomputes its shards.
 
 S: hypotheses    N: rows of the pool    C: classes
 """
@@ -68,7 +68,7 @@ def cluster_shards(
     block_rows: int | None = None,
     verbose: int = 0,
 ) -> Iterator[ClusterShards]:
-    """Cut a pool into shards on the workers of a cluster, and let go of them afterwards.
+    """Yield a pool as shards on the workers of a cluster; release them on exit.
 
     Parameters
     ----------
@@ -77,8 +77,7 @@ def cluster_shards(
     source, predict, prepare, template
         See :func:`~modal_balance.pools.local.local_shards`.
     memory_limit : int or None
-        Bytes of memory that predictions may take on each worker. None: half of what is free
-        there.
+        Bytes of memory for predictions on each worker. None: half of the free memory there.
     cache_policy, n_shards, block_rows, verbose
         See :func:`~modal_balance.pools.local.local_shards`.
 
@@ -97,15 +96,15 @@ def cluster_shards(
     bounds = _bounds(source, block_rows, n_shards, SHARDS_PER_THREAD * n_threads)
     futures: list[Any] = []
     try:
-        # A task of its own: Dask can make it anew, and every worker gets it once.
+        # As a separate task, so that Dask can recompute it and sends it to each worker once.
         serialized_predict = SerializedFunction(serialized(predict))
         tools = client.submit(_pair, serialized_predict, prepare, pure=False)
-        partitions = getattr(source, "partitions", None)
-        parts = None if partitions is None else client.compute(partitions)
-        futures = [tools, *(parts or [])]
+        delayed = getattr(source, "partitions", None)
+        partitions = None if delayed is None else client.compute(delayed)
+        futures = [tools, *(partitions or [])]
         shards = []
         for first, last in zip(bounds, bounds[1:], strict=False):
-            here, wanted = _share_of(source, parts, first, last)
+            here, wanted = _share_of(source, partitions, first, last)
             shards.append(
                 client.submit(
                     _make_shard,
@@ -129,7 +128,7 @@ def cluster_shards(
 def _cache_policy(
     client: Any, n_rows: int, layout: Layout, memory_limit: int | None
 ) -> CachePolicy:
-    """Return what the workers can cache: they share the pool, and some share a machine."""
+    """Return the cache policy for workers that share the pool, some of them on one machine."""
     workers = client.run(_resources)  # worker -> (machine, free memory, free disk)
     machines = [machine for machine, _, _ in workers.values()]
     share = [1 / machines.count(machine) for machine in machines]
@@ -143,17 +142,17 @@ def _cache_policy(
 
 
 def _resources(dask_worker: Any) -> tuple[str, int, int]:
-    """Return the machine of a worker, and the free memory and disk there. Runs on the worker."""
+    """Return the machine, free memory and free disk of a worker. Runs on the worker."""
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     free = free_memory()
     limit = dask_worker.memory_manager.memory_limit
-    if limit:  # a worker that takes more is ended
+    if limit:  # a worker that uses more is killed
         free = min(free, max(0, limit - dask_worker.monitor.get_process_memory()))
     return name, free, shutil.disk_usage(tempfile.gettempdir()).free
 
 
 def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -> list[int]:
-    """Return where shards begin: where partitions do, as nearly as the grid of blocks allows."""
+    """Return the bounds of shards: those of partitions, rounded to the grid of blocks."""
     if n_shards is None:
         natural = np.asarray(source.bounds()[:-1])
         starts = np.unique((natural + block_rows // 2) // block_rows * block_rows)
@@ -163,15 +162,15 @@ def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -
     return even_bounds(source.n_rows, block_rows, n_shards or least)
 
 
-def _share_of(source: Source, parts: Any, first: int, last: int) -> tuple[Any, Any]:
-    """Return the source of a shard, or the partitions that it needs and what is known of them."""
-    if parts is None or not isinstance(source, PartitionedSource):
+def _share_of(source: Source, partitions: Any, first: int, last: int) -> tuple[Any, Any]:
+    """Return the source of a shard, or the partitions that it needs and their lengths."""
+    if partitions is None or not isinstance(source, PartitionedSource):
         return part_of(source, first, last), None
     numbers = source.numbers_of(first, last)
     bounds = source.bounds()
     lengths = [bounds[n + 1] - bounds[n] for n in numbers]
     names = [source.names(n) for n in numbers]
-    return None, ([parts[n] for n in numbers], lengths, names, bounds[numbers[0]])
+    return None, ([partitions[n] for n in numbers], lengths, names, bounds[numbers[0]])
 
 
 def _pair(predict: SerializedFunction, prepare: Prepare) -> tuple[SerializedFunction, Prepare]:
@@ -187,12 +186,12 @@ def _make_shard(
     layout: Layout,
     n_threads: int,
 ) -> Shard:
-    """Return a shard with its predictions. Runs on a worker."""
+    """Return a shard. Runs on a worker."""
     predict, prepare = tools
     if source is None:
-        parts, lengths, names, begin = wanted
+        partitions, lengths, names, begin = wanted
         source = ShiftedSource(
-            PartitionedSource(lengths, parts.__getitem__, names.__getitem__), begin
+            PartitionedSource(lengths, partitions.__getitem__, names.__getitem__), begin
         )
     first, last, block_rows = grid
     cache: Cache = NoCache()
@@ -205,7 +204,7 @@ def _make_shard(
 
 
 class ClusterShards:
-    """Predictions on a pool, on the workers of a cluster. :func:`cluster_shards` makes it.
+    """Predictions on a pool, on the workers of a cluster; created by :func:`cluster_shards`.
 
     Parameters
     ----------
@@ -214,9 +213,9 @@ class ClusterShards:
     shards : sequence of Future
         The shards, in order.
     bounds : sequence of int
-        Where they begin, and the end.
+        First row of each shard, and N.
     template : Tensor of shape (S, n, C)
-        Predictions on some rows.
+        Predictions on a few rows.
     is_kept : bool
         Whether predictions are cached.
     verbose : int
@@ -241,19 +240,19 @@ class ClusterShards:
         self._verbose = verbose
 
     def fill(self) -> None:
-        """Wait until all rows are predicted, if predictions are cached."""
+        """Predict all rows, if predictions are cached, and wait for the result."""
         if self.is_kept:
             self._results(self.shards, "Hypotheses", fetch=False)
 
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
-        """Return ``function(first row, predictions, ...)`` of each block in order.
+        """Return ``function(first row, predictions, ...)`` for each block in order.
 
         Parameters
         ----------
         function : callable
-            What to compute.
+            Function to apply.
         title : str or None, default=None
-            Name of a progress bar.
+            Title of the progress bar.
 
         Returns
         -------
@@ -264,12 +263,12 @@ class ClusterShards:
         return [result for results in self._results(asked, title) for result in results]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on single points.
+        """Return the predictions on some points.
 
         Parameters
         ----------
         points : sequence of int
-            Their numbers.
+            Their indices.
 
         Returns
         -------

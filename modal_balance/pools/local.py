@@ -1,4 +1,4 @@
-"""Shards on one machine: in this process, or in the processes of joblib.
+"""Shards on one machine, in this process or in joblib's processes.
 
 S: hypotheses    N: rows of the pool    C: classes
 """
@@ -32,9 +32,9 @@ from .sources import Source, part_of
 
 __all__ = ["LocalShards", "even_bounds", "local_shards"]
 
-# Shards for each process: enough for the last ones to end together.
+# Shards for each process, enough for processes to finish at about the same time.
 SHARDS_PER_JOB = 4
-# Blocks in memory while one is predicted and scanned: rows, predictions and what comes between.
+# Memory of a block being predicted and scanned, in blocks: rows, predictions, intermediates.
 WORKING_BLOCKS = 4
 
 
@@ -51,7 +51,7 @@ def local_shards(
     block_rows: int | None = None,
     verbose: int = 0,
 ) -> Iterator[LocalShards]:
-    """Cut a pool into shards, and clear up after them.
+    """Yield a pool as shards; clean up on exit.
 
     Parameters
     ----------
@@ -60,17 +60,17 @@ def local_shards(
     predict : callable
         Maps rows to predictions (S, n, C).
     prepare : callable
-        Makes of predictions all that is cached.
+        Turns predictions into the tensors to cache.
     template : Tensor of shape (S, n, C)
-        Predictions on some rows.
+        Predictions on a few rows.
     memory_limit : int
-        Bytes of memory that predictions may take.
+        Bytes of memory for predictions.
     cache_policy : {"memory", "file", "nothing"} or None, default=None
-        Where predictions are cached. None: what the memory allows.
+        Where predictions are cached. None: as memory allows.
     n_shards : int or None, default=None
-        Number of shards. None: what suits the number of processes.
+        Number of shards. None: chosen by the number of processes.
     block_rows : int or None, default=None
-        Rows of a block. None: what suits the template.
+        Rows of a block. None: chosen by the shape of the template.
     verbose : int, default=0
         1 or more: progress bars.
 
@@ -123,7 +123,7 @@ def local_shards(
 
 
 def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
-    """Return where shards of about the same size begin, and the end: at bounds of blocks.
+    """Return the bounds of shards of about the same size, each made of whole blocks.
 
     Parameters
     ----------
@@ -132,11 +132,12 @@ def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
     block_rows : int
         Rows of a block.
     n_shards : int
-        How many shards; there are no more than blocks.
+        Number of shards; at most the number of blocks.
 
     Returns
     -------
     list of int
+        First row of each shard, and N.
 
     Examples
     --------
@@ -150,18 +151,18 @@ def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
 
 
 class LocalShards:
-    """Predictions on a pool, cut into shards. See :func:`local_shards`, which makes it.
+    """Predictions on a pool in shards on this machine; created by :func:`local_shards`.
 
     Parameters
     ----------
     shards : sequence of Shard
         The shards, in order.
     cache : Cache
-        Where all of them cache their blocks.
+        The cache that all shards share.
     template : Tensor of shape (S, n, C)
-        Predictions on some rows.
+        Predictions on a few rows.
     parallel : joblib.Parallel or None
-        The processes. None: this one.
+        The processes. None: this process.
     verbose : int
         1 or more: progress bars.
     """
@@ -187,17 +188,17 @@ class LocalShards:
             return
         for starts in self._each(Shard.fill, self.shards, title="Hypotheses"):
             if isinstance(self.cache, FileCache):
-                self.cache.filled.update(starts)  # a process has filled a copy of this
+                self.cache.filled.update(starts)  # the process updated only its copy
 
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
-        """Return ``function(first row, predictions, ...)`` of each block in order.
+        """Return ``function(first row, predictions, ...)`` for each block in order.
 
         Parameters
         ----------
         function : callable
-            What to compute.
+            Function to apply.
         title : str or None, default=None
-            Name of a progress bar.
+            Title of the progress bar.
 
         Returns
         -------
@@ -207,12 +208,12 @@ class LocalShards:
         return [result for results in found for result in results]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on single points.
+        """Return the predictions on some points.
 
         Parameters
         ----------
         points : sequence of int
-            Their numbers.
+            Their indices.
 
         Returns
         -------
@@ -232,7 +233,7 @@ class LocalShards:
         *args: Any,
         title: str | None = None,
     ) -> Iterator[Any]:
-        """Yield ``function(item, *args)`` of every item, in order."""
+        """Yield ``function(item, *args)`` for each item, in order."""
         if self._parallel is None or len(items) == 1:
             results = (function(item, *args) for item in items)
         else:

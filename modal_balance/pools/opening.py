@@ -1,4 +1,4 @@
-"""From what a user calls the pool to the source of its rows."""
+"""Open a pool as a source of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["lazy_source"]
 
 
 def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> Source | None:
-    """Return the source of a pool that is not in memory.
+    """Return a source of the rows of a pool that is not in memory.
 
     Parameters
     ----------
@@ -25,17 +25,17 @@ def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> 
     columns : sequence of str or None
         The columns that the estimator was fitted with. None: it was fitted with an array.
     name : str, default="X_pool"
-        What error messages call X.
+        Name of the argument, for error messages.
 
     Returns
     -------
     Source or None
-        None: X is in memory, or no data at all.
+        None if X is in memory, or not a pool.
 
     Raises
     ------
     ValueError
-        If there is nothing at a path, or a table lacks a column.
+        If a path does not exist, or a table lacks a column.
 
     Examples
     --------
@@ -48,8 +48,8 @@ def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> 
         path = os.fspath(X)
         if not os.path.exists(path):
             raise ValueError(
-                f"{name} is the path {path!r}, where there is no file. Pass the path of an .npy or "
-                "a Parquet file or of a folder of Parquet files, or the rows themselves."
+                f"{name} is the path {path!r}, which does not exist. Pass the path of an .npy "
+                "file, a Parquet file or a folder of Parquet files, or the rows themselves."
             )
         if path.endswith(".npy"):
             return MemmapSource.of(np.lib.format.open_memmap(path, mode="r"))

@@ -1,7 +1,7 @@
-"""Pools in partitions of known lengths: row groups of Parquet files, partitions of Dask.
+"""Pools in partitions: row groups of Parquet files, and partitions of Dask collections.
 
-Parquet, and any other data set that pyarrow reads, needs the extra ``arrow``. Collections of Dask,
-``dask.array`` and ``dask.dataframe``, need the extra ``dask``.
+Parquet and other formats that pyarrow reads need the extra ``arrow``; ``dask.array`` and
+``dask.dataframe`` need the extra ``dask``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class PartitionedSource:
-    """A pool in partitions that are read as a whole. The last one read stays at hand.
+    """A pool in partitions that are read as a whole; the last partition stays in memory.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class PartitionedSource:
     read_partition : callable
         ``read_partition(number)`` returns all rows of a partition: an array or a DataFrame.
     names : callable
-        ``names(number)`` returns what an error message calls a partition.
+        ``names(number)`` returns the name of a partition, for error messages.
 
     Examples
     --------
@@ -61,12 +61,12 @@ class PartitionedSource:
         self._last: tuple[int, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: without the partition at hand."""
+        """Return the state to pickle, without the partition in memory."""
         return self.__dict__ | {"_last": None}
 
     def _partition(self, number: int) -> Any:
         if self._last is None or self._last[0] != number:
-            self._last = None  # no two partitions in memory
+            self._last = None  # never two partitions in memory
             try:
                 self._last = (number, self.read_partition(number))
             except Exception as error:
@@ -77,7 +77,7 @@ class PartitionedSource:
         return int(self.ends[number - 1]) if number else 0
 
     def numbers_of(self, start: int, stop: int) -> range:
-        """Return the numbers of the partitions that a range of rows lies in."""
+        """Return the numbers of the partitions that contain a range of rows."""
         first = int(np.searchsorted(self.ends, start, side="right"))
         return range(first, int(np.searchsorted(self.ends, stop - 1, side="right")) + 1)
 
@@ -102,12 +102,12 @@ class PartitionedSource:
         return concatenated(pieces)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return single rows.
+        """Return some rows.
 
         Parameters
         ----------
         numbers : ndarray of shape (n,), int64
-            Their numbers, rising.
+            Their indices, in ascending order.
 
         Returns
         -------
@@ -121,13 +121,13 @@ class PartitionedSource:
         return concatenated(pieces)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         partitions = [self.names(number) for number in self.numbers_of(start, stop)]
         some = ", ".join(partitions[:3]) + (", ..." if len(partitions) > 3 else "")
         return f"X_pool ({some})"
 
     def bounds(self) -> Sequence[int]:
-        """Return where the partitions begin, and N."""
+        """Return the first row of each partition, and N."""
         return [0, *self.ends.tolist()]
 
 
@@ -136,7 +136,7 @@ def _copied(partition: Any, rows: Any) -> Any:
 
 
 def concatenated(pieces: Sequence[Any]) -> Any:
-    """Return pieces of a pool, one after the other: arrays or DataFrames."""
+    """Return the concatenation of arrays or DataFrames."""
     if len(pieces) == 1:
         return pieces[0]
     if hasattr(pieces[0], "iloc"):
@@ -147,7 +147,7 @@ def concatenated(pieces: Sequence[Any]) -> Any:
 
 
 def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
-    """Return a DataFrame as the estimator takes it.
+    """Return a DataFrame in the form that the estimator was fitted with.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
     Raises
     ------
     ValueError
-        If a column is missing, or does not hold numbers where an array is wanted.
+        If a column is missing, or if an array is needed and a column does not hold numbers.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
 
 
 def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X_pool") -> None:
-    """Raise a ValueError unless a table, or a file of it, has all columns that are wanted."""
+    """Raise a ValueError unless a table has all wanted columns."""
     missing = [name for name in wanted if name not in set(present)]
     if missing:
         raise ValueError(
@@ -201,7 +201,7 @@ def dataset_at(path: str) -> Any:
     Parameters
     ----------
     path : str
-        A Parquet file, or a folder of them; of other formats, a file whose name says so.
+        A Parquet file or a folder of them; or a file in another format, known by its extension.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def dataset_at(path: str) -> Any:
 
 
 def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSource:
-    """Return a data set as a source of rows; its partitions are the row groups.
+    """Return a source of the rows of a data set, with its row groups as partitions.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSour
                 lengths.append(n_rows)
                 names.append(f"row group {number} of {path}" if is_parquet else path)
         if len(partitions) > n_before:
-            # pyarrow would fill a column that is missing here with nulls.
+            # pyarrow would fill a column that is missing in this file with nulls.
             from_path = get_partition_keys(fragment.partition_expression)
             check_columns(wanted, [*fragment.physical_schema.names, *from_path], path)
             schemas.append(fragment.physical_schema)
@@ -266,9 +266,9 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSour
 
 
 def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any:
-    """Return the schema of a data set with types that hold the values of all files.
+    """Return the schema of a data set with types that can hold the values of all files.
 
-    pyarrow takes the types of the first file, where a column may be empty or hold integers only.
+    pyarrow uses the types of the first file, where a column may be empty or hold only integers.
     """
     import pyarrow
 
@@ -278,13 +278,13 @@ def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any
         here += [pyarrow.schema([s.field(name)]) for s in schemas if name in s.names]
         try:
             fields.append(pyarrow.unify_schemas(here, promote_options="permissive").field(0))
-        except pyarrow.ArrowException:  # numbers here and words there: reading says where
+        except pyarrow.ArrowException:  # numbers and strings: reading reports where
             fields.append(declared.field(name))
     return pyarrow.schema(fields)
 
 
 class _Reader:
-    """Reads one partition of a data set."""
+    """Read one partition of a data set."""
 
     def __init__(self, partitions: list[Any], schema: Any, columns: Sequence[str] | None) -> None:
         self.partitions, self.schema, self.columns = partitions, schema, columns
@@ -320,7 +320,7 @@ class DaskSource(PartitionedSource):
     Attributes
     ----------
     partitions : list of Delayed
-        What becomes the rows of each partition, in the form that the estimator takes.
+        Lazy rows of each partition, in the form that the estimator was fitted with.
     """
 
     def __init__(self, collection: Any, columns: Sequence[str] | None) -> None:
@@ -338,7 +338,7 @@ class DaskSource(PartitionedSource):
             self.partitions = [as_rows(partition, columns) for partition in self.partitions]
         lengths: Sequence[Any] = [float("nan")] if is_table else collection.chunks[0]
         if any(length != length for length in lengths):
-            # pandas' own length of a partition: no column need be converted for it
+            # len of a pandas partition, which needs no conversion of columns
             raw = np.ravel(collection.to_delayed())
             lengths = dask.compute(*[dask.delayed(len)(partition) for partition in raw])
         filled = [number for number, length in enumerate(lengths) if length]

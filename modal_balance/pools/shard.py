@@ -1,6 +1,6 @@
-"""A shard: a range of the rows of a pool, and what the hypotheses predict there.
+"""A shard: a range of the rows of a pool, and the predictions of the hypotheses on it.
 
-Functions go to the processes that hold shards as bytes, or through a file that each reads once.
+Functions are sent to other processes as bytes, or through a file that each process reads once.
 
 S: hypotheses    n: points of a block    C: classes
 """
@@ -34,12 +34,12 @@ __all__ = [
 
 
 def serialized(thing: Any) -> bytes:
-    """Return an object as bytes, also one whose class is defined in a script or a notebook.
+    """Return an object as bytes, even if its class is defined in a script or a notebook.
 
     Parameters
     ----------
     thing : object
-        Anything.
+        Any object that cloudpickle supports.
 
     Returns
     -------
@@ -55,14 +55,14 @@ def serialized(thing: Any) -> bytes:
 
 
 def deserialized(packet: bytes) -> Any:
-    """Return the object that was :func:`serialized`."""
+    """Return the object that :func:`serialized` turned into bytes."""
     return pickle.loads(packet)
 
 
 class SerializedFunction:
-    """A function that goes to other processes as bytes, and is read when it is first called.
+    """A serialized function, which is deserialized at its first call.
 
-    Packed, it can be sent on while it is in use: a network in use cannot be pickled.
+    It can be pickled again even while it is in use, which a network cannot.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class SerializedFunction:
         self._function: Callable[[Any], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: the serialized function alone."""
+        """Return the state to pickle: only the serialized function."""
         return {"packet": self.packet, "_function": None}
 
     def __call__(self, X: Any) -> Any:
@@ -94,15 +94,15 @@ class SerializedFunction:
 class FunctionInFile:
     """A function in a file, which each process reads once.
 
-    joblib sends this anew with every task, so the function stays with the process: until it reads
-    another one, or joblib ends it.
+    joblib sends this object with every task. So a process keeps the function that it read until it
+    reads another one.
 
     Parameters
     ----------
     function : callable
         The function.
     path : str
-        Where to write it.
+        Path of the file to write.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class FunctionInFile:
         return function(X)
 
 
-# The grid of blocks: rows of the largest, and values of the predictions on one.
+# The grid of blocks: largest number of rows, and of prediction values, in a block.
 BLOCK_ROWS = 10_240
 BLOCK_VALUES = 2**23
 # Blocks are multiples of the chunks in which gains are computed.
@@ -139,15 +139,15 @@ CHUNK_ROWS = 512
 
 
 def block_rows_for(template: Tensor) -> int:
-    """Return how many rows a block has: 10,240, or fewer where a row has many predictions.
+    """Return the number of rows of a block: 10,240, or fewer if a row has many predictions.
 
-    It depends on nothing else. The last bits of a matrix product depend on its shape, so that the
-    same rows must always be predicted, and scored, together.
+    It depends only on the shape of the predictions. The last bits of a matrix product depend on its
+    shape, so the same rows must always be predicted and scored together.
 
     Parameters
     ----------
     template : Tensor of shape (S, n, C)
-        Predictions on some points.
+        Predictions on a few points.
 
     Returns
     -------
@@ -173,9 +173,9 @@ class Shard:
     source : Source
         The rows.
     predict : callable
-        Maps rows to predictions (S, n, C), the same ones in every process.
+        Maps rows to predictions (S, n, C), identical in every process.
     prepare : callable
-        Makes of predictions all that is cached.
+        Turns predictions into the tensors to cache.
     first, last : int
         The range of rows.
     block_rows : int
@@ -183,9 +183,9 @@ class Shard:
     cache : Cache
         Where blocks are cached.
     n_threads : int
-        Threads of torch, on which the last bits of a matrix product depend, too.
+        Threads of torch; the last bits of a matrix product depend on them as well.
     on_cpu : bool
-        Whether predictions go to the CPU.
+        Whether to move predictions to the CPU.
     """
 
     source: Source
@@ -204,7 +204,7 @@ class Shard:
         return range(self.first, self.last, self.block_rows)
 
     def block(self, start: int) -> Block:
-        """Return what is cached of a block, predicted now if it is not.
+        """Return the tensors of a block, from the cache or by predicting it.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ class Shard:
         Returns
         -------
         tuple of Tensor
-            The predictions (S, n, C), and what ``prepare`` put beside them.
+            The predictions (S, n, C), and the further tensors of ``prepare``.
         """
         stop = min(start + self.block_rows, self.last)
         block = self.cache.get(start, stop - start)
@@ -233,13 +233,13 @@ class Shard:
         proba = self.predict(self.source.read(start, stop))
         if proba.shape[1] != stop - start:
             raise ValueError(
-                f"{proba.shape[1]} rows were predicted of {stop - start}: a step of the pipeline "
-                "drops or adds rows."
+                f"There are predictions for {proba.shape[1]} of {stop - start} rows: a step of the "
+                "pipeline drops or adds rows."
             )
         return self.prepare(proba.cpu() if self.on_cpu else proba)
 
     def fill(self) -> range:
-        """Predict all that is to be cached, and return the blocks that now are.
+        """Predict and cache all blocks, and return those that are cached.
 
         Returns
         -------
@@ -252,12 +252,12 @@ class Shard:
         return self.starts
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
-        """Return ``function(first row, predictions, ...)`` of each block.
+        """Return ``function(first row, predictions, ...)`` for each block.
 
         Parameters
         ----------
         function : callable
-            What to compute.
+            Function to apply.
 
         Returns
         -------
@@ -267,12 +267,12 @@ class Shard:
             return [function(start, *self.block(start)) for start in self.starts]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on single points.
+        """Return the predictions on some points.
 
         Parameters
         ----------
         points : sequence of int
-            Their numbers in the pool.
+            Their indices in the pool.
 
         Returns
         -------
@@ -292,5 +292,5 @@ class Shard:
         return torch.cat(pieces, dim=1)[:, back]
 
     def __sizeof__(self) -> int:
-        """Return the bytes of what is cached in memory."""
+        """Return the bytes that are cached in memory."""
         return object.__sizeof__(self) + self.cache.__sizeof__()

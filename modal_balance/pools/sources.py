@@ -1,4 +1,4 @@
-"""Rows of a pool, read a range at a time: data in memory, arrays on disk, lazy arrays.
+"""Sources of the rows of a pool: data in memory, arrays on disk, lazy arrays.
 
 N: rows of the pool    n: rows read
 """
@@ -30,33 +30,33 @@ __all__ = [
 
 
 class Source(Protocol):
-    """The rows of a pool, wherever they are.
+    """The rows of a pool, in memory or elsewhere.
 
     Attributes
     ----------
     n_rows : int
         N.
     is_in_memory : bool
-        Whether reading is slicing.
+        Whether the rows are in memory, so that reading only slices them.
     """
 
     n_rows: int
     is_in_memory: bool
 
     def read(self, start: int, stop: int) -> Any:
-        """Return a range of rows, in the form that the estimator takes."""
+        """Return a range of rows, in the form that the estimator was fitted with."""
         ...
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return single rows, whose numbers rise, in the form that the estimator takes."""
+        """Return some rows, by indices in ascending order, in the same form."""
         ...
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         ...
 
     def bounds(self) -> Sequence[int]:
-        """Return where parts of the pool that should stay together begin, and N."""
+        """Return the first rows of parts that should not be split, and N."""
         ...
 
 
@@ -66,8 +66,8 @@ class RowsInMemory:
     Parameters
     ----------
     X : ndarray, Tensor, DataFrame, sparse matrix, dict of these, or Dataset, N rows
-        The pool. Rows of a data set of torch or skorch are a ``torch.utils.data.Subset``, so that
-        what it reads from a disk is read when it is predicted.
+        The pool. Rows of a torch or skorch data set are a ``torch.utils.data.Subset``, so data on
+        disk are read only when they are predicted.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class RowsInMemory:
 
     @staticmethod
     def can_slice(X: Any) -> bool:
-        """Tell whether ranges of rows can be taken from X."""
+        """Return whether X can be sliced by rows."""
         if isinstance(X, Mapping):
             return all(RowsInMemory.can_slice(part) for part in X.values())
         known = isinstance(X, np.ndarray | Tensor | Dataset)
@@ -108,12 +108,12 @@ class RowsInMemory:
         return _taken(self.X, slice(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return single rows.
+        """Return some rows.
 
         Parameters
         ----------
         numbers : ndarray of shape (n,), int64
-            Their numbers.
+            Their indices.
 
         Returns
         -------
@@ -124,11 +124,11 @@ class RowsInMemory:
         return _taken(self.X, numbers)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         return "X_pool"
 
     def bounds(self) -> Sequence[int]:
-        """Return 0 and N: all rows are together."""
+        """Return 0 and N: there are no parts."""
         return (0, self.n_rows)
 
 
@@ -139,12 +139,12 @@ def _taken(X: Any, rows: Any) -> Any:
 
 
 class ArraySource:
-    """A pool that looks like an array but is not in memory, such as a zarr array.
+    """An array-like pool that is not in memory, such as a zarr array.
 
     Parameters
     ----------
     X : object with ``shape`` and slices of rows
-        The pool. What is sliced is made a NumPy array.
+        The pool. Slices are converted to NumPy arrays.
 
     Examples
     --------
@@ -175,12 +175,12 @@ class ArraySource:
         return np.array(self.X[start:stop])
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return single rows.
+        """Return some rows.
 
         Parameters
         ----------
         numbers : ndarray of shape (n,), int64
-            Their numbers, rising.
+            Their indices, in ascending order.
 
         Returns
         -------
@@ -189,30 +189,30 @@ class ArraySource:
         return np.array(self.X[numbers])
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         return f"X_pool, a {type(self.X).__name__}"
 
     def bounds(self) -> Sequence[int]:
-        """Return 0 and N: the array has no parts that matter."""
+        """Return 0 and N: there are no parts that should not be split."""
         return (0, self.n_rows)
 
 
 class MemmapSource(ArraySource):
-    """A pool in a file of plain numbers, as ``numpy.memmap`` reads it.
+    """A pool in a binary file that ``numpy.memmap`` can read.
 
-    Every range of rows is mapped anew and copied, so that what was read does not stay in memory.
-    Only the name of the file goes to other processes.
+    Every range of rows is mapped and copied separately, so that rows do not stay in memory after
+    use. Other processes get only the name of the file.
 
     Parameters
     ----------
     filename : str
         The file.
     dtype : numpy.dtype
-        Type of its numbers.
+        Data type of the array.
     offset : int
-        Where the first row begins, in bytes.
+        Offset of the first row in bytes.
     shape : tuple of int
-        Shape of the pool. The rows lie one after the other.
+        Shape of the pool. Rows are contiguous.
 
     Examples
     --------
@@ -249,23 +249,23 @@ class MemmapSource(ArraySource):
         return np.array(self._mapped(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return a copy of single rows, an ndarray."""
+        """Return a copy of some rows, an ndarray."""
         return np.array(self._mapped(0, self.n_rows)[numbers])
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         return f"X_pool, {self.filename}"
 
 
 class ShiftedSource:
-    """A part of a pool whose rows keep the numbers that they have in the pool.
+    """A range of a pool whose rows keep their indices in the pool.
 
     Parameters
     ----------
     source : Source
-        The rows of the part.
+        The rows of the range.
     first : int
-        The number of its first row in the pool.
+        Index of its first row in the pool.
 
     Examples
     --------
@@ -285,20 +285,20 @@ class ShiftedSource:
         return self.source.read(start - self.first, stop - self.first)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return single rows."""
+        """Return some rows."""
         return self.source.rows(numbers - self.first)
 
     def where(self, start: int, stop: int) -> str:
-        """Return what an error message calls the place of a range of rows."""
+        """Return the name of a range of rows, for error messages."""
         return self.source.where(start - self.first, stop - self.first)
 
     def bounds(self) -> Sequence[int]:
-        """Return where parts begin, and the end."""
+        """Return the first rows of parts, and the end."""
         return [bound + self.first for bound in self.source.bounds()]
 
 
 def part_of(source: Source, first: int, last: int) -> Source:
-    """Return what another process needs to read a range of rows.
+    """Return a source of a range of rows, for another process.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def part_of(source: Source, first: int, last: int) -> Source:
     Returns
     -------
     Source
-        The rows themselves, if they are in memory; else the pool.
+        The rows themselves if they are in memory, otherwise the pool.
     """
     if not source.is_in_memory:
         return source
@@ -318,7 +318,7 @@ def part_of(source: Source, first: int, last: int) -> Source:
 
 
 def failed_rows(source: Source, start: int, stop: int, error: Exception) -> Exception:
-    """Return the error that says which rows of a pool another one is about.
+    """Return an error that names the rows of a pool for which another error occurred.
 
     Parameters
     ----------
@@ -331,24 +331,24 @@ def failed_rows(source: Source, start: int, stop: int, error: Exception) -> Exce
 
     Returns
     -------
-    ValueError, or OSError where the disk is at fault
+    ValueError, or OSError if the cause is one
     """
     return failure(f"Rows {start} to {stop - 1} of {source.where(start, stop)}", error)
 
 
 def failure(where: str, error: Exception) -> Exception:
-    """Return the error that says where in the pool another one happened.
+    """Return an error that names the place in the pool where another error occurred.
 
     Parameters
     ----------
     where : str
-        What the message calls the place.
+        Name of the place.
     error : Exception
         The cause.
 
     Returns
     -------
-    ValueError, or OSError where the disk is at fault
+    ValueError, or OSError if the cause is one
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""The paper's theory and its own estimators, to compare with. No strategy needs them."""
+"""Reference implementations of the paper's theory and estimators; no strategy uses them."""

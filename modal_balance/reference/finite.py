@@ -1,23 +1,26 @@
-"""Active learning with a finite set of hypotheses, all of them known: ECED, EC2, BALD, policies.
+"""Active learning with a known, finite set of hypotheses: ECED, EC2, BALD, and policies.
 
 S: hypotheses    N: points    C: classes    R: cells (equivalence classes of hypotheses)
 
-An edge joins two hypotheses of different cells and weighs p(h) p(h'). With lambda_h(y) =
-p(y|x, h) / max_y' p(y'|x, h), observing y at x leaves the share lambda_h(y) lambda_h'(y) of it, so
+An edge joins two hypotheses of different cells and has the weight p(h) p(h'). With lambda_h(y) =
+p(y|x, h) / max_y' p(y'|x, h), observing y at x leaves the share lambda_h(y) lambda_h'(y) of that
+weight, so
 
     ECED(x) = E_y [ sum_{edges} p(h) p(h') ((1 - lambda_h lambda_h') - (1 - max_g lambda_g^2))(y) ]
             = sum_y p(y|x) ( max_g lambda_g(y)^2 w(1) - w(lambda(y)) )
 
-where w(a) = sum_{edges} p(h) a_h p(h') a_h' is a sum over pairs of cells, not of hypotheses:
+where w(a) = sum_{edges} p(h) a_h p(h') a_h' reduces to a sum over pairs of cells:
 
     w(a) = sum_{r<s} A_r A_s = sum_s A_s (A_1 + ... + A_{s-1}),    A_r = sum_{h in r} p(h) a_h
 
-The offset 1 - max_g lambda_g^2 is what a point would cut on which all hypotheses agree. Without
-noise lambda_h is 1 where h says y and 0 elsewhere, the offset vanishes, and ECED is EC2.
+The offset 1 - max_g lambda_g^2 is the cut of a point on which all hypotheses agree. Without noise
+lambda_h(y) is 1 if h predicts y and 0 otherwise, the offset vanishes, and ECED equals EC2.
 
-A policy asks for the point of the highest score under the posterior, until one cell holds it all:
+A policy queries the point with the highest score under the posterior
 
     p(h | y at x) = p(h) p(y|x, h) / sum_g p(g) p(y|x, g)
+
+until one cell has all posterior probability.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from ..equivalence.partition import check_cells
 def eced_scores(
     proba: Tensor, cells: Tensor, prior: Tensor | None = None, *, offset: bool = True
 ) -> Tensor:
-    """Return the expected edge weight that a label discounts (ECED).
+    """Return the ECED score of each point: the edge weight that its label cuts in expectation.
 
     Parameters
     ----------
@@ -48,8 +51,8 @@ def eced_scores(
     prior : Tensor of shape (S,) or None, default=None
         Probability of each hypothesis. None: 1 / S each.
     offset : bool, default=True
-        Whether to subtract the offset, so that a point which all hypotheses predict alike scores
-        0 however noisy it is. BALanCe leaves it out.
+        Whether to subtract the offset. With it, a point for which all hypotheses predict the same
+        scores 0, however noisy it is. BALanCe has no offset.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def eced_scores(
 
     Examples
     --------
-    The hypotheses agree that the first point is a coin toss, and contradict each other on the next:
+    The hypotheses are equally uncertain of the first point and contradict each other on the second:
 
     >>> import torch
     >>> from modal_balance.reference.finite import eced_scores
@@ -90,9 +93,9 @@ def eced_scores(
 
 
 def ec2_scores(proba: Tensor, cells: Tensor, prior: Tensor | None = None) -> Tensor:
-    """Return the expected edge weight that a label cuts, where the hypotheses have no noise (EC2).
+    """Return the EC2 score of each point: as ECED, for hypotheses without noise.
 
-    A label removes the hypotheses that predict another one, and their edges.
+    A label removes the hypotheses that predict another label, and their edges.
 
     Parameters
     ----------
@@ -135,7 +138,7 @@ def ec2_scores(proba: Tensor, cells: Tensor, prior: Tensor | None = None) -> Ten
 def information_gain_scores(
     proba: Tensor, cells: Tensor | None = None, prior: Tensor | None = None
 ) -> Tensor:
-    """Return the mutual information between the label and the hypothesis (BALD).
+    """Return the BALD score of each point: the mutual information of label and hypothesis.
 
     Without noise this is the entropy of the label: the point that splits the hypotheses most
     evenly scores highest (generalised binary search).
@@ -145,8 +148,7 @@ def information_gain_scores(
     proba : Tensor of shape (S, N, C)
         Predictions of the hypotheses.
     cells : Tensor of shape (S,), int64, or None, default=None
-        Not used: BALD asks which hypothesis is true, and not only which cell it is in. Here so
-        that all scores are called alike.
+        Ignored; present for the common signature of the scores.
     prior : Tensor of shape (S,) or None, default=None
         Probability of each hypothesis. None: 1 / S each.
 
@@ -181,12 +183,12 @@ def information_gain_scores(
 
 
 def cell_sums(values: Tensor, cells: Tensor) -> Tensor:
-    """Sum over the hypotheses of each cell.
+    """Return the sum of values over the hypotheses of each cell.
 
     Parameters
     ----------
     values : Tensor of shape (S, ...)
-        What is summed.
+        Values to sum.
     cells : Tensor of shape (S,), int64
         Cell of each hypothesis, 0..R-1.
 
@@ -213,7 +215,7 @@ def check_noise_free(proba: Tensor, *, hint: str) -> None:
     proba : Tensor of shape (S, N, C)
         Predictions of the hypotheses.
     hint : str
-        What to do, appended to the error message.
+        Remedy, appended to the error message.
 
     Raises
     ------
@@ -231,21 +233,21 @@ def check_noise_free(proba: Tensor, *, hint: str) -> None:
     if bool(noisy.any()):
         raise ValueError(
             f"proba has a prediction of {proba[noisy][0].item():.4g}, but only hypotheses "
-            f"without noise, which predict 0 or 1, are provided for here. {hint}"
+            f"without noise, which predict 0 or 1, are supported here. {hint}"
         )
 
 
 def check_table(
     proba: Tensor, cells: Tensor | None, prior: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Check a table of hypotheses, and return it in the form that the scores work with.
+    """Return checked predictions, cells and prior, in the form that the scores use.
 
     Parameters
     ----------
     proba : Tensor of shape (S, N, C)
         Predictions of the hypotheses.
     cells : Tensor of shape (S,), int64, or None
-        Equivalence class of each hypothesis. None: one for all.
+        Equivalence class of each hypothesis. None: a single class.
     prior : Tensor of shape (S,) or None
         Probability of each hypothesis. None: 1 / S each.
 
@@ -282,13 +284,13 @@ def check_table(
         raise ValueError(f"prior must be a tensor of shape ({n_hypotheses},), got {shape}.")
     prior = prior.to(proba.device, torch.float64)
     if not (bool((prior >= 0).all()) and abs(prior.sum().item() - 1) <= 1e-5):
-        raise ValueError("prior must hold probabilities: none negative, and their sum 1.")
+        raise ValueError("prior must hold probabilities: non-negative numbers that sum to 1.")
     numbers = torch.from_numpy(np.unique(cells.cpu().numpy(), return_inverse=True)[1])
     return proba.double(), numbers.to(proba.device), prior
 
 
 def _cross_weight(sums: Tensor) -> Tensor:
-    """Sum A_r A_s over the pairs of cells, free of cancellation: (R, ...) to (...)."""
+    """Return the sum of A_r A_s over pairs of cells, without cancellation: (R, ...) to (...)."""
     return (sums[1:] * sums.cumsum(0)[:-1]).sum(0)
 
 
@@ -297,16 +299,16 @@ Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class QueryPath(NamedTuple):
-    """What was asked of one oracle, and what is known then.
+    """Queries of a policy and the posterior after them.
 
     Attributes
     ----------
     queries : list of int
-        The points asked, in order.
+        The queried points, in order.
     posterior : Tensor of shape (S,), float64
-        Probability of each hypothesis given the answers.
+        Probability of each hypothesis given the labels.
     solved : bool
-        Whether one cell holds all of the posterior, up to the tolerance.
+        Whether one cell has all posterior probability, up to the tolerance.
 
     Examples
     --------
@@ -331,10 +333,10 @@ def query_until_solved(
     *,
     tolerance: float = 0.0,
 ) -> QueryPath:
-    """Ask for one label after another until only one cell of hypotheses is left.
+    """Query one label after another until only one cell of hypotheses is left.
 
-    Each query is the point of the highest score, the lowest index among equals. A point is asked
-    at most once, and only if the hypotheses left differ on it.
+    Each query is the point with the highest score; ties go to the lowest index. A point is queried
+    at most once, and only if the remaining hypotheses differ on it.
 
     Parameters
     ----------
@@ -343,26 +345,26 @@ def query_until_solved(
     cells : Tensor of shape (S,), int64
         Equivalence class of each hypothesis.
     labels : Tensor of shape (N,), int64
-        The answer at each point, such as ``votes(proba)[truth]``.
+        The label of each point, for instance ``votes(proba)[truth]``.
     score : callable
-        ``score(proba, cells, prior)`` gives the scores (N,), such as
-        :func:`~modal_balance.reference.finite.eced_scores`; it is called with the hypotheses left,
-        their posterior, and the points still to be asked.
+        ``score(proba, cells, prior)`` returns the scores (N,), for instance
+        :func:`~modal_balance.reference.finite.eced_scores`. It is called with the remaining
+        hypotheses and points, and the posterior as prior.
     prior : Tensor of shape (S,) or None, default=None
         Probability of each hypothesis. None: 1 / S each.
     tolerance : float in [0, 1), default=0.0
-        Posterior probability that may remain outside the most probable cell. Noisy predictions
-        exclude no hypothesis for certain, so with them it must exceed 0 to be reached.
+        Posterior probability that may remain outside the most probable cell. Must exceed 0 for
+        noisy predictions, which never exclude a hypothesis completely.
 
     Returns
     -------
     QueryPath
-        Unsolved if no point is left that scores more than 0.
+        Not solved if no remaining point scores more than 0.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or if no hypothesis allows the answers.
+        If an argument is not as described, or if the labels have probability 0.
 
     Examples
     --------
@@ -383,7 +385,7 @@ def query_until_solved(
         posterior = posterior * proba[:, point, labels[point]]  # (S,)
         if posterior.sum() == 0:
             raise ValueError(
-                f"No hypothesis gives the label {int(labels[point])} at point {point} together "
+                f"No hypothesis predicts the label {int(labels[point])} at point {point} together "
                 "with the labels before it: labels must be possible under the prior."
             )
         posterior = posterior / posterior.sum()
@@ -393,7 +395,7 @@ def query_until_solved(
 def count_queries(
     proba: Tensor, cells: Tensor, score: Score, prior: Tensor | None = None
 ) -> Tensor:
-    """Return how many queries find the cell of each hypothesis, were it the true one.
+    """Return, for each hypothesis as the truth, the number of queries that find its cell.
 
     Parameters
     ----------
@@ -404,12 +406,12 @@ def count_queries(
     score : callable
         See :func:`query_until_solved`.
     prior : Tensor of shape (S,) or None, default=None
-        Probability of each hypothesis, more than 0. None: 1 / S each.
+        Probability of each hypothesis, above 0. None: 1 / S each.
 
     Returns
     -------
     Tensor of shape (S,), int64
-        Length of the path that :func:`query_until_solved` takes with the labels of each.
+        Number of queries of :func:`query_until_solved` with the labels of each hypothesis.
 
     Raises
     ------
@@ -428,7 +430,7 @@ def count_queries(
     proba, cells, prior = check_table(proba, cells, prior)
     if bool((prior == 0).any()):
         raise ValueError(
-            "prior must be positive: a hypothesis of probability 0 is never the truth."
+            "prior must be positive: a hypothesis of probability 0 cannot be the truth."
         )
     counts = torch.zeros(len(proba), dtype=torch.int64)
     nodes: list[tuple[Tensor, list[int]]] = [(prior, [])]  # of the decision tree
@@ -446,19 +448,19 @@ def count_queries(
 
 
 def halving_thresholds(n_hypotheses: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Return the paper's stylised example: thresholds that crowd towards 0.
+    """Return the paper's stylised example: thresholds that accumulate at 0.
 
     Hypothesis i = 1..n labels 1 the first 2^(1-i) of a uniform pool, so that two hypotheses are
-    d_H = abs(2^(1-i) - 2^(1-j)) apart. One point between every two neighbours stands for all points
-    there.
+    d_H = abs(2^(1-i) - 2^(1-j)) apart. One point represents all points between
+    two neighbouring thresholds.
 
     Parameters
     ----------
     n_hypotheses : int
         n, at least 2.
     sigma : float in [0, 1]
-        The hypotheses with 2^(1-i) <= sigma, which differ by less than sigma, form one cell; every
-        other is a cell of its own.
+        The hypotheses with 2^(1-i) <= sigma, which differ by less than sigma, form one cell; each
+        other hypothesis forms a separate cell.
 
     Returns
     -------
@@ -514,7 +516,7 @@ def _next_query(
     asked: list[int],
     tolerance: float,
 ) -> int | None:
-    """Return the point to ask next, None if there is none or the cell is known."""
+    """Return the next point to query, or None if there is none or the cell is known."""
     if _is_solved(posterior, cells, tolerance):
         return None
     left = posterior > 0  # (S,)
@@ -525,7 +527,7 @@ def _next_query(
     if len(candidates) == 0:
         return None
     scores = score(table[:, candidates], cells[left], posterior[left])
-    # NumPy's argmax promises the lowest index among equals.
+    # NumPy's argmax guarantees the lowest index in case of ties.
     best = int(scores.cpu().numpy().argmax())
     return int(candidates[best]) if scores[best] > 0 else None
 
@@ -535,7 +537,7 @@ def _check_labels(labels: Tensor, n_points: int, n_classes: int) -> None:
         raise TypeError(f"labels must be an int64 torch tensor, got {kind_of(labels)}.")
     if labels.shape != (n_points,):
         raise ValueError(
-            f"labels must have the shape ({n_points},), one answer for each point, got "
+            f"labels must have the shape ({n_points},), one label for each point, got "
             f"{tuple(labels.shape)}."
         )
     if n_points and not (0 <= labels.min() and labels.max() < n_classes):

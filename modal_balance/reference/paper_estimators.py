@@ -1,7 +1,7 @@
-"""The paper's own estimators, to compare with: nothing here is needed to choose points.
+"""The paper's estimators of its objective, for comparison; no strategy uses them.
 
-:mod:`modal_balance.acquisition` computes the same objective in closed form: exactly, for batches
-of any size, and faster.
+:mod:`modal_balance.acquisition` computes the same objective in closed form: exactly, faster, and
+for batches of any size.
 
 S: hypotheses    N: points    C: classes    E: edges    b: points of a batch    M: configurations
 
@@ -17,8 +17,8 @@ Splitting pbar(y_1:b) = pbar(y_1:b-1) * pbar(y_1:b) / pbar(y_1:b-1) makes Eq. 4 
     Eq. 5        Delta(x_1:b) = E over y_1:b-1 ~ pbar  of
                                     sum over y_b of  pbar(y_1:b) / pbar(y_1:b-1) f(y_1:b)
 
-y_1:b-1 must come from the joint pbar: draw one hypothesis, then every label from that hypothesis.
-Labels drawn each from its own marginal are independent of each other, and the estimate is biased.
+y_1:b-1 must be drawn from the joint pbar: draw one hypothesis, then all labels from it. Drawing
+each label from its marginal makes the labels independent and the estimate biased.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ..acquisition.predictions import check_probabilities
 
 MAX_CONFIGURATIONS = 1_000_000
 
-# Configurations are taken in blocks, so that edges x configurations stays below this.
+# Upper bound of edges x configurations in a block of configurations.
 BLOCK = 2**22
 
 
 def eq3_scores(proba: Tensor, edges: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the score of every single point by going through its labels.
+    """Return the BALanCe score of each point (Eq. 3) by enumerating its labels.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def eq3_scores(proba: Tensor, edges: Tensor, weights: Tensor | None = None) -> T
 def eq4_delta(
     proba: Tensor, edges: Tensor, weights: Tensor | None, batch: Sequence[int] | Tensor
 ) -> float:
-    """Return the objective of a batch by going through all its label configurations.
+    """Return the objective of a batch (Eq. 4) by enumerating all label configurations.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def eq5_delta(
     n_configurations: int = 10_000,
     random_state: RandomState = None,
 ) -> float:
-    """Estimate the objective of a batch by importance sampling.
+    """Return an estimate of the objective of a batch by importance sampling (Eq. 5).
 
     Parameters
     ----------
@@ -155,10 +155,10 @@ def eq5_delta(
     weights : Tensor of shape (E,) or None
         Non-negative weight of each edge. None: 1 / E each.
     batch : sequence of int, or int64 Tensor of shape (b,)
-        Indices of at least one point. The labels of the last are enumerated, those of the others
-        are drawn.
+        Indices of at least one point. The labels of the last point are enumerated, those of the
+        others are drawn.
     n_configurations : int, default=10_000
-        M, how many configurations y_1:b-1 to draw. The error falls as 1 / sqrt(M).
+        Number M of configurations y_1:b-1 to draw. The error decreases as 1 / sqrt(M).
     random_state : int, RandomState, Generator or None, default=None
         Draws the configurations.
 
@@ -193,7 +193,7 @@ def eq5_delta(
 
 
 def _draw_labels(proba: Tensor, n_configurations: int, random_state: RandomState) -> Tensor:
-    """Draw from the joint distribution of the labels of all points of ``proba``: (M, N)."""
+    """Draw M labels of all points of ``proba`` from their joint distribution, (M, N)."""
     seed = as_random_state(random_state).randint(2**31 - 1)
     generator = torch.Generator(device=proba.device).manual_seed(int(seed))
     n_hypotheses, n_points, n_classes = proba.shape
@@ -220,7 +220,7 @@ def _importance_estimate(proba: Tensor, edges: Tensor, weights: Tensor, labels: 
 
 
 def _cut(ratio: Tensor, edges: Tensor, weights: Tensor) -> Tensor:
-    """Return f = sum_e w_e (1 - lambda_k lambda_l) of M configurations: lambda (S, M) to (M,)."""
+    """Return f = sum_e w_e (1 - lambda_k lambda_l) for M configurations: lambda (S, M) to (M,)."""
     first, second = edges.unbind(1)
     cut = ratio.new_empty(ratio.shape[1])  # (M,)
     size = max(1, BLOCK // max(1, len(edges)))
@@ -249,7 +249,7 @@ def _check_batch(batch: Sequence[int] | Tensor, n_points: int) -> Tensor:
         raise TypeError(f"batch must hold int64 indices of points, got {batch.dtype}.")
     if not (0 <= batch.min() and batch.max() < n_points):
         raise ValueError(
-            f"batch names points {int(batch.min())} to {int(batch.max())}, but proba has "
-            f"{n_points}: indices must lie in 0..{n_points - 1}."
+            f"batch has indices from {int(batch.min())} to {int(batch.max())}, but proba has "
+            f"{n_points} points: indices must lie in 0..{n_points - 1}."
         )
     return batch

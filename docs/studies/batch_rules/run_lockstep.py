@@ -1,9 +1,10 @@
-"""Rules for a batch, many at a time: networks of all rules train side by side (resumable).
+"""Compare rules for choosing a batch, with all networks trained in parallel (resumable).
 
-The classifier is MCDropoutClassifier() in its parts, without the cross-validation that nothing here
-needs: ten networks in one stack take three times the time of one. Every pair of hypotheses that
-differ anywhere is an edge (tau = 0). Runs are paired: for one data set, batch size and seed, all
-rules begin with the same labels, and the networks of a round with the same weights.
+The classifier is MCDropoutClassifier() without cross-validation, put together from its parts: ten
+stacked networks take three times the time of one. All pairs of hypotheses with different votes are
+edges (tau = 0). Runs are paired: for a data set, batch size and seed, all rules start with the same
+labels, and the networks of a round with the same weights. "Cover" in the names of rules means
+greedy selection on the BALanCe objective.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ N_HYPOTHESES, N_TEST_HYPOTHESES = 60, 32
 
 @dataclass
 class State:
-    """What a rule sees of a pool of N points: S hypotheses, D features of the last hidden layer."""
+    """Input of a rule for a pool of N points: S hypotheses, D features of the last hidden layer."""
 
     proba: torch.Tensor  # (S, N, C)
     features: torch.Tensor  # (N, D)
     labelled_features: torch.Tensor  # (L, D)
     rng: np.random.RandomState
-    complete: bool = False  # the members of a committee, and not draws
+    complete: bool = False  # members of a committee instead of draws
 
     def __post_init__(self) -> None:
         self.mean = self.proba.mean(0)  # (N, C)
@@ -80,7 +81,7 @@ def random(state: State, n: int) -> list[int]:
 
 
 def largest(scores: np.ndarray, n: int, chosen: list[int]) -> list[int]:
-    """Return `chosen`, filled up to n by the largest scores."""
+    """Return `chosen`, filled up to n points with the largest scores."""
     left = scores.copy()
     left[chosen] = -np.inf
     return chosen + np.argsort(-left, kind="stable")[: n - len(chosen)].tolist()
@@ -91,8 +92,8 @@ def margin(state: State, n: int) -> list[int]:
 
 
 def cover(state: State, n: int, tolerance: float = 1e-4) -> list[int]:
-    """Return what covers the edges: n points or fewer."""
-    # All pairs of 32 members of a committee are 496; all pairs of 100 would take a second a query.
+    """Return up to n points that cut all edge weight but a share of `tolerance`."""
+    # 32 members of a committee have 496 pairs; with all pairs of 100 a query would take a second.
     pairs = (
         all_pairs(min(32, len(state.proba))) if state.complete else disjoint_pairs(len(state.proba))
     )
@@ -118,7 +119,7 @@ def cover_margin(state: State, n: int) -> list[int]:
 
 
 def in_turn(state: State, n: int, chosen: list[int] | None = None, by: str = "pair") -> list[int]:
-    """Take margins, one for each pair of likeliest classes (or likeliest class) before the next."""
+    """Take the lowest margin of each pair of top classes (or top class), then the next ones."""
     chosen = list(chosen or [])
     top = np.sort(state.top, axis=1)
     groups = state.top[:, 0] if by == "class" else top[:, 0] * state.mean.shape[1] + top[:, 1]
@@ -137,10 +138,10 @@ def residual(
     state: State, n: int, chosen: list[int] | None = None, of: str = "features",
     noise: float = 0.1, power: float = 1.0, labelled: bool = True,
 ) -> list[int]:  # fmt: skip
-    """Uncertainty, times the share of a point's variance that the points before it leave open.
+    """Choose by uncertainty times the share of variance that is left after the points before.
 
     The variance is that of a linear model on the features of the last layer, given the labelled
-    points and the batch so far; or that of the hypotheses' predictions, given the batch.
+    points and the batch so far; or that of the predictions of the hypotheses, given the batch.
     """
     chosen = list(chosen or [])
     if of == "features":
@@ -158,7 +159,7 @@ def residual(
     if len(given):
         A = given.T @ given + noises[0] * torch.eye(F.shape[1], dtype=torch.float64)
         half = torch.linalg.cholesky(torch.linalg.inv(A) * noises[0])
-        F = F @ half  # the features under the posterior, as if the prior were white
+        F = F @ half  # features whitened by the posterior
         left = (F**2).sum(1)
     columns: list[torch.Tensor] = []
 
@@ -186,11 +187,12 @@ def disagreement(
     with_noise: bool = False, times: float | None = None, cover_first: bool = False,
     sharpness: float = 1.0, every_pair: bool = False,
 ) -> list[int]:  # fmt: skip
-    """Uncertainty, times the share of the hypotheses' disagreement that the batch leaves open.
+    """Choose by uncertainty times the share of disagreement that is left after the batch so far.
 
-    k(x, x') = sum over edges and classes of w_e (p_k - p_l)(c|x) (p_k - p_l)(c|x') / 2, which for
-    all pairs is the covariance of the predictions; what a batch leaves of k(x, x) is its variance
-    given noisy observations at the batch, with the label noise that the hypotheses agree on.
+    Disagreement is k(x, x') = sum over edges and classes of
+    w_e (p_k - p_l)(c|x) (p_k - p_l)(c|x') / 2, the covariance of the predictions if all pairs are
+    edges. What is left is the variance given noisy observations at the batch, with the label noise
+    on which the hypotheses agree.
     """
     chosen = list(chosen or [])
     if times is not None:
@@ -241,8 +243,8 @@ def disagreement(
     return chosen
 
 
-def answers(state: State, rows: np.ndarray, of: str) -> np.ndarray:
-    """Return what clusters of points are made of, (n, D)."""
+def cluster_inputs(state: State, rows: np.ndarray, of: str) -> np.ndarray:
+    """Return the vectors by which points are clustered, (n, D)."""
     if of == "features":
         return state.features[rows].numpy()
     if of == "means":
@@ -265,10 +267,10 @@ def clustered(
     state: State, n: int, chosen: list[int] | None = None, of: str = "features", times: float = 5,
     how: str = "k-means", take: str = "margin", cover_first: bool = False,
 ) -> list[int]:  # fmt: skip
-    """Of the n * times smallest margins, the least certain of each of n clusters.
+    """Return the least certain point of each of n clusters of the n * times lowest margins.
 
-    take: "centre", the point nearest to the centre of its cluster; "gain", that of the largest
-    gain (Eq. 3). cover_first: the edges are covered first, by points of these margins.
+    take: "centre" for the point nearest to the centre of its cluster, "gain" for the largest gain
+    (Eq. 3). cover_first: begin with greedy selection on the objective, among the same points.
     """
     chosen = list(chosen or [])
     n_few = min(len(state.mean), len(chosen) + round(times * (n - len(chosen))))
@@ -287,7 +289,7 @@ def clustered(
     n_left = n - len(chosen)
     if n_left == 0 or len(few) <= n_left:
         return largest(state.uncertain, n, chosen)
-    F = answers(state, few, of)
+    F = cluster_inputs(state, few, of)
     labels = clusters(F, n_left, state.uncertain[few], how, state.rng.randint(2**31))
     value = state.uncertain[few]
     if take == "centre":
@@ -308,11 +310,11 @@ def cover_clusters_apart(
     state: State, n: int, times: float = 5, among: float | None = None, tolerance: float = 1e-4,
     share: float = 1,
 ) -> list[int]:  # fmt: skip
-    """One cover; then of n clusters of it and of small margins, those without a point of it.
+    """Choose by the objective first, then the least certain points of clusters without a choice.
 
-    among: the cover is chosen from the n * among smallest margins.
-    tolerance: the share of the edge weight that the cover leaves.
-    share: the cover has at most this share of the n points.
+    among: the objective chooses from the n * among lowest margins.
+    tolerance: share of the edge weight that the objective leaves.
+    share: largest share of the n points that the objective chooses.
     """
     n_covering = int(share * n)
     if n_covering == 0:
@@ -332,7 +334,7 @@ def cover_clusters_apart(
         return few.tolist()
     value = state.uncertain[few]
     labels = clusters(
-        answers(state, few, "hypotheses"), n, value, "k-means", state.rng.randint(2**31)
+        cluster_inputs(state, few, "hypotheses"), n, value, "k-means", state.rng.randint(2**31)
     )
     rest = []
     for cluster in np.setdiff1d(labels, labels[: len(chosen)]):
@@ -343,9 +345,9 @@ def cover_clusters_apart(
 
 
 def furthest(state: State, n: int, times: float = 5, of: str = "hypotheses") -> list[int]:
-    """Of the n * times smallest margins, each the furthest from those before it."""
+    """Return points of the n * times lowest margins, each the furthest from those before it."""
     few = np.array(largest(state.uncertain, min(len(state.mean), round(times * n)), []))
-    F = answers(state, few, of)
+    F = cluster_inputs(state, few, of)
     chosen = [0]
     distance = ((F - F[0]) ** 2).sum(1)
     while len(chosen) < n:
@@ -513,7 +515,7 @@ Predict = Callable[[np.ndarray, int, int], tuple[torch.Tensor, torch.Tensor]]
 def trained_networks(
     X: list[np.ndarray], y: list[np.ndarray], n_classes: int, seed: int
 ) -> list[Predict]:
-    """Train a network on each set of rows, side by side; return their predictions and features."""
+    """Train a network on each set of rows, in parallel; return predictions and features."""
     scalings = [SquashedScaling(part) for part in X]
     inputs = np.concatenate([scale(part) for scale, part in zip(scalings, X, strict=True)])
     n = len(y[0])
@@ -619,7 +621,7 @@ def run(name: str, data_dir: Path, estimator: str, rules: list[str], seed: int, 
 
 
 def main() -> None:
-    """Run what is not in the results file yet, seed by seed."""
+    """Run what is missing in the results file, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -636,7 +638,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = args.out.read_text() if args.out.exists() else ""
     if text and not text.endswith("\n"):
-        raise SystemExit(f"The last line of {args.out} is not finished. Cut it off.")
+        raise SystemExit(f"The last line of {args.out} is incomplete. Remove it.")
     lines = text.splitlines()
     keys = ("dataset", "batch", "seed", "first", "estimator", "rule")
     done = {tuple(({"estimator": "dropout"} | json.loads(line))[k] for k in keys) for line in lines}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-N_POINTS = 9  # of a curve, the labels at the start included
+N_POINTS = 9  # of a curve, including the start
 BINS = ((0, 1.5), (1.5, 2.5), (2.5, 4), (4, 6), (6, 10), (10, 100))
 
 
@@ -32,7 +32,7 @@ def row(cells: list[str]) -> None:
 
 
 def switch_tables(path: Path) -> None:
-    """Differences to margin selection in points of accuracy, by data set and by labels."""
+    """Print differences from margin selection in points of accuracy, by data set and labels."""
     curves: dict[tuple[str, int], dict[str, np.ndarray]] = defaultdict(dict)
     classes = {}
     for record in lines(path):
@@ -79,7 +79,7 @@ def switch_tables(path: Path) -> None:
 
 
 def kernel_table(path: Path) -> None:
-    """Accuracy above random rows by coordinates and width, in points."""
+    """Print accuracy minus that of random rows, by coordinates and width, in points."""
     runs: dict[tuple[str, int], dict[str, np.ndarray]] = defaultdict(dict)
     for record in lines(path):
         runs[record["name"], record["seed"]][record["rule"]] = np.array(record["acc"])

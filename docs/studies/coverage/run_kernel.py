@@ -1,8 +1,8 @@
-"""Which coordinates and which kernel width for herding: classes found and accuracy (resumable).
+"""Compare coordinates and kernel widths for herding, by classes found and accuracy (resumable).
 
-From a pool of 1,500 rows, herding chooses one and three labels for each class, from no labels on.
-Two quick models, an SVC and a logistic regression, say what these labels are worth. Widths are
-multiples w of the median distance m: exp(-d^2 / (2 w^2 m^2)).
+Without labels, herding chooses one and three rows for each class from a pool of 1,500 rows. The
+accuracies are those of two fast models, an SVC and a logistic regression. Widths are multiples w of
+the median distance m: exp(-d^2 / (2 w^2 m^2)).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def of_length_one(X: np.ndarray) -> np.ndarray:
 
 
 def coordinates(kind: str, X: np.ndarray) -> np.ndarray:
-    """Return the rows X in one of the forms that were compared."""
-    if kind == "rawL2":  # as scikit-activeml does it
+    """Return the coordinates of the rows X."""
+    if kind == "rawL2":  # as in scikit-activeml
         return of_length_one(X)
     scaled = SquashedScaling(X)(X).astype(np.float64)
     if kind == "sqL2":
@@ -46,7 +46,7 @@ def coordinates(kind: str, X: np.ndarray) -> np.ndarray:
 
 
 def batches(X: np.ndarray, n: int, rng: np.random.RandomState) -> dict[str, list[int]]:
-    """Return the first n rows by each rule, in the order of choice."""
+    """Return the first n rows that each rule chooses."""
     chosen = {"random": rng.permutation(len(X))[:n].tolist()}
     for kind in ("rawL2", "sq", "sqL2", "range2", "pca"):
         F = torch.from_numpy(coordinates(kind, X))
@@ -63,7 +63,7 @@ def batches(X: np.ndarray, n: int, rng: np.random.RandomState) -> dict[str, list
 
 
 def main() -> None:
-    """Run what is not in the results file yet."""
+    """Run what is missing in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -72,7 +72,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     text = args.out.read_text() if args.out.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # without a last line that was cut off
+    whole = text[: text.rfind("\n") + 1]  # without an incomplete last line
     args.out.write_text(whole)
     lines = whole.splitlines()
     done = {(json.loads(line)["name"], json.loads(line)["seed"]) for line in lines}

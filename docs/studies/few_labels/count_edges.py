@@ -1,4 +1,4 @@
-"""How many of 50 disjoint pairs are edges under annealed tau, by kind of hypotheses."""
+"""Count how many of 50 disjoint pairs are edges under annealed tau, by kind of hypotheses."""
 
 from __future__ import annotations
 

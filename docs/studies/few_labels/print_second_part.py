@@ -1,4 +1,4 @@
-"""Tables and the picture of the second and the third part, from their results files."""
+"""Print tables and draw the figure of the second and third part, from their results files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def read(name: str) -> pd.DataFrame:
 
 
 def random_labels(models: pd.DataFrame, title: str) -> pd.DataFrame:
-    """Print means by number of labels, and by table beside the best simple model."""
+    """Print means by number of labels, and by table next to the best simple model."""
     baselines = read("second_baselines")
     runs = pd.concat([models, baselines])
     runs = runs[runs.dataset.isin(models.dataset.unique())]
-    # The same tables, numbers of labels and seeds for all.
+    # Use the tables, numbers of labels and seeds that all have.
     keys = ["dataset", "n", "seed"]
     counts = runs.drop_duplicates([*keys, "config"]).groupby(keys).config.nunique()
     runs = runs.set_index(keys)[lambda r: r.index.isin(counts[counts == counts.max()].index)]
@@ -123,7 +123,7 @@ def main() -> None:
     names = {"today": "no bins", "L": "bins", "R": "bins"}
     models = read("second_encodings").replace({"config": names})
     fresh = models[models.dataset.isin(FRESH_TABLES) & models.config.isin(["bins", "no bins"])]
-    # At 20 labels, a bin takes five rows; the runs with eight bins there are another recipe.
+    # At 20 labels, a bin needs five rows; earlier runs with eight bins are a different recipe.
     fresh = fresh.drop_duplicates(["config", "dataset", "n", "seed"], keep="last")
     random_labels(fresh, "fresh tables")
     package = read("second_classifier")

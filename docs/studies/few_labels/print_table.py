@@ -1,4 +1,4 @@
-"""Tables of the study: mean accuracy by number of labels, and differences to the baselines."""
+"""Print mean accuracy by number of labels, and differences from the baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn baselines of the few-label study, each behind a StandardScaler."""
+"""Run the scikit-learn baselines of the few-label study, each after a StandardScaler."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def main() -> None:
                     proba = np.zeros((len(data.y_test), data.n_classes))
                     if hasattr(pipe, "predict_proba"):
                         proba[:, classes] = pipe.predict_proba(data.x_test)
-                    else:  # SVC: labels only, so its NLL and ECE mean nothing
+                    else:  # SVC predicts only labels, so its NLL and ECE are meaningless
                         proba[np.arange(len(proba)), pipe.predict(data.x_test)] = 1.0
                     row = {
                         "config": model,

@@ -1,4 +1,4 @@
-"""Run MCDropoutClassifier as the package has it, and append the results (resumable)."""
+"""Run the package's MCDropoutClassifier, and append the results (resumable)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sklearn.preprocessing import StandardScaler
 
 from modal_balance import MCDropoutClassifier
 
-# What the first two parts trained by; the default is half of them at twice the rate.
+# Training in the first two parts; the default has half the steps at twice the rate.
 STEPS = {"n_steps": 400, "learning_rate": 1e-3}
 # Name -> whether the columns are standardised before, and the parameters.
 CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
-    # The third part. Training has nothing to do with the validation error, which takes time.
+    # The third part. The validation error does not affect training and takes time, so leave it out.
     "200 steps": (False, {"validation": None}),
     "130 steps": (False, {"validation": None, "n_steps": 130, "learning_rate": 3e-3}),
     "150 steps": (False, {"validation": None, "n_steps": 150, "learning_rate": 4e-3}),

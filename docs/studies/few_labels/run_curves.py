@@ -1,4 +1,4 @@
-"""Learning curves of strategies over several kinds of hypotheses, paired by seed (resumable)."""
+"""Run learning curves of strategies with several kinds of hypotheses (resumable)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning curves with the networks of run_encodings.py, all seeds side by side (resumable)."""
+"""Run learning curves with the networks of run_encodings.py, all seeds in parallel (resumable)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRATEGIES: dict[str, Any] = {
 
 
 class Drawn:
-    """A learner whose hypotheses are drawn already: 40 of them."""
+    """A learner with 40 given hypotheses."""
 
     def __init__(self, predict: Any, n_classes: int) -> None:
         self.predict_proba_samples, self.classes_ = predict, np.arange(n_classes)
@@ -42,7 +42,7 @@ class Drawn:
 def curves(
     data: Any, o: dict[str, Any], strategy: Any, seeds: list[int], test: int
 ) -> dict[int, Any]:
-    """Return accuracy and macro F1 of each round, from 20 labels to 150, for each seed."""
+    """Return accuracy and macro F1 for each round from 20 to 150 labels, and each seed."""
     x_test, y_test = data.x_test[:test], data.y_test[:test]
     n_plain = data.x_pool.shape[1]
     labelled = {seed: labelled_rows(data, 20, seed).tolist() for seed in seeds}

@@ -1,7 +1,7 @@
-"""Encodings of numeric columns, and a few other changes, on random labels (resumable).
+"""Compare encodings of numeric columns, and a few other changes, on random labels (resumable).
 
-The networks of all seeds train side by side. A recipe is ``name:option=value,...``, with the
-options of OPTIONS; bins, say, is the number of bins of a column.
+The networks of all seeds train in parallel. A recipe is ``name:option=value,...``, with the options
+of OPTIONS; for example, ``bins`` is the number of bins of a column.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from modal_balance.estimators.scaling import SquashedScaling
 
 Options = dict[str, Any]
 OPTIONS: Options = {
-    "bins": 0,  # most bins of a column
-    "budget": 10**9,  # most bins of all columns
-    "rows": 0,  # least rows a bin
+    "bins": 0,  # largest number of bins of a column
+    "budget": 10**9,  # largest number of bins of all columns
+    "rows": 0,  # smallest number of rows per bin
     "scale": 1.0,  # factor of the encoded columns
-    "source": "labelled",  # or "pool": rows that decide bins and scaling
+    "source": "labelled",  # or "pool": rows for bins and scaling
     "k": 1,  # members of an ensemble
-    "mix": 0,  # 1: every second member is not given the encoding
+    "mix": 0,  # 1: every second member gets no encoding
     "bd": 0.0,  # share of rows whose encoding is dropped, in every step
     "hidden": (64, 64),
     "dropout": 0.2,
@@ -43,7 +43,7 @@ OPTIONS: Options = {
 
 
 class Encoder:
-    """Scaled columns and, beside them, the piecewise-linear encoding."""
+    """Scale the columns, and append the piecewise-linear encoding."""
 
     def __init__(self, labelled: np.ndarray, pool: np.ndarray, o: Options) -> None:
         rows = pool if o["source"] == "pool" else labelled
@@ -67,7 +67,7 @@ class Encoder:
 
 
 def encoders(data: Any, rows: list[np.ndarray], o: Options) -> list[Encoder]:
-    """Return an encoder for each seed, one for all where the pool decides."""
+    """Return an encoder for each seed; the same one if the pool determines it."""
     if o["source"] == "pool":
         return [Encoder(data.x_pool[:0], data.x_pool, o)] * len(rows)
     return [Encoder(data.x_pool[r], data.x_pool, o) for r in rows]
@@ -108,7 +108,7 @@ def fit(
 def samples(
     stack: StackedMLPs, m: int, x: np.ndarray, n_plain: int, o: Options, seed: int, masks: int
 ) -> Tensor:
-    """Return the predictions (S, n, C) of the networks of seed m, each under its masks."""
+    """Return the predictions (S, n, C) of the networks of seed m under dropout masks."""
     d = stack.weights[0].shape[1]
     inputs = torch.nn.functional.pad(torch.from_numpy(x), (0, d - x.shape[1]))
     generator, drawn = torch.Generator().manual_seed(seed), []
@@ -131,7 +131,7 @@ def samples(
 
 
 def parse(text: str) -> tuple[str, Options]:
-    """Return the name and the options of a recipe; hidden layers are written 64x64."""
+    """Return the name and the options of a recipe; hidden layers have the form 64x64."""
     name, _, rest = text.partition(":")
     o = dict(OPTIONS)
     for pair in filter(None, rest.split(",")):

@@ -1,4 +1,4 @@
-"""Learning curves of margin and of the default rule with several learners (resumable)."""
+"""Run learning curves of margin selection and the default rule with learners (resumable)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score
 
 from modal_balance import MCDropoutClassifier, balance_margin_query, margin_query
 
-# Without tau, which makes no difference here, training does without cross-validation.
+# tau makes no difference here; with a fixed one, training needs no cross-validation.
 STRATEGIES: dict[str, Any] = {
     "margin": margin_query,
     "balance_margin": partial(balance_margin_query, tau=0.0),
@@ -27,7 +27,7 @@ LEARNERS = ("no bins", "bins", "bins of the pool", "ET100")
 
 
 def fitted(learner: str, x: np.ndarray, y: np.ndarray, pool: np.ndarray, n_classes: int, seed: int):
-    """Return the learner, trained on x and y."""
+    """Return the learner, fitted on x and y."""
     if learner == "ET100":
         return ExtraTreesClassifier(100, random_state=seed).fit(x, y)
     clf = MCDropoutClassifier(

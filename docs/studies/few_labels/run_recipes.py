@@ -25,7 +25,7 @@ def run(
     steps_kept: list[int],
     raw: bool,
 ) -> list[dict[str, Any]]:
-    """Fit one stack (a member a seed and ensemble network) and measure every member."""
+    """Fit a stack, with a member for each seed and ensemble network, and measure every member."""
     xs, ys, scalers, kept = [], [], [], []
     for seed in seeds:
         rows = labelled_rows(data, n, seed)
@@ -74,7 +74,7 @@ def run(
 
 
 def parse(text: str) -> tuple[str, Recipe, list[int]]:
-    """``name:key=value,key=value``; hidden is written 64x64, kept steps ``at=50/100``."""
+    """Parse ``name:key=value,key=value``; hidden is 64x64, steps to keep are ``at=50/100``."""
     label, _, rest = text.partition(":")
     fields = {f.name: f for f in dataclasses.fields(Recipe)}
     values: dict[str, Any] = {}

@@ -1,9 +1,9 @@
-"""Multilayer perceptrons of one shape that train as one (gradients by hand, for the study alone).
+"""Train several multilayer perceptrons of the same shape as one, with hand-written gradients.
 
-Small networks are bound by the overhead of a step and by the random numbers of dropout, not by
-arithmetic. Here the weights of several networks are stacked, so that a layer is one batch of matrix
-products; gradients are written out, into memory that is used again in every step, and 64 random
-bits serve four units. That is twice as fast as autograd for one network, and more for several.
+The time of small networks is dominated by the overhead of a step and by the random numbers of
+dropout. Here the weights of several networks are stacked, so a layer is one batch of matrix
+products; gradients reuse memory, and 64 random bits decide four units. That is twice as fast as
+autograd for one network, and more for several. Only this study uses it.
 
 M: networks    B: rows of a batch    C: classes
 """
@@ -50,7 +50,7 @@ def smoothed_targets(y: Tensor, n_classes: int, label_smoothing: float) -> Tenso
 
 
 def adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
-    """Return Adam for these parameters, in one call a step where torch has that.
+    """Return an Adam optimiser for the parameters, with a fused step if torch has one.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam
 
 
 class StackedMLPs:
-    """Networks of one shape and dropout, each with a batch of its own.
+    """Networks of the same shape and dropout, each with a separate batch.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class StackedMLPs:
     ----------
     parameters : list of Tensor
         Weights (M, n_in, n_out) of all layers, then their biases (M, 1, n_out). Their ``grad`` is
-        what :meth:`backward` has last computed.
+        set by :meth:`backward`.
     n_rows, n_classes : int
         B and C.
 
@@ -173,7 +173,7 @@ class StackedMLPs:
         inputs = self._inputs[0].copy_(X)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             self._drop(i)
-            # What dropout leaves is scaled in the product, which costs nothing.
+            # The product includes the scale of dropout at no cost.
             scale = 1 / (1 - self._dropout[i])
             if i + 1 == len(self.weights):
                 break
@@ -200,7 +200,7 @@ class StackedMLPs:
             if i:
                 by_input = self._gradients[i]
                 torch.baddbmm(by_input, delta, weight.transpose(1, 2), out=by_input, **scaled)
-                # An input above 0 is one that ReLU and dropout let through.
+                # Inputs above 0 are those that passed ReLU and dropout.
                 delta = by_input.mul_(torch.gt(inputs, 0, out=self._kept[i]))
 
 
