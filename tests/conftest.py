@@ -2,5 +2,5 @@
 
 import torch
 
-# The nets of the tests are tiny: a second thread costs more than it gives.
+# The nets in the tests are tiny, so a second thread costs more time than it saves.
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Slow evaluations that are obviously right, to compare the fast ones with."""
+"""Slow, obviously correct reference implementations for the tests."""
 
 from __future__ import annotations
 

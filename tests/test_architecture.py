@@ -1,4 +1,4 @@
-"""Imports within the package go one way, as docs/architecture.md draws it."""
+"""Imports within the package follow the arrows in docs/architecture.md."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -9,7 +9,7 @@ import pytest
 import modal_balance
 
 ROOT = Path(modal_balance.__file__).parent
-# Rooms and modules that all may use. They use nothing but each other.
+# Rooms and modules that all others may import. They import only each other.
 LEAVES = {"_utils", "exceptions"}
 # Room or module at the top -> what it may import, besides the leaves and itself.
 MAY_IMPORT: dict[str, set[str]] = {leaf: set() for leaf in LEAVES} | {
@@ -69,7 +69,7 @@ def test_a_module_imports_only_what_its_room_may_import(module):
 
 
 def test_the_imports_make_no_circle():
-    # An __init__ hands on the names of its room; the modules inside must not ask it for them.
+    # An __init__ re-exports the names of its room; modules of the room must not import from it.
     graph = {
         module: {other for other in imports_of(module) if other != module}
         for module, path in MODULES.items()

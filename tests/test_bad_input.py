@@ -1,4 +1,4 @@
-"""What every strategy says to bad input: the argument's name, before any work, leaving no trace."""
+"""Errors of all strategies for bad input: they name the argument and come before any work."""
 
 import random
 import warnings
@@ -24,7 +24,7 @@ DRAWING = [name for name in FITTED if name not in {"badge_query", "coreset_query
 EDGES = ["balance_query", "balance_margin_query"]
 WITH_TAU = ["balance_query", "balance_margin_query", "power_balance_query"]
 
-# Whose, with what in place of the good arguments, raises what, with which words.
+# Strategies, bad arguments, error type, and words of its message.
 TABLE = [
     (EVERY, {"X_pool": 3.0}, TypeError, ["X_pool"]),
     (EVERY, {"X_pool": None}, EITHER, ["X_pool"]),
@@ -129,7 +129,7 @@ def classifier():
 
 
 class State:
-    """All that a call could change behind our back."""
+    """Return all state that a call might change."""
 
     def __init__(self, module):
         self.parts = [
@@ -158,7 +158,7 @@ class State:
 
 
 def good_arguments(name, learner):
-    """Return arguments that a strategy takes."""
+    """Return valid arguments of a strategy."""
     arguments = {"learner": learner, "X_pool": POOL, "n_instances": 3, "random_state": 0}
     return arguments | ({"tau": 0.02} if name in WITH_TAU else {})
 
@@ -180,7 +180,7 @@ def test_bad_input_is_refused_by_name_without_a_trace(name, changes, error, word
     message = str(raised.value)
     assert [word for word in words if word not in message] == [], message
     assert "tau is unknown" not in message
-    if "y_val" not in changes:  # the labels that hypotheses know may be known by then only
+    if "y_val" not in changes:  # labels of hypotheses may only be known after drawing
         assert not predictions
 
 

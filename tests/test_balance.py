@@ -23,7 +23,7 @@ cases = st.builds(
 
 
 def random_edges(proba, seed=0):
-    """A random non-empty subset of all pairs, with random weights."""
+    """Return a random non-empty subset of all pairs, with random weights."""
     rng = np.random.default_rng(seed)
     pairs = all_pairs(len(proba))
     pairs = pairs[torch.from_numpy(rng.permutation(len(pairs))[: rng.integers(1, len(pairs) + 1)])]
@@ -31,7 +31,7 @@ def random_edges(proba, seed=0):
 
 
 def nothing_left(proba, edges, cover):
-    """Whether no labels of these points leave both ends of an edge possible, by any hypothesis."""
+    """Return whether all labels of these points exclude one hypothesis of every edge."""
     possible = proba > 0  # (S, N, C)
     return all(
         any(not (possible[j, x] & possible[k, x] & possible[l, x]).any() for x in cover)
@@ -41,7 +41,7 @@ def nothing_left(proba, edges, cover):
 
 
 def gains_by_enumeration(proba, edges, weights, chosen):
-    """What each point adds to Delta; the points chosen no longer count once nothing is left."""
+    """Return what each point adds to Delta, with a restart when nothing is left."""
     cover = []
     for x in chosen:
         cover.append(x)
@@ -55,7 +55,7 @@ def gains_by_enumeration(proba, edges, weights, chosen):
 
 
 def graded_pool(n_points=400, n_pairs=20, n_classes=5, dtype=torch.float32, seed=0):
-    """A pool in which few points are uncertain, as in practice, and its edges."""
+    """Return a pool with few uncertain points, as in practice, and its edges."""
     proba = random_proba(seed, 2 * n_pairs, n_points, n_classes, sharpness=1.5).to(dtype)
     edges = torch.arange(2 * n_pairs).view(2, n_pairs).T.contiguous()
     return proba, edges
@@ -171,7 +171,7 @@ def test_permuting_the_hypotheses_changes_nothing(proba, seed):
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 400, 4096])
 def test_any_chunk_size_gives_the_same_picks(chunk_size, pairing):
     proba, edges = graded_pool(n_pairs=12)
-    proba[:, 200:] = proba[:, :200]  # every point twice: the ties must fall alike, too
+    proba[:, 200:] = proba[:, :200]  # every point twice: ties must be broken in the same way
     if pairing == "all":
         edges = all_pairs(len(proba))
     expected = balance_batch(proba, edges, None, 12, random_state=3)
@@ -245,11 +245,11 @@ def test_half_precision_is_computed_in_float32():
     assert torch.allclose(balance_scores(half, edges), balance_scores(half.float(), edges))
 
 
-# --- weights put back -----------------------------------------------------------------------------
+# --- restarts -------------------------------------------------------------------------------------
 
 
 def contradiction(n_points):
-    """Two hypotheses, sure and contrary on every point: one label cuts their edge entirely."""
+    """Return two hypotheses that contradict each other with certainty: a label cuts their edge."""
     proba = torch.zeros(2, n_points, 2)
     proba[0, :, 0] = proba[1, :, 1] = 1
     return proba, torch.tensor([[0, 1]])
@@ -304,7 +304,7 @@ def test_many_pending_points_still_leave_gains_to_compare():
     assert gains[0] > gains[1] > gains[2] > 0
 
 
-# --- nothing to tell apart ------------------------------------------------------------------------
+# --- no edges -------------------------------------------------------------------------------------
 
 
 def test_without_edges_the_batch_is_random_seeded_and_announced():
@@ -324,7 +324,7 @@ def test_without_edges_the_batch_is_random_seeded_and_announced():
 
 def test_points_without_any_gain_are_chosen_at_random_and_announced():
     proba, edges = contradiction(10)
-    proba[:, 2:] = torch.tensor([1.0, 0.0])  # both hypotheses agree, and are sure
+    proba[:, 2:] = torch.tensor([1.0, 0.0])  # both hypotheses agree with certainty
     tails = set()
     for seed in range(5):
         with pytest.warns(RandomSelectionWarning, match="2 points were chosen at random"):

@@ -27,7 +27,7 @@ def batch(proba, edges, n_instances, **options):
 
 
 def slow_objective_picks(proba, edges, n_most, cut_share):
-    """Greedy picks by loops over the paper's definition, until so much weight is cut."""
+    """Return greedy picks by loops over the paper's definition, until a share of weight is cut."""
     proba = proba.numpy()
     S, N, C = proba.shape
     ratio = proba / proba.max(2, keepdims=True)
@@ -69,7 +69,7 @@ def test_a_batch_is_the_objective_then_the_shortlist_of_margins(S, N, C, cut_sha
     assert by_objective == [True] * b + [False] * (n - b)
     assert points[:b] == expected
     assert scores[:b] == pytest.approx(gains, rel=1e-9, abs=1e-12)
-    # The others: among five times as many points of the lowest margins, scored by these.
+    # The other picks are among five times as many points with the lowest margins.
     margin = margins(proba)
     free = [x for x in np.argsort(margin, kind="stable") if x not in expected]
     assert b > 0 or points[0] == free[0]
@@ -87,7 +87,7 @@ def test_the_whole_weight_is_cut_only_by_all_but_one_point():
 
 
 def test_hard_hypotheses_are_first_told_apart():
-    votes = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]])  # only point 1 tells the two apart
+    votes = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]])  # only point 1 distinguishes the two
     proba = torch.eye(2)[votes]
     proba[:, 3] = torch.tensor([0.6, 0.4])  # and point 3 is uncertain for both
     points, scores, by_objective = batch(proba, torch.tensor([[0, 1]]), 4, ties="first")
@@ -146,7 +146,7 @@ def test_bad_arguments_are_refused_at_the_call(cut_share):
 
 
 def grouped(n_groups, size, S=8, C=3, seed=0):
-    """Predictions (S, n_groups * size, C) that are the same for all points of a group."""
+    """Return predictions (S, n_groups * size, C) that are equal within a group."""
     one = predictions(S, n_groups, C, seed, sharpness=1.0)
     return one.repeat_interleave(size, dim=1)
 
@@ -158,7 +158,7 @@ def test_without_edges_each_group_of_the_shortlist_gives_one_point():
         points, _, by_objective = batch(proba, NO_EDGES, 4, random_state=seed)
         assert sorted(point // 5 for point in points) == [0, 1, 2, 3]
         assert not any(by_objective)
-        # and the margins alone would ask the same four times over
+        # margins alone would choose four equal points
         assert len({point // 5 for point in np.argsort(margins(proba), kind="stable")[:4]}) == 1
 
 

@@ -78,7 +78,7 @@ def test_noise_that_all_hypotheses_expect_is_not_information():
     assert bald_scores(proba).tolist() == pytest.approx([0] * 30, abs=1e-15)
     scores = bald_scores(proba.expand(9, -1, -1))
     assert scores.tolist() == pytest.approx([0] * 30, abs=1e-15)
-    assert (scores >= 0).all()  # in spite of rounding: a negative score has no power
+    assert (scores >= 0).all()  # not negative by rounding: a negative score has no power
 
 
 def test_hypotheses_that_contradict_each_other_surely_reach_the_upper_bound():

@@ -70,7 +70,7 @@ def after(proba, batch, **options):
 
 
 def exact_batch(proba, n_instances):
-    """The indices chosen, without a warning where the last ones add nothing."""
+    """Return the chosen indices, ignoring the warning that the last ones add nothing."""
     picks = greedy(JointInformation(proba), n_instances, ties="first")
     return [index for index, _ in picks]
 
@@ -312,7 +312,7 @@ def test_long_batches_neither_underflow_nor_lose_weight():
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 4096])
 def test_any_chunk_size_gives_the_same_picks(chunk_size, block, monkeypatch):
     proba = random_proba(0, 12, 150, 4, sharpness=1.0).float()
-    proba[:, 75:] = proba[:, :75]  # every point twice: the ties must fall alike, too
+    proba[:, 75:] = proba[:, :75]  # every point twice: ties must be broken in the same way
     options = {"max_configurations": 100, "random_state": 3}
     expected = batchbald_batch(proba, 6, **options)
     monkeypatch.setattr(batchbald, "CONFIGURATION_BLOCK", block)
@@ -396,7 +396,7 @@ def test_without_disagreement_the_batch_is_random_and_announced(dtype):
 
 def test_points_chosen_after_the_hypotheses_are_told_apart_are_announced():
     proba = torch.zeros(2, 4, 2)
-    proba[0, :, 0] = proba[1, :, 1] = 1  # sure and contrary everywhere: one label tells all
+    proba[0, :, 0] = proba[1, :, 1] = 1  # certain contradictions everywhere: one label tells all
     with pytest.warns(RandomSelectionWarning, match="3 points were chosen though"):
         indices, gains = batchbald_batch(proba, 4, random_state=0)
     assert sorted(indices.tolist()) == [0, 1, 2, 3]

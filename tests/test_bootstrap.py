@@ -41,7 +41,7 @@ def test_scikit_learn_conventions(estimator, check):
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
-    """A nearest-mean classifier that keeps what it was fitted on."""
+    """A nearest-mean classifier that stores its training rows."""
 
     def __init__(self, random_state=None):
         self.random_state = random_state
@@ -61,7 +61,7 @@ class Recorder(ClassifierMixin, BaseEstimator):
 
 
 def numbered(n_per_class):
-    """Rows that say which they are: (X, y), with the row number as the first column."""
+    """Return (X, y) with the row number as the first column of X."""
     y = np.repeat(np.arange(len(n_per_class)), n_per_class)
     noise = np.random.default_rng(0).normal(size=len(y))
     return np.column_stack([np.arange(len(y)) / len(y), y + noise]), y
@@ -95,7 +95,7 @@ def test_members_have_resamples_and_seeds_of_their_own():
     committee = BootstrapCommittee(Recorder(), n_members=10, random_state=0).fit(rows, y)
     assert len({member.random_state for member in committee.estimators_}) == 10
     assert len({tuple(bag) for bag in bags_of(committee, 40)}) == 10
-    # In no order by class: online learners see the rows as they come.
+    # Not sorted by class, because online learners depend on the order of rows.
     assert not any((np.diff(member.y_) >= 0).all() for member in committee.estimators_)
 
 
@@ -181,7 +181,7 @@ def test_declared_classes_have_columns_before_they_have_rows():
 
 
 class Numbered(LogisticRegression):
-    """Takes no labels but 0, 1, ..., k - 1, as XGBoost does."""
+    """A classifier that accepts only labels 0, 1, ..., k - 1, like XGBoost."""
 
     def fit(self, X, y):
         labels = np.unique(y)
@@ -191,7 +191,7 @@ class Numbered(LogisticRegression):
 
 
 class NumberedVotes(Numbered):
-    """The same without probabilities."""
+    """The same classifier without ``predict_proba``."""
 
     predict_proba = property()
 
@@ -317,7 +317,7 @@ def test_a_pipeline_that_selects_columns_by_name():
         committee.predict(frame.drop(columns="petal length (cm)"))
 
 
-# --- company --------------------------------------------------------------------------------------
+# --- with other estimators ------------------------------------------------------------------------
 
 
 def test_batches_can_be_queried():

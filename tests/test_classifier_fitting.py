@@ -66,7 +66,7 @@ def test_the_net_is_what_the_parameters_say():
 
 
 class Watched(Linear):
-    """Logistic regression that notes the batches it is trained on."""
+    """Logistic regression that records its training batches."""
 
     def __init__(self, n_features, n_classes, batches):
         super().__init__(n_features, n_classes)
@@ -143,7 +143,7 @@ def test_every_fit_starts_from_new_weights():
     first, n_iter = classifier.predict_proba(X), classifier.n_iter_
     classifier.fit(X, y)
     assert len(built) == 2 and built[0] is not built[1]
-    # An int as the seed: the second fit is the first one over again, not a continuation of it.
+    # With an int as the seed, a second fit repeats the first instead of continuing it.
     assert classifier.n_iter_ == n_iter
     np.testing.assert_array_equal(classifier.predict_proba(X), first)
 
@@ -159,7 +159,7 @@ def test_verbose(verbose, validation, unit, capsys):
 
 
 class Recorder(nn.Module):
-    """A network that notes which rows it saw, and whether in training."""
+    """A network that records its input rows and its mode."""
 
     def __init__(self, n_features, n_classes, record):
         super().__init__()
@@ -482,7 +482,7 @@ def test_unlabelled_rows_decide_scale_and_bins():
     classifier = quick(classes=[0, 1, 2]).fit(X[:12], y[:12], X_unlabelled=X[12:])
     encode = PiecewiseLinearEncoding(X, 8)
     np.testing.assert_array_equal(classifier.to_inputs(X).numpy(), encode(X))
-    # The pool makes no difference where nothing is scaled or encoded.
+    # Without scaling and encoding the pool makes no difference.
     plain = quick(classes=[0, 1, 2], normalise=False)
     alone = plain.fit(X[:12], y[:12]).predict_proba(X)
     np.testing.assert_array_equal(

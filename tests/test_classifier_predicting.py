@@ -65,7 +65,7 @@ def test_probabilities_are_the_mean_of_dropout():
     X, y = IRIS
     classifier = quick(n_samples=3000, n_steps=20).fit(X, y)
     module = classifier.net_.module_.train()
-    with torch.no_grad():  # a new mask for every row: 3000 rows in place of 3000 passes
+    with torch.no_grad():  # a new mask for every row: 3000 rows instead of 3000 passes
         expected = [
             module.layers(x.repeat(3000, 1)).softmax(1).mean(0).numpy()
             for x in classifier.to_inputs(X[:20])
@@ -169,7 +169,7 @@ SHORT = CyclicalSGLD(n_cycles=2, steps_per_cycle=20, samples_per_cycle=2)
 
 
 class Logarithm(nn.Module):
-    """A network that is defined for inputs above 0 only."""
+    """A network that is only defined for inputs above 0."""
 
     def __init__(self, n_features, n_classes, dropout):
         super().__init__()

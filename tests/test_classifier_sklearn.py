@@ -77,7 +77,7 @@ def test_sparse_text_needs_dense_columns_and_is_told_how():
     assert pipeline.fit(texts, kinds).score(texts, kinds) == 1
 
 
-# --- company --------------------------------------------------------------------------------------
+# --- with other estimators ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

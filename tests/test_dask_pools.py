@@ -1,4 +1,4 @@
-"""Queries on a Dask cluster: the batch that memory would have chosen, also when a worker dies."""
+"""Queries on a Dask cluster choose the same batch as in memory, even if a worker dies."""
 
 import gc
 import multiprocessing
@@ -56,7 +56,7 @@ def expected():
 
 @pytest.fixture(scope="module")
 def alone():
-    """What other strategies choose without a cluster."""
+    """Return the choices of other strategies without a cluster."""
     assert client_at_hand() is None
     return {
         strategy: strategy(classifier(), rows()[0], 5, random_state=0)
@@ -79,7 +79,7 @@ def workers_start_fast():
 
 @pytest.fixture(scope="module")
 def client(expected, alone):
-    """Two workers, in processes of their own."""
+    """Yield a client with two workers in separate processes."""
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0

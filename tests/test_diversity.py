@@ -16,13 +16,13 @@ from modal_balance.hypotheses.last_layer import last_layer_features
 
 
 def random_pool(seed, n_points=30, n_features=4, n_classes=3):
-    """Features (N, D) and predictions (N, C), float64, of which no two points share any."""
+    """Return features (N, D) and predictions (N, C), float64, without duplicates."""
     features = torch.from_numpy(np.random.default_rng(seed).normal(size=(n_points, n_features)))
     return features, random_proba(seed, 1, n_points, n_classes)[0]
 
 
 def integer_pool(seed, n_points, n_features=2):
-    """Points on a small grid: duplicates and ties are frequent, and distances come out exact."""
+    """Return points on a small grid, with many duplicates and ties, and exact distances."""
     grid = np.random.default_rng(seed).integers(0, 4, size=(n_points, n_features))
     return torch.from_numpy(grid).double()
 
@@ -90,7 +90,7 @@ def test_further_points_are_drawn_by_squared_distance():
 
 
 def batches_by_definition(embedding, pending, n_instances):
-    """The probability of every batch of k-means++, in the order of choice."""
+    """Return the probability of every ordered batch of k-means++."""
     first = max(range(len(embedding)), key=lambda i: float((embedding[i] ** 2).sum()))
     batches = {(): 1.0} if len(pending) else {(first,): 1.0}
     while len(next(iter(batches))) < n_instances:
@@ -120,7 +120,7 @@ def test_batches_come_with_the_probabilities_of_their_definition(n_pending):
         for _ in range(n_draws)
     )
     assert set(drawn) <= set(expected)
-    # The chi-squared distribution holds for frequent batches; the others are taken together.
+    # The chi-squared distribution holds for frequent batches; the others are merged.
     often = [batch for batch, probability in expected.items() if probability * n_draws >= 10]
     counts = [drawn[batch] for batch in often]
     means = [expected[batch] * n_draws for batch in often]

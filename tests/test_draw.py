@@ -91,7 +91,7 @@ def test_pickled_hypotheses_are_the_same():
 
 
 class Named(nn.Module):
-    """Takes its input by name, as dicts and DataFrames are passed."""
+    """A module with named inputs, as for dicts and DataFrames."""
 
     def __init__(self):
         super().__init__()
@@ -278,7 +278,7 @@ def test_progress_is_shown_only_when_asked_for(capsys):
     assert "720/720" in capsys.readouterr().err
 
 
-# --- pipelines, classifiers and what else there is ------------------------------------------------
+# --- pipelines, classifiers and other estimators --------------------------------------------------
 
 
 def test_a_pipeline_transforms_first():
@@ -374,11 +374,11 @@ def test_validation_error_of_a_net_trained_further_is_that_of_its_last_training(
     assert validation_error(net) > first + 0.3
 
 
-# --- modules and data that are not as tame as they should be --------------------------------------
+# --- difficult modules and data -------------------------------------------------------------------
 
 
 class Shifting(nn.Module):
-    """Writes into its input."""
+    """A module that modifies its input."""
 
     def __init__(self):
         super().__init__()

@@ -77,7 +77,7 @@ def test_a_dataset_of_ones_own_is_read_through_the_nets_iterator():
 
 
 class Named(nn.Module):
-    """Takes its input by name, as dicts and DataFrames are passed."""
+    """A module with named inputs, as for dicts and DataFrames."""
 
     def __init__(self):
         super().__init__()
@@ -138,7 +138,7 @@ def test_features_have_the_precision_of_the_module(dtype, expected):
 
 
 class Headed(nn.Module):
-    """Ends in a head of one's own, which returns the logits and what the features must be."""
+    """A module with a custom head, which also returns the expected features."""
 
     def __init__(self, head):
         super().__init__()

@@ -40,7 +40,7 @@ def cross_edges(cells, prior):
 
 
 def eced_by_loops(proba, cells, prior, offset):
-    """ECED as Eq. 1 has it: the edges one by one, and the offset as a second sum."""
+    """Return ECED as in Eq. 1: edge by edge, and the offset as a second sum."""
     proba, prior = proba.numpy(), prior.numpy()
     n_hypotheses, n_points, n_classes = proba.shape
     scores = []
@@ -119,7 +119,7 @@ def test_offset_is_what_a_point_scores_on_which_all_agree(seed):
     _, weights = cross_edges(cells, prior)
     if weights.sum() > 0:
         assert (eced_scores(agreed, cells, prior, offset=False) > 0).all()
-    # Elsewhere it takes something away, and never everything: scores are not negative.
+    # Elsewhere it subtracts something, but scores are not negative.
     with_offset = eced_scores(proba, cells, prior)
     assert (with_offset >= 0).all()
     assert (with_offset <= eced_scores(proba, cells, prior, offset=False) + 1e-15).all()
@@ -178,7 +178,7 @@ def test_eced_tends_to_ec2_with_the_noise(seed):
 @many
 @given(seed=seeds)
 def test_ec2_is_adaptive_submodular(seed):
-    # What an answer leaves of the hypotheses: probabilities p(h) / P, edges p(h) p(h') / P^2.
+    # After a label, hypotheses have probabilities p(h) / P and edges p(h) p(h') / P^2.
     proba, cells, prior = random_table(seed, hard=1)
     first = ec2_scores(proba, cells, prior)
     for label in range(3):
@@ -283,7 +283,7 @@ def test_noise_is_refused_with_what_to_do():
 
 
 def test_cells_of_a_traversal_and_their_edges_agree():
-    # Edges from cells, and cells directly: two roads to the same scores.
+    # Edges from cells and cells directly give the same scores.
     proba, _, _ = random_table(3)
     cells = torch.tensor([0, 0, 1, 2, 2, 2])
     pairs = all_pairs(6)

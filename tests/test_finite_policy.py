@@ -24,7 +24,7 @@ scores = st.sampled_from([eced_scores, ec2_scores, information_gain_scores])
 
 
 def random_table(seed, *, n_hypotheses=8, n_points=7, n_classes=3):
-    """Hypotheses without noise, and their cells; different ones differ on some point."""
+    """Return distinct hypotheses without noise, and their cells."""
     rng = np.random.default_rng(seed)
     proba = random_proba(seed, n_hypotheses, n_points, n_classes, hard=1)
     labels = proba.argmax(-1)
@@ -44,7 +44,7 @@ def test_the_cell_of_the_truth_is_found(seed, truth, score):
     left = path.posterior > 0
     assert left[truth]
     assert set(cells[left].tolist()) == {int(cells[truth])}
-    # Those left are those that gave the answers; before the last answer there were more cells.
+    # The remaining hypotheses predict all labels; before the last label there were more cells.
     assert torch.equal(left, (labels == labels[truth])[:, path.queries].all(1))
     if path.queries:
         before = (labels == labels[truth])[:, path.queries[:-1]].all(1)
@@ -108,7 +108,7 @@ def test_noisy_answers_are_asked_for_until_little_probability_is_outside_one_cel
     assert path.solved
     assert 1 < len(path.queries) < 42
     assert path.posterior[cells == cells[5]].sum() >= 0.99
-    # The posterior is that of Bayes' rule, with the answers in any order.
+    # The posterior follows Bayes' rule, with the labels in any order.
     likelihood = torch.ones(8, dtype=torch.float64)
     for point in sorted(path.queries):
         likelihood *= noisy[:, point, labels[point]]
@@ -120,7 +120,7 @@ def test_noisy_answers_are_asked_for_until_little_probability_is_outside_one_cel
 
 
 def test_thresholds_are_as_far_apart_as_the_paper_says():
-    # On a pool of 2^9 uniform points, a point of the table stands for all between two thresholds.
+    # On a pool of 2^9 uniform points, a point represents all points between two thresholds.
     proba, _ = halving_thresholds(8, sigma=0)
     position = 2.0 ** -np.arange(8)  # 2^(1-i) for i = 1..n
     pool = (np.arange(512) + 0.5) / 512

@@ -76,7 +76,7 @@ def test_folds_hold_every_row_once_but_those_alone_and_are_stratified(counts, n_
     for fold in folds:
         assert len(fold) and (np.diff(fold) > 0).all()
         left = np.delete(codes, fold)
-        assert set(left) == set(codes)  # a network that predicts a fold knows its classes
+        assert set(left) == set(codes)  # the network for a fold knows all classes of the fold
         share = np.bincount(codes) / len(folds)
         assert (
             np.abs(np.bincount(codes[fold], minlength=len(counts)) - share)[np.bincount(codes) > 1]

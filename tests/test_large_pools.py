@@ -1,4 +1,4 @@
-"""Queries of pools that are larger than what is held in memory, in all forms that they may have."""
+"""Queries of pools that do not fit in memory, in all supported forms."""
 
 import shutil
 import sys
@@ -61,7 +61,7 @@ def batch(X_pool=None, learner=None, strategy=balance_query, n_instances=15, **o
 
 @pytest.fixture
 def small_disk(monkeypatch):
-    """No room for scratch files."""
+    """No space for scratch files."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
 
@@ -140,7 +140,7 @@ def test_without_control_groups_there_is_no_limit_of_a_container(tmp_path):
 
 
 class ManyClasses:
-    """Hypotheses of 100 classes that note how many rows they predict at once."""
+    """Hypotheses of 100 classes that record how many rows they predict at once."""
 
     classes_ = np.arange(100)
 
@@ -240,7 +240,7 @@ def test_tensors_frames_dicts_and_sparse_matrices(expected):
 
 
 def written(folder, X, sizes, row_group_size):
-    """A folder of Parquet files of several sizes, with a column that nobody was fitted with."""
+    """Return a folder of Parquet files of several sizes, with a column that is not used."""
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""Frozen masks, against one plain pass per mask with the masks applied by hand."""
+"""Frozen masks, compared with one plain pass per mask with masks applied by hand."""
 
 import warnings
 from functools import partial
@@ -33,7 +33,7 @@ def outputs_of(module, x, n_samples=S, seed=0):
 
 
 def mask_of(shape, p, *, seed=0, layer=0, call=0, draw=0):
-    """The documented rule: a mask depends on (seed, layer, call, draw) alone."""
+    """Return a mask by the documented rule: it depends only on (seed, layer, call, draw)."""
     uniform = np.random.default_rng([seed, layer, call, draw]).random(shape, dtype=np.float32)
     return torch.from_numpy((uniform >= p).astype(np.float32))
 
@@ -53,7 +53,7 @@ class Residual(nn.Module):
 
 
 class Branching(nn.Module):
-    """Control flow that depends on the data: vmap cannot run it."""
+    """Data-dependent control flow, which vmap cannot run."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class Branching(nn.Module):
 
 
 class Functional(nn.Module):
-    """A module that calls a function of dropout, as one does with functional dropout."""
+    """A module that calls functional dropout."""
 
     def __init__(self, function, p=0.5, **options):
         super().__init__()
@@ -76,7 +76,7 @@ class Functional(nn.Module):
 
 
 class Beside(nn.Module):
-    """Functional dropout beside a dropout layer."""
+    """Functional dropout and a dropout layer."""
 
     def __init__(self):
         super().__init__()
@@ -88,7 +88,7 @@ class Beside(nn.Module):
 
 
 class Sequences(nn.Module):
-    """A recurrent network, with dropout between its layers only."""
+    """A recurrent network with dropout only between its layers."""
 
     def __init__(self):
         super().__init__()
@@ -469,7 +469,7 @@ def assert_same(before, after):
 def test_module_and_random_states_are_as_before():
     module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
     module.train()
-    module[1].eval()  # mixed flags must survive as they are
+    module[1].eval()  # mixed flags must not change
     before = fingerprint(module)
     outputs_of(module, rows(10, 6))
     assert_same(before, fingerprint(module))
@@ -519,7 +519,7 @@ class Unused(nn.Module):
 
 
 class Trained(nn.Module):
-    """Dropout for training only: it is not called in eval mode."""
+    """Dropout that is not called in eval mode."""
 
     def forward(self, x):
         return F.dropout(x, 0.5) if self.training else x
@@ -646,7 +646,7 @@ def test_an_output_without_a_batch_dimension_is_refused():
 
 
 class Hungry(nn.Module):
-    """A module that asks for more memory than there is for more than some rows at once."""
+    """A module that runs out of memory for more than a few rows."""
 
     def __init__(self, most_rows):
         super().__init__()

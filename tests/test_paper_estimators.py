@@ -32,7 +32,7 @@ cases = st.builds(
 
 @pytest.fixture
 def one_thread():
-    """Many small operations: threads would only wait for each other."""
+    """Use one thread: with many small operations, threads would only wait for each other."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -48,7 +48,7 @@ def random_edges(proba, seed):
 
 
 def correlated_case():
-    """Sure hypotheses and unsure ones: a label tells which, and so tells of the next label."""
+    """Return certain and uncertain hypotheses, so that labels are informative of each other."""
     sure, unsure = torch.tensor([[0.98, 0.02], [0.5, 0.5]], dtype=torch.float64)
     proba = torch.stack([sure, sure, unsure, unsure])[:, None].expand(4, 3, 2)
     edges = torch.tensor([[0, 2], [1, 3]])
@@ -146,7 +146,7 @@ def draw_jointly(proba, n_configurations, rng):
 
 
 def draw_from_marginals(proba, n_configurations, rng):
-    """Draw every label from its own marginal: the mistake that the docstring warns of."""
+    """Draw each label from its marginal, the mistake described in the docstring."""
     marginal = proba.numpy().mean(0)
     below = rng.random((n_configurations, len(marginal), 1)) >= marginal.cumsum(-1)
     return torch.from_numpy(below.sum(-1))

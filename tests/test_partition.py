@@ -16,7 +16,7 @@ taus = st.sampled_from([0.0, 0.1, 0.25, 0.4, 0.5, 0.8, 1.0])
 
 
 def random_votes(seed, n_hypotheses=9, n_points=20, n_classes=3, n_families=3):
-    """Votes of a few families, each member of which differs from the head in some points."""
+    """Return votes of a few families, whose members differ from their head in some points."""
     rng = np.random.default_rng(seed)
     heads = rng.integers(n_classes, size=(n_families, n_points))
     votes = heads[rng.integers(n_families, size=n_hypotheses)]

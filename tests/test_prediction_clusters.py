@@ -11,7 +11,7 @@ S, C = 6, 3
 
 
 def groups(sizes, seed=0, spread=1e-3):
-    """Return predictions (S, m, C) of points that are answered alike within a group; the groups."""
+    """Return predictions (S, m, C) that are similar within a group, and the groups."""
     rng = np.random.RandomState(seed)
     centres = rng.dirichlet(np.ones(C), size=(len(sizes), S))
     group = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))

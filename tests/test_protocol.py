@@ -1,4 +1,4 @@
-"""Objects with predict_proba_samples, in place of a learner."""
+"""Objects with predict_proba_samples, passed instead of a learner."""
 
 import pickle
 
@@ -90,14 +90,14 @@ def test_columns_must_be_the_classes():
 
 
 class Bare:
-    """Hypotheses with nothing but their predictions: no classes_, no complete."""
+    """Hypotheses with only predictions: no classes_, no complete."""
 
     def predict_proba_samples(self, X):
         return Softmax().predict_proba_samples(X)
 
 
 class DrawsBare(GaussianNB):
-    """A classifier whose draws say nothing about themselves."""
+    """A classifier whose draws have no attributes."""
 
     def draw_hypotheses(self, n_samples, random_state=None, *, verbose=0):
         return Bare()

@@ -59,7 +59,7 @@ def test_a_row_is_scaled_alike_in_any_batch_and_stays_itself():
 
 
 def encoding(fitted, n_bins, rows):
-    """Return what is put beside the scaled columns."""
+    """Return the encoding that follows the scaled columns."""
     return PiecewiseLinearEncoding(fitted, n_bins)(rows)[:, rows.shape[1] :]
 
 

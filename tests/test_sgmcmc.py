@@ -198,7 +198,7 @@ def test_more_snapshots_than_steps_are_refused():
 
 
 class Branching(nn.Module):
-    """A module that vmap cannot run: what it does depends on its data."""
+    """A module with data-dependent control flow, which vmap cannot run."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Batches from shards: the same to the bit, however a pool is cut and whatever is kept of it."""
+"""Batches from shards are identical for every partition of a pool and every cache policy."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ CACHE_POLICIES = ["memory", "file", "nothing"]
 
 
 class Table:
-    """Hypotheses that know the predictions on each row by its number: no arithmetic, no bits."""
+    """Hypotheses that look up their predictions by row number, without arithmetic."""
 
     def __init__(self, proba):
         self.proba = proba
@@ -41,7 +41,7 @@ class Table:
 
 
 class Softmax:
-    """Hypotheses that compute: the last bits depend on the shape of what they are given."""
+    """Hypotheses with matrix products, whose last bits depend on the shape of the input."""
 
     def __init__(self, S, D, C, seed):
         self.weights = 2 * torch.randn(S, D, C, generator=torch.Generator().manual_seed(seed))
@@ -165,7 +165,7 @@ def test_only_the_weights_and_one_row_travel_for_a_pick():
     sent, answered = [], []
 
     class Far(Table):
-        """A pool elsewhere: counts what goes there and comes back."""
+        """A remote pool that counts what is sent and returned."""
 
         n_points, template = N, proba[:, :1]
 
@@ -228,7 +228,7 @@ def test_the_order_of_ties_is_a_random_one_without_repetitions(n_points):
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """A folder of their own for scratch files."""
+    """Use a separate folder for scratch files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -280,7 +280,7 @@ def write_blocks(layout, path, numbers):
 def test_processes_that_write_at_the_same_time_leave_each_other_alone(tmp_path):
     layout, path = Layout((torch.ones(2, 1, 2),), block_rows=8), str(tmp_path / "blocks")
     open(path, "xb").close()
-    # Started alike, they extend the file in turn, thousands of times.
+    # Started together, they extend the file alternately, thousands of times.
     writers = [
         multiprocessing.get_context("fork").Process(
             target=write_blocks, args=(layout, path, range(first, 8000, 2))

@@ -184,7 +184,7 @@ def test_training_stops_after_epochs_without_improvement(patience):
 
 
 class Modes(nn.Module):
-    """A linear network that notes the number of rows in training and in eval mode."""
+    """A linear network that records the number of rows in training and in eval mode."""
 
     def __init__(self):
         super().__init__()
@@ -211,7 +211,7 @@ def test_the_best_epoch_is_restored_the_first_of_equals():
     accuracies = net.history[:, "valid_acc"]
     best = int(np.argmax(accuracies))
     assert len(accuracies) == best + 1 + 3
-    # Else the test would show nothing: neither the last epoch nor the last of the equally good.
+    # Otherwise the test would be trivial: the best epoch is neither the last one nor the last tie.
     assert accuracies[-1] < accuracies[best] == max(accuracies[best + 1 :])
     with torch.no_grad():
         predicted = net.module_.eval()(X_val).argmax(1)

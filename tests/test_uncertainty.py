@@ -84,7 +84,7 @@ def test_the_order_of_hypotheses_and_classes_is_irrelevant(score, proba, seed):
 
 def test_what_each_score_sees():
     sure, unsure = [1.0, 0.0], [0.5, 0.5]
-    # Columns: settled; all hypotheses unsure; hypotheses that contradict each other.
+    # Columns: certain; all hypotheses uncertain; hypotheses that contradict each other.
     proba = torch.tensor([[sure, unsure, sure], [sure, unsure, sure[::-1]]])
     assert entropy_scores(proba).tolist() == pytest.approx([0, math.log(2), math.log(2)])
     assert margin_scores(proba).tolist() == [0, 1, 1]

@@ -1,4 +1,4 @@
-"""Pipelines, searches and frozen estimators around what can be queried."""
+"""Unwrapping of pipelines, searches and frozen estimators."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Small real learners, on data that ship with scikit-learn, and the strategies to query them."""
+"""Small learners on scikit-learn's data sets, and the strategies, for use in tests."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def digits():
 
 
 def fast_classifier(**parameters):
-    """A classifier that trains in a twentieth of a second; its hypotheses differ a lot."""
+    """Return a classifier that trains in 0.05 s; its hypotheses differ a lot."""
     defaults = {"dropout": 0.5, "n_steps": 60, "n_samples": 20, "random_state": 0}
     return MCDropoutClassifier(**(defaults | parameters))
 
 
 @lru_cache(maxsize=1)
 def fitted_classifier():
-    """A classifier fitted on 40 digits. Shared: do not fit it again."""
+    """Return a classifier fitted on 40 digits. It is shared, so do not fit it again."""
     X, y = digits()
     return fast_classifier().fit(X[:40], y[:40])
 
@@ -112,7 +112,7 @@ def forest_of(kind=RandomForestClassifier, n=12, y=None, **parameters):
 
 
 def samples(estimator, X=None, n_samples=100, random_state=0):
-    """What hypotheses drawn from an estimator predict, on iris unless told otherwise."""
+    """Return predictions of hypotheses drawn from an estimator, by default on iris."""
     hypotheses = draw_hypotheses(estimator, n_samples, random_state=random_state)
     return hypotheses.predict_proba_samples(iris()[0] if X is None else X)
 
@@ -123,7 +123,7 @@ def indices_of(result):
 
 
 def reported(learner, X_pool=None, **options):
-    """The report of a query by the paper's objective, on iris unless told otherwise."""
+    """Return the report of a query with ``balance_query``, by default on iris."""
     reports = []
     options = {"tau": 0.02, "random_state": 0, "n_instances": 5} | options
     X_pool = iris()[0] if X_pool is None else X_pool
@@ -167,7 +167,7 @@ QUICK = {"n_steps": 100, "samples_per_epoch": 512, "max_epochs": 20, "n_samples"
 
 
 def quick(**parameters):
-    """A classifier that trains in a tenth of a second: few steps, at a higher rate."""
+    """Return a classifier that trains in 0.1 s, with few steps and a higher rate."""
     return MCDropoutClassifier(**(QUICK | {"learning_rate": 0.01, "random_state": 0} | parameters))
 
 

@@ -273,7 +273,7 @@ class BalanceObjective:
 
     def _restore_weights(self) -> None:
         # W = scale * remaining. The largest value of remaining is 1, so that gains stay distinct
-        # however little is left. W is small enough to stay in float64 beside float32 predictions.
+        # however little is left. W is small enough to stay in float64 with float32 predictions.
         largest = self.weights.max().item() if len(self.weights) else 0.0
         self.scale = largest / self.n_hypotheses
         self.remaining = (self.weights / (largest or 1.0)).repeat(self.n_hypotheses, 1)  # (S, E)

@@ -102,7 +102,7 @@ def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending"
 def likelihood_deficit(proba: Tensor) -> Tensor:
     """Return 1 - lambda, with lambda = p(y | h) / max_y' p(y' | h) the likelihood ratio.
 
-    Computed as (max - p) / max, which keeps its relative precision where lambda is near 1.
+    Computed as (max - p) / max, which keeps its relative precision for lambda near 1.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ class DropoutHypotheses:
         Parameters
         ----------
         X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
-            n rows of whatever the net takes. Floating-point input is cast to the precision of
+            n rows that the net accepts. Floating-point input is cast to the precision of
             the module.
 
         Returns

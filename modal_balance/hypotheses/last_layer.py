@@ -54,7 +54,7 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
         scikit-learn Pipeline that ends in one of these, a search over them, or a FrozenEstimator
         around them. Dropout layers are not needed.
     X : array, tensor, dict of arrays, DataFrame, CSR matrix or Dataset
-        n rows of whatever the estimator takes. Floating-point input is cast to the precision of
+        n rows that the estimator accepts. Floating-point input is cast to the precision of
         the module.
 
     Returns
@@ -105,7 +105,7 @@ def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
     classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
         Fitted.
     X : array-like
-        n rows of whatever the classifier takes.
+        n rows that the classifier accepts.
 
     Returns
     -------
@@ -256,7 +256,7 @@ class LaplaceHypotheses:
         Parameters
         ----------
         X : array-like
-            n rows of whatever the estimator takes.
+            n rows that the estimator accepts.
 
         Returns
         -------

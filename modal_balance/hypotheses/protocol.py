@@ -61,7 +61,7 @@ class Hypotheses(Protocol):
 
 
 class TransformedHypotheses:
-    """Hypotheses behind a transformation of the input, such as the first steps of a pipeline.
+    """Hypotheses with a transformation of their input, such as the first steps of a pipeline.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class GivenHypotheses:
         Parameters
         ----------
         X : array-like
-            n rows of whatever the object takes.
+            n rows that the object accepts.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class SingleHypothesis:
         Parameters
         ----------
         X : array-like
-            n rows of whatever the classifier takes.
+            n rows that the classifier accepts.
 
         Returns
         -------
