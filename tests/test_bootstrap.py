@@ -154,7 +154,7 @@ def test_out_of_bag_error_is_near_the_error_on_new_data():
 
 def test_with_one_label_of_each_class_the_error_is_a_guess():
     rows = [0, 60, 120]
-    with pytest.warns(UserWarning, match="None of the 3 rows is left out .* a guess, 0.5"):
+    with pytest.warns(UserWarning, match="None of the 3 rows was left out .* a guess, 0.5"):
         committee = BootstrapCommittee(n_members=3, random_state=0).fit(X[rows], NAMES[rows])
     assert committee.validation_error_ == 0.5
     with pytest.warns(RandomSelectionWarning):  # the members are alike
@@ -241,7 +241,7 @@ def net(n_outputs=3):
 
 def test_nets_without_dropout_learn_words_and_are_hypotheses():
     rows = X.astype(np.float32)
-    with pytest.raises(ValueError, match="predicts 3 classes, but the committee knows 2.*classes="):
+    with pytest.raises(ValueError, match="predicts 3 classes, but the committee has 2.*classes="):
         BootstrapCommittee(net(), 3).fit(rows[Y != 1], NAMES[Y != 1])
     committee = BootstrapCommittee(net(), 3, classes=sorted(set(NAMES)), random_state=0)
     committee.fit(rows[Y != 1], NAMES[Y != 1])

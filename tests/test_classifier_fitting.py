@@ -330,7 +330,7 @@ def test_the_seed_decides_which_rows_are_held_out():
 def test_where_nothing_can_be_validated_on_fit_warns_and_trains_all_the_same(validation):
     X, y = DIGITS
     alone = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
-    with pytest.warns(UserWarning, match=r"None of the 10 rows can be validated.*0\.5.*X_val") as w:
+    with pytest.warns(UserWarning, match=r"None of the 10 rows can be held out.*0\.5.*X_val") as w:
         classifier = quick(validation=validation).fit(X[alone], y[alone])
     assert w[0].filename == __file__
     assert classifier.validation_error_ == 0.5 and classifier.n_validation_rows_ == 0

@@ -180,7 +180,7 @@ def test_no_pending_points_are_as_good_as_none():
             ValueError,
             "pending_features and pending_proba must be given together",
         ),
-        (None, torch.ones(1, 2) / 2, ValueError, "pending_features and pending_proba belong toge"),
+        (None, torch.ones(1, 2) / 2, ValueError, "pending_features and pending_proba must be giv"),
         (torch.ones(1, 3), torch.ones(1, 2) / 2, ValueError, "pending_features has 3 columns but"),
         (torch.ones(1, 2), torch.ones(1, 4) / 4, ValueError, "pending_proba has 4 columns but pr"),
         (torch.ones(1, 2), torch.ones(2, 2) / 2, ValueError, r"pending_proba must .* \(1, class"),

@@ -198,7 +198,7 @@ def test_bad_input_is_refused_by_name(change, error, message):
 
 def test_impossible_answers_are_refused():
     proba = torch.eye(3)[torch.tensor([[0, 1], [1, 0]])]  # class 2 is never predicted
-    with pytest.raises(ValueError, match="No hypothesis gives the label 2 at point 0"):
+    with pytest.raises(ValueError, match="No hypothesis predicts the label 2 at point 0"):
         query_until_solved(proba, torch.tensor([0, 1]), torch.tensor([2, 2]), ec2_scores)
 
 

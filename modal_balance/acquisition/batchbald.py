@@ -224,8 +224,8 @@ def _warn_where_nothing_was_gained(
         yield index, gain
     if n_idle:
         warnings.warn(
-            f"{n_idle} chosen points add no information about which hypothesis holds, so they are "
-            "no better than random points. Use more hypotheses, or ask for fewer points.",
+            f"{n_idle} points were chosen though they add no information on the hypotheses, so "
+            "they are no better than random points. Use more hypotheses, or ask for fewer points.",
             RandomSelectionWarning,
             stacklevel=2,
         )
