@@ -70,7 +70,7 @@ def test_sparse_text_needs_dense_columns_and_is_told_how():
     texts = ["good dog", "bad cat", "red dog", "blue cat"] * 10
     kinds = ["dog", "cat"] * 20
     with pytest.raises(
-        TypeError, match=r"MCDropoutClassifier takes dense rows. Put a .*TruncatedSVD"
+        TypeError, match=r"MCDropoutClassifier needs dense rows. Put a .*TruncatedSVD"
     ):
         make_pipeline(TfidfVectorizer(), quick()).fit(texts, kinds)
     pipeline = make_pipeline(TfidfVectorizer(), TruncatedSVD(4, random_state=0), quick())
