@@ -149,11 +149,12 @@ class NoEdgesLeft:
     """Stop once the hypotheses lie in one equivalence class, with no edge left to cut.
 
     Hypotheses are drawn from the learner's posterior, and all pairs are compared on the reference
-    pool. The share of pairs that are edges (they differ on more than a share tau of the reference
-    pool) is an upper bound of BALanCe's objective for any batch. Stop when it is at most
-    ``threshold``.
+    pool. A pair is an edge if the two predict differently on more than a share tau of the reference
+    pool. The share of pairs that are edges is an upper bound of BALanCe's objective for any batch.
+    The criterion returns True once this share has been at most ``threshold`` for ``patience``
+    rounds.
 
-    Networks under MC dropout differ by far more than a quarter of the error, so with an annealed
+    Networks under MC dropout often differ by more than a quarter of the error, so with an annealed
     tau this criterion may never stop the loop. Set tau to a disagreement between two networks that
     you can accept, and combine the criterion with a budget.
 
@@ -173,9 +174,10 @@ class NoEdgesLeft:
     n_samples : int, default=50
         Number of hypotheses drawn in each round, at least 2.
     threshold : float in [0, 1], default=0.0
-        Largest share of pairs in different classes that allows stopping.
+        Largest share of pairs in different classes at which to stop.
     patience : int, default=3
-        Number of consecutive rounds with such a share, at least 1. The share fluctuates.
+        Number of consecutive rounds that must have such a share, at least 1. More than one is
+        safer, because the share fluctuates.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the hypotheses.
 
@@ -255,8 +257,8 @@ class PredictionsStable:
     threshold : float in [0, 1], default=0.99
         Smallest kappa that counts as stable.
     patience : int, default=3
-        Number of consecutive rounds that must each reach the threshold, at least 1. The
-        reference averages them instead.
+        Number of consecutive rounds that must each reach the threshold, at least 1. The paper
+        cited below compares their mean with the threshold instead.
 
     Attributes
     ----------
@@ -302,7 +304,7 @@ class PredictionsStable:
 
 
 class _Combination:
-    # Call every criterion in every round: some compare rounds.
+    # Call every criterion in every round, because some compare a round with the one before.
     def __init__(self, *criteria: Callable[[Any], bool]) -> None:
         if not criteria:
             raise ValueError("There is no criterion. Pass at least one.")
@@ -320,7 +322,7 @@ class _Combination:
 
 
 class AnyOf(_Combination):
-    """Stop once any of several criteria says so. All are evaluated in every round.
+    """Stop once any of several criteria is met. All are evaluated in every round.
 
     Parameters
     ----------
@@ -352,7 +354,7 @@ class AnyOf(_Combination):
 
 
 class AllOf(_Combination):
-    """Stop once all of several criteria say so in the same round. All are evaluated every round.
+    """Stop once all of several criteria are met in one round. All are evaluated in every round.
 
     Parameters
     ----------

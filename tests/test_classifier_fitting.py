@@ -490,7 +490,7 @@ def test_unlabelled_rows_decide_scale_and_bins():
     )
 
 
-def test_a_network_of_ones_own_has_no_bins():
+def test_a_custom_network_has_no_bins():
     X, y = IRIS
     classifier = quick(module=Linear).fit(X[::2], y[::2], X_unlabelled=X)
     scaled = SquashedScaling(np.concatenate([X[::2], X]))(X)

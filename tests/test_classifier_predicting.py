@@ -115,7 +115,7 @@ def test_without_dropout_the_network_predicts_as_it_is(parameters):
         classifier.draw_hypotheses(3).predict_proba_samples(X)
 
 
-def test_images_with_a_network_of_ones_own():
+def test_images_with_a_custom_network():
     X, y = load_digits(return_X_y=True)
     X = (X / 16).reshape(-1, 1, 8, 8)
     classifier = quick(module=partial(Convolution, width=4), learning_rate=0.01)

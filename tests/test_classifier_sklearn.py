@@ -111,7 +111,7 @@ def test_grid_search_over_a_pipeline():
     assert search.best_estimator_.score(X, y) > 0.9
 
 
-def test_cross_validation_with_a_network_of_ones_own():
+def test_cross_validation_with_a_custom_network():
     scores = cross_val_score(quick(module=partial(MLP, hidden_layer_sizes=(32,))), *IRIS, cv=3)
     assert scores.min() > 0.7
 

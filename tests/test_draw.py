@@ -153,7 +153,7 @@ def test_images_pass_through_a_convolutional_net():
     assert torch.allclose(samples(net, images[300:310]), proba[:, 300:310], atol=1e-6)
 
 
-def test_a_dataset_of_ones_own_is_read_through_the_nets_iterator():
+def test_a_custom_dataset_is_read_through_the_nets_iterator():
     class Halved(Dataset):
         def transform(self, X, y):
             return super().transform(X / 2, y)
@@ -188,7 +188,7 @@ def test_modules_that_return_probabilities_or_tuples_are_understood():
     assert torch.allclose(proba.sum(-1), torch.ones(S, len(X)))
 
 
-def test_a_nonlinearity_of_ones_own_is_used():
+def test_a_custom_nonlinearity_is_used():
     X, _ = digits()
     net = fitted_net(predict_nonlinearity=lambda z: torch.softmax(z / 10, -1))
     logits = samples(fitted_net(), X[:9]).log()
@@ -414,7 +414,7 @@ def test_arrays_that_torch_cannot_read_in_place_are_read():
     assert torch.allclose(samples(net, frozen), expected, atol=1e-6)
 
 
-def test_a_collate_function_of_ones_own_is_used():
+def test_a_custom_collate_function_is_used():
     X, y = digits()
 
     def halve(rows):

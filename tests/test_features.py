@@ -66,7 +66,7 @@ def test_every_kind_of_skorch_input_gives_the_same_features():
         assert same(last_layer_features(net, form), expected)
 
 
-def test_a_dataset_of_ones_own_is_read_through_the_nets_iterator():
+def test_a_custom_dataset_is_read_through_the_nets_iterator():
     class Halved(Dataset):
         def transform(self, X, y):
             return super().transform(X / 2, y)

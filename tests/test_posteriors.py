@@ -81,7 +81,7 @@ def test_members_train_with_early_stopping_where_there_are_validation_data():
     assert torch.equal(stacked[0], weights_of(classifier)[0])
 
 
-def test_networks_of_ones_own_can_be_members():
+def test_custom_networks_can_be_members():
     images = X.reshape(-1, 1, 8, 8)
     classifier = ensemble(module=Convolution, n_steps=20).fit(images[:60], y[:60])
     assert draw_hypotheses(classifier, 8).predict_proba_samples(images[:5]).shape == (8, 5, 10)

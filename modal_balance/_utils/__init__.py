@@ -1,1 +1,1 @@
-"""Helpers for all rooms: arguments, files, torch state, versions, compatibility."""
+"""Helpers for all subpackages: arguments, files, torch state, versions, compatibility."""

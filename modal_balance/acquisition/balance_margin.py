@@ -4,7 +4,7 @@ A few points cut most of the edge weight: with many classes, one or two informat
 less than 0.3 of it. The remaining weight belongs to label configurations that hardly ever occur.
 From there on the margin of the mean prediction, which averages over all hypotheses, is the better
 guide. The points with the lowest margins are often near-copies of each other, so the batch is
-filled with points on which the hypotheses predict differently (``low_margin.py``). The measurements
+filled with points from different clusters of predictions (``low_margin.py``). The measurements
 are in ``docs/studies/batch_rules``.
 
 S: hypotheses    N: points of the pool    M: pending points    C: classes    E: edges

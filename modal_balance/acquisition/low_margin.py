@@ -52,7 +52,7 @@ def diverse_low_margin(
     pending: Tensor | None = None,
     random_state: RandomState = None,
 ) -> list[int]:
-    """Return low-margin points on which the hypotheses predict differently.
+    """Return diverse low-margin points, one from each cluster of similar predictions.
 
     Takes five times as many points with the lowest margins, clusters them by their predictions, and
     returns the least certain point of each cluster without a chosen or pending point: see

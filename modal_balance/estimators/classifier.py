@@ -92,10 +92,12 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
     Every fit starts from new weights and minimises class-weighted cross-entropy with Adam. Without
     validation data it trains on all labels for a fixed number of steps. With validation data it
-    stops early as in the BALanCe paper: when the validation accuracy has not improved for
-    `patience` epochs, each of rows drawn with replacement, the best epoch is restored. Predictions
-    are means over frozen dropout masks, drawn once in ``fit``. So they are deterministic, and the
-    prediction for a row does not depend on other rows. :meth:`paper` has the settings of the paper.
+    stops early as in the BALanCe paper: an epoch draws its rows with replacement, and when the
+    validation accuracy has not improved for `patience` epochs, the best epoch is restored.
+
+    Predictions are means over frozen dropout masks, which are drawn once in ``fit``. They are
+    therefore deterministic, and the prediction for a row does not depend on other rows.
+    :meth:`paper` returns a classifier with the settings of the paper.
 
     Parameters
     ----------
@@ -134,32 +136,32 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     validation : "cv", None or float in (0, 1), default="cv"
         Source of `validation_error_` if ``fit`` gets no ``X_val``. "cv": five-fold
         cross-validation, which takes up to twice the time of the fit. None: no validation error.
-        A number: this share of the labels, stratified, is held out for early stopping as with
-        ``X_val``; each class keeps a row in training.
+        A number: a stratified sample with this share of the labels is held out for early stopping,
+        as with ``X_val``; at least one row of each class is used for training.
     class_weight : "balanced", dict or None, default="balanced"
-        Weights of the classes in the loss. "balanced" is ``n / (k * n_c)`` for the training
-        rows: n rows, n_c of class c, k classes present. A dict maps labels to positive weights;
-        missing labels have weight 1.
+        Weights of the classes in the loss. "balanced": class c has the weight ``n / (k * n_c)``,
+        if n_c of the n training rows are of class c and k classes are present. A dict maps labels
+        to positive weights; missing labels have weight 1.
     classes : array-like, default=None
         All labels that may occur, if some of them are not in ``y`` yet. A class without rows also
-        has a column in ``predict_proba``. By default the labels in ``y``.
+        has a column in ``predict_proba``. None: the labels in ``y``.
     posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD, default="dropout"
-        Source of hypotheses. "dropout": dropout masks. "ensemble": the dropout masks of `n_members`
-        networks, trained from different weights; without dropout, the networks are a fixed set.
-        CyclicalSGLD: a fixed set of snapshots of the weights, sampled by
+        Source of hypotheses. "dropout": dropout masks. "ensemble": dropout masks of `n_members`
+        networks, trained from different initial weights; without dropout, a fixed set of these
+        networks. CyclicalSGLD: a fixed set of snapshots of the weights, sampled by
         :class:`~modal_balance.estimators.sgmcmc.CyclicalSGLD` from the trained network with
         dropout off; "sgmcmc" uses its default settings.
     n_members : int, default=10
         Number of networks in the ensemble.
     n_samples : int, default=100
-        Number of dropout hypotheses that ``predict_proba`` averages. A fixed set is averaged
-        completely.
+        Number of dropout hypotheses that ``predict_proba`` averages. Of a fixed set, it averages
+        all.
     device : str, default="cpu"
         "cpu" or a CUDA device, for example "cuda" or "cuda:1".
     random_state : int, RandomState, Generator or None, default=None
-        Draws the held-out rows, the weights, the batches and the posterior. With an int, no global
-        random state is read; that of torch is never changed. A Generator draws one number for
-        every fit.
+        Seed of the held-out rows, the weights, the batches and the posterior. With an int, no
+        global random state is read. The global random state of torch is never changed. A Generator
+        draws one number for every fit.
     verbose : int, default=0
         1 shows a progress bar over the steps or epochs.
 
@@ -171,13 +173,13 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         The fitted net; for an ensemble, the first one. Its inputs are those of :meth:`to_inputs`,
         its labels are positions in `classes_`. Its ``history`` records the steps or epochs.
     validation_error_ : float or None
-        Share of wrong predictions on validation data. With "cv" or a held-out share, where rows are
-        few, it is ``(wrong + 1) / (rows + 2)``, never 0 or 1. None without validation.
+        Share of wrong predictions on validation data. With "cv" or a held-out share, the rows are
+        few, so it is ``(wrong + 1) / (rows + 2)``, which is never 0 or 1. None without validation.
     n_validation_rows_ : int
-        Number of rows behind `validation_error_`. The only row of a class is always used for
-        training.
+        Number of rows from which `validation_error_` is computed. With "cv" or a held-out share,
+        the only row of a class is always used for training.
     snapshots_ : dict of str to Tensor
-        Only with a fixed set: stacked values of each parameter of ``net_.module_``.
+        Stacked values of each parameter of ``net_.module_``, only for a fixed set.
     n_iter_ : int
         Number of steps or epochs, including those after the best epoch.
     n_features_in_ : int
@@ -315,12 +317,12 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or DataFrame, shape (n, n_features)
-            Finite inputs; with `module` also (n, channels, ...).
+            Inputs without NaN or infinity; with `module`, also of shape (n, channels, ...).
         y : array-like, shape (n,)
             Labels of any kind.
         X_val, y_val : array-like, default=None
             Validation data for early stopping and `validation_error_`, shaped like `X` and `y`.
-            By default, see `validation`.
+            None: as `validation` says.
         X_unlabelled : array-like, default=None
             Rows without labels, for example the pool. With `X` they determine the standardisation
             and the bins of the columns, because rows chosen by a strategy are not distributed
@@ -340,7 +342,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If every row is the only one of its class, so that no row can be held out.
+            If no row can be held out, because every row is the only one of its class.
         ConvergenceWarning
             If training has diverged: the loss on the training rows is above
             ``10 * log(n_classes)``, ten times that of a uniform prediction.
@@ -488,7 +490,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def draw_hypotheses(
         self, n_samples: int, random_state: RandomState = None, *, verbose: int = 0
     ) -> Hypotheses:
-        """Return frozen hypotheses drawn from the posterior, with the same inputs as ``predict``.
+        """Return frozen hypotheses drawn from the posterior, for the same inputs as ``predict``.
 
         They do not change when the classifier is fitted again.
 
@@ -497,7 +499,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         n_samples : int, at least 1
             Number of hypotheses. Snapshots are drawn without replacement, at most all of them.
         random_state : int, RandomState, Generator or None, default=None
-            Draws the hypotheses. `predict_proba` uses different ones.
+            Seed of the draw. `predict_proba` uses other hypotheses.
         verbose : int, default=0
             1 or more: predictions show a progress bar.
 
@@ -510,8 +512,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `n_samples` is below 1. Without dropout in the network, predicting raises it if masks
-            are needed.
+            If `n_samples` is below 1. If dropout masks are needed but the network has no dropout,
+            predicting with the hypotheses raises it.
         """
         check_is_fitted(self)
         COUNT.check("n_samples", n_samples)

@@ -44,7 +44,7 @@ class Dataset:
     X_test, y_test : ndarray or None
         Test rows, if the publisher has split the data.
     source : str
-        The copy that was loaded.
+        Description of the copy that was loaded.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Dataset:
 class Source(NamedTuple):
     """Origin of a data set."""
 
-    openml: int | None  # number at OpenML; None: from scikit-learn, or not at OpenML
+    openml: int | None  # number at OpenML; None: scikit-learn has it, or OpenML does not
     files: tuple[str, ...] = ()  # possible names of its .npz archive in a folder
     n_test: int | None = None  # number of last rows that are the publisher's test set
     pixels: bool = False  # values from 0 to 255
@@ -275,7 +275,7 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
 def imbalanced(
     y: NDArray[Any], rare_classes: Sequence[Any], share: float, random_state: RandomState = None
 ) -> NDArray[np.intp]:
-    """Return the rows left after a random thinning of rare classes.
+    """Return the rows that remain after rare classes are thinned at random.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def _plain(text: object) -> str:
-    """Return a text without formulas for matplotlib."""
+    """Return a text that matplotlib does not read as a formula."""
     return str(text).replace("$", r"\$")
 
 
@@ -32,14 +32,14 @@ def _new_figure(width: float, height: float) -> Figure:
         raise ImportError(
             "Figures need matplotlib: python -m pip install 'modal-balance[plot]'"
         ) from error
-    # Not by pyplot, whose global state belongs to the user.
+    # Do not use pyplot: its global state belongs to the user.
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def learning_curves(
     frame: pd.DataFrame, metric: str = "accuracy", strategies: Sequence[str] | None = None
 ) -> Figure:
-    """Draw the learning curves of each data set: mean over the seeds, with standard error.
+    """Draw the learning curves of each data set: means over the seeds, with standard errors.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def learning_curves(
 
 
 def area_heat_map(frame: pd.DataFrame, baseline: str, metric: str = "accuracy") -> Figure:
-    """Draw the difference of each strategy to a baseline on each data set, in hundredths.
+    """Draw the difference of each strategy from a baseline on each data set, in hundredths.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a round before its query, from :func:`fit_round`."""
+    """The first half of a round, before its query: a fit and its metrics."""
 
     estimator: Any
     metrics: dict[str, Any]
@@ -121,8 +121,8 @@ def first_labels(
     y : array of shape (n,)
         All labels.
     n_initial : int
-        Rows per class; without `per_class`, rows in total, drawn until two classes are among
-        them. 0: none.
+        Number of rows of each class. If `per_class` is False, number of rows in total, which are
+        drawn again until they have two classes. 0: none.
     per_class : bool, default=True
         Whether `n_initial` is per class.
     random_state : int, default=0
@@ -224,7 +224,8 @@ def rounds(
     first_round : int, default=0
         Number of the first round.
     first_fit : Fit, default=None
-        Result of :func:`fit_round` for the first round, which all strategies share. None: fit.
+        Result of :func:`fit_round` for the first round, which all strategies share. None: compute
+        it.
 
     Yields
     ------
@@ -387,9 +388,9 @@ def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]
 
 def _accepted(strategy: Strategy, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that a strategy accepts."""
-    # By name only: modAL's strategies take any keyword, and pass it to functions that may not.
+    # Ignore **kwargs: modAL's strategies take any keyword, and pass it to functions that may not.
     parameters = inspect.signature(strategy).parameters
-    # Keep what functools.partial has fixed.
+    # Keep the arguments that functools.partial has fixed.
     fixed = getattr(strategy, "keywords", {})
     return {
         name: value

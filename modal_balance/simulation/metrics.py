@@ -52,7 +52,7 @@ def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> d
     if len(present) == n_classes and n_classes > 1:
         areas = [roc_auc_score(y == c, proba[:, c]) for c in range(n_classes)]
         auc = float(np.mean(areas))
-    # Over the classes in y; scikit-learn would warn if others are predicted.
+    # Only over the classes in y: scikit-learn would warn if other classes are predicted.
     recalls = [np.mean(predicted[y == c] == c) for c in present]
     likelihood = np.clip(proba[np.arange(len(y)), y], SMALLEST, 1.0)
     return {
@@ -79,7 +79,7 @@ def calibration_error(
     proba : array of shape (n, C)
         Predicted probabilities.
     n_bins : int, default=15
-        Bins of equal width of the largest probability.
+        Number of bins of equal width for the largest probability.
 
     Returns
     -------

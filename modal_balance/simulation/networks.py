@@ -1,7 +1,8 @@
 """Networks of the BALanCe paper's experiments, for ``MCDropoutClassifier(module=...)``.
 
-Each takes the number of channels (of columns, for the MLP) and of classes, and returns logits.
-Dropout is placed as in the paper, in layers that :class:`~modal_balance.DropoutHypotheses` can fix.
+Each takes the number of channels (for the MLP, of columns) and of classes, and returns logits.
+Dropout is placed as in the paper, in layers whose masks
+:class:`~modal_balance.DropoutHypotheses` can freeze.
 """
 
 from __future__ import annotations

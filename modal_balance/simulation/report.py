@@ -49,7 +49,7 @@ th:first-child, td:first-child { text-align: left; }
 
 
 def write_report(frame: pd.DataFrame, output: str | Path, *, baseline: str | None = None) -> Path:
-    """Write tables (Markdown), figures (PNG) and an HTML page about simulations.
+    """Write tables (Markdown), figures (PNG) and an HTML page that summarise simulations.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
         means = part.groupby("strategy").mean()
         here = compared[(compared["dataset"] == dataset) & (compared["estimator"] == estimator)]
         ahead = here[here["difference"] > 0].sort_values("difference", ascending=False)
-        # Same numbers as in the tables: means over the curve, differences over paired runs.
+        # Use the numbers of the tables: means over the curve, and differences over paired runs.
         best = ahead["strategy"].iloc[0] if len(ahead) else baseline
         if best not in means:  # no run of the baseline here
             best = means.idxmax()

@@ -198,7 +198,7 @@ def finished_rounds(
     Returns
     -------
     dict of tuple to list of dict
-        Runs that have not begun are left out. Rounds after a gap are left out.
+        Runs that have not begun, and rounds after a gap, are left out.
 
     Raises
     ------
@@ -324,7 +324,7 @@ def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series
 
 
 def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
-    """Return the paired differences of strategies to a baseline, on each data set.
+    """Return the paired differences between strategies and a baseline, on each data set.
 
     Parameters
     ----------

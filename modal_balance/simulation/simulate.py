@@ -58,21 +58,22 @@ def simulate(
     """Compare query strategies on data whose labels are known.
 
     Runs are paired by their seed: under the same seed, every strategy gets the same split, pool and
-    initial labels, and networks with the same initialisation in each round.
+    initial labels. In each round, networks also start from the same weights.
 
     Parameters
     ----------
     estimator : estimator
         Any classifier, or a pipeline that ends in one. A clone is fitted in every round.
     X, y : array-like, DataFrame or CSR matrix with n rows, and their labels
-        The pool; also the source of test rows if they are not given.
+        The pool. If `X_test` is not given, test rows are held out from it.
     strategies : dict of str to callable
         Query strategies by name: those of this package, modAL's, or any
         ``strategy(learner, X_pool, n_instances=...)`` that returns positions in the pool.
     n_initial : int, default=1
         Number of initial labels. 0: none.
     initial_per_class : bool, default=True
-        Whether `n_initial` is per class, or in total and at random.
+        Whether `n_initial` is a number per class. False: it is the total number, and the rows are
+        drawn at random.
     first_batch : callable or None, default=herding_query
         Strategy that chooses, in all runs, until labels of two classes are known; used with
         ``n_initial=0``. None: each strategy chooses its own first batch with an untrained
@@ -88,7 +89,7 @@ def simulate(
     test_size : float, default=0.3
         Share of `X` to hold out.
     pool_size : int, default=None
-        Number of random rows of the pool for each seed. None: all.
+        Number of rows of the pool, drawn at random for each seed. None: all.
     X_val, y_val : array-like, default=None
         Validation data, for the estimator's ``fit`` or for the strategies.
     dataset : str, default=""
@@ -228,7 +229,7 @@ def _split(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # The networks are small: runs are parallel, not their computations.
+    # The networks are small, so runs are parallel, but not the computations of a run.
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -33,13 +33,14 @@ def balance_query(
     """Choose the points to label by BALanCe (one point) or Batch-BALanCe (a batch).
 
     Hypotheses are drawn from the learner's posterior, or are the members of an ensemble or a
-    committee. Pairs that predict differently on more than a share tau of the reference pool lie
-    in different equivalence classes and become edges (Eq. 2). A single point has the largest
-    score (Eq. 3, Algorithm 1). A batch is chosen greedily by the joint objective (Eq. 4,
-    Algorithm 2), in a closed form that gives the exact value of the sum that the paper estimates.
+    committee. Two hypotheses that predict differently on more than a share tau of the reference
+    pool lie in different equivalence classes, and the pair is an edge (Eq. 2). A single point is
+    the one with the largest score (Eq. 3, Algorithm 1). A batch is chosen greedily by the joint
+    objective (Eq. 4, Algorithm 2). A closed form gives the exact value of the sum that the paper
+    estimates.
 
-    If the chosen points cut every edge before the batch is full, which hypotheses with hard 0/1
-    predictions allow, the edge weights are reset and selection continues among the other points.
+    If hypotheses make hard 0/1 predictions, the chosen points may cut every edge before the batch
+    is full. The edge weights are then reset, and selection continues among the other points.
 
     For batches, :func:`~modal_balance.balance_margin_query` learned more per label in our
     comparisons.

@@ -46,18 +46,19 @@ def balance_margin_query(
 ) -> Any:
     """Choose the points to label by BALanCe first, then by low margins.
 
-    This batch rule is ours, not the paper's. It picks points as
-    :func:`~modal_balance.balance_query` does until they have cut a share ``cut_share`` of the
-    edge weight, which takes a few points. It fills the batch with diverse low-margin points, at
-    least one: it clusters five times as many low-margin points by the hypotheses' predictions and
-    takes the least certain point of each cluster. With ``n_instances=1`` and nothing pending, it
-    is :func:`~modal_balance.margin_query`.
+    This batch rule is ours, not the paper's. It first picks points as
+    :func:`~modal_balance.balance_query` does, until they have cut a share ``cut_share`` of the
+    edge weight, which takes a few points. It then fills the batch with diverse low-margin points,
+    at least one: it takes five times as many low-margin points as are left to choose, clusters
+    them by the hypotheses' predictions, and chooses the least certain point of each cluster. With
+    ``n_instances=1`` and nothing pending, it is :func:`~modal_balance.margin_query`.
 
     With very few labels, uncertainty is not informative. While a modAL learner has fewer than
     ``min_labels_per_class`` labels per class, a batch of several points is chosen to cover the
     pool, as in :func:`~modal_balance.herding_query`.
 
-    tau has no effect if there are no edges to find: for a single point, or with ``cut_share=0``.
+    tau has no effect if no edges are needed: for a single point, with ``cut_share=0``, or while
+    the batch covers the pool.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -74,11 +75,11 @@ def balance_margin_query(
     cut_share : float in [0, 1], default=0.7
         Share of the edge weight to cut before low-margin points fill the batch. 0: all points
         are low-margin points, as in :func:`~modal_balance.clustered_margin_query`. 1: only the
-        last point is, unless every edge is cut earlier.
+        last point is a low-margin point, unless every edge is cut earlier.
     min_labels_per_class : float or None, default=4
-        Average number of labels per known class below which the batch covers the pool. It
-        applies to learners with ``y_training``, such as modAL's ActiveLearner, and to numeric
-        inputs whose distances fit into memory. None, or another learner: never.
+        The batch covers the pool while the learner has fewer labels per known class than this,
+        on average. The learner must have ``y_training``, as modAL's ActiveLearner does, and the
+        inputs must be numeric, with distances that fit into memory. None: never cover the pool.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare.
     max_edges : int or None, default=None
@@ -109,7 +110,7 @@ def balance_margin_query(
     scores : ndarray of shape (n_instances,), float64
         For points chosen by the objective, the gain; for low-margin points, one minus the
         margin. ``QueryReport.from_objective`` tells them apart. If the batch covers the pool,
-        the coverage that each point adds, and ``from_objective`` is None.
+        the score is the coverage that each point adds, and ``from_objective`` is None.
 
     Raises
     ------

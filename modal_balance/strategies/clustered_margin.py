@@ -1,4 +1,4 @@
-"""Diverse low-margin points.
+"""Choose diverse low-margin points.
 
 S: hypotheses    N: points of the pool    M: pending points    C: classes
 """
@@ -30,10 +30,10 @@ def clustered_margin_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose low-margin points on which the hypotheses predict differently.
+    """Choose diverse low-margin points, one from each cluster of similar predictions.
 
     The points with the lowest margins are often near-copies of each other. This strategy takes
-    five times as many low-margin points as asked for, clusters them by the predictions of the
+    five times as many low-margin points as are asked for, clusters them by the predictions of the
     hypotheses, and chooses the least certain point of each cluster. With ``n_instances=1`` it is
     :func:`~modal_balance.margin_query`.
 

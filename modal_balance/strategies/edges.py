@@ -58,7 +58,7 @@ def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
 
 
 def final_tau(tau: float | None, hypotheses: Hypotheses, radius: Radius) -> float:
-    """Return tau; where it is None, from the error of the hypotheses on the validation data."""
+    """Return tau; if it is None, compute it from the hypotheses' error on the validation data."""
     if tau is not None:
         return tau
     return annealed_tau(validation_error_on(hypotheses, radius.X_val, radius.y_val), radius.anneal)
@@ -137,7 +137,7 @@ def predict_samples(query: Query) -> Predictions:
 def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tensor, Tensor]:
     """Return the votes on the reference pool (S, N_ref), and the predictions on its first row.
 
-    The reference pool is predicted in blocks: all its predictions may not fit into memory.
+    The reference pool is predicted in blocks, because its predictions may not fit into memory.
     """
     n = n_rows(X)
     if not RowsInMemory.can_slice(X):
@@ -218,7 +218,7 @@ Item = TypeVar("Item")
 
 
 def with_progress(picks: Iterable[Item], query: Query) -> Iterable[Item]:
-    """Return the picks behind a progress bar, which is shown if the query is verbose."""
+    """Return the picks in an iterator that shows a progress bar if the query is verbose."""
     bar: Iterable[Item] = tqdm(
         picks, total=query.n_instances, desc="Batch", unit="point", disable=query.verbose < 1
     )

@@ -31,7 +31,7 @@ from .pool import gathered, pool_features
 from .query import SMALL_POOL, Callback, Query
 
 BOUND = 3.0  # standard deviations
-MAX_DENSE = 2**27  # largest number of cells of a sparse matrix to make dense: 1 GiB
+MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
 MAX_NAMES = 5  # columns named in an error message
 
 
@@ -58,7 +58,7 @@ class InputFeatures:
 
     @classmethod
     def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
-        """Return the coordinates with columns scaled by rows of the pool.
+        """Return the coordinates, with columns scaled by rows of the pool.
 
         Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises TypeError or
         ValueError if a step needs labels, or its output is not a table of numbers.
@@ -88,7 +88,7 @@ class InputFeatures:
 
 @dataclass(frozen=True)
 class AsBlock:
-    """Coordinates in the shape of predictions, as shards of a pool hold them."""
+    """Coordinates in the shape of predictions, which the shards of a pool hold."""
 
     features: InputFeatures
 
@@ -113,7 +113,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
 
 
 def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
-    """Return a step of a pipeline; one that is not fitted is fitted on the rows, in a copy."""
+    """Return a pipeline step unchanged if it is fitted, otherwise a copy fitted on the rows."""
     step = getattr(transform, "__self__", None)
     if step is None:
         return transform
@@ -172,9 +172,9 @@ def _wordy(X: Any) -> str:
 
 Space = Literal["inputs", "last_layer"]
 SPACES = ("inputs", "last_layer")
-# Points that represent a larger pool: all its distances would take too much memory.
+# Number of points that represent a larger pool: not all its distances would fit into memory.
 REFERENCE_POINTS = 5_000
-# Points from which the median distance is computed.
+# Number of points from which the median distance is computed.
 MEDIAN_POINTS = 1_000
 # Kernel width as a multiple of the median distance; chosen in docs/studies/coverage.
 RADIUS = 1.4
@@ -201,7 +201,7 @@ def herding_query(
     the points that are most similar (by a Gaussian kernel) to those that no labelled, pending or
     chosen point covers yet. It uses no predictions.
 
-    In a pool of more than 5,000 points, coverage is that of 5,000 random points.
+    In a pool of more than 5,000 points, coverage is measured on 5,000 random points.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -239,7 +239,7 @@ def herding_query(
     indices : ndarray of shape (n_instances,), int64
         Positions of the chosen rows in the pool, in the order of choice.
     gains : ndarray of shape (n_instances,), float64
-        Coverage that each point adds, a share of 1.
+        Coverage that each point adds, in [0, 1].
 
     Raises
     ------
@@ -346,12 +346,13 @@ def uncertainty_herding_query(
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
         the input of the output layer of a fitted network.
     radius : float or None, default=None
-        Width of the kernel, as in :func:`herding_query`. None: the smallest distance between two
-        different labelled points, or 1.4 times the median distance if there are none.
+        Width of the kernel, as in :func:`herding_query`. None: the width is the smallest distance
+        between two different labelled points or, if there are none, 1.4 times the median distance.
     temperature : float or None, default=None
-        Temperature of the predictions, above 0; 1 does not change them. None: the one with the
-        smallest expected calibration error on a fifth of the labelled points, of a copy of the
-        estimator fitted on the others; 1 for committees, and without enough labels.
+        Temperature of the predictions, above 0; 1 does not change them. None: a copy of the
+        estimator is fitted on four fifths of the labelled points, and the temperature is the one
+        with the smallest expected calibration error on the others. It is 1 for committees, and if
+        there are too few labels.
     memory_limit : int, str or None, default=None
         Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
@@ -464,7 +465,7 @@ def _covered_by(of_rows: Callable[[Any], Tensor], *known: Any) -> Tensor | None:
 
 
 def _reference(query: Query) -> Tensor | None:
-    """Return the numbers (M,) of the points that represent a large pool; None: all points."""
+    """Return the positions (M,) of points that represent a large pool, or None for all points."""
     if query.n_points <= REFERENCE_POINTS:
         return None
     numbers = sample_without_replacement(
@@ -500,7 +501,7 @@ def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
 
 
 def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
-    """Return the temperature of a copy of the estimator, found on held-out labelled rows."""
+    """Return the best temperature of a copy of the estimator on held-out labelled rows."""
     estimator = query.unwrapped.estimator
     if X is None or y is None or query.unwrapped.is_committee or not hasattr(estimator, "fit"):
         return 1.0

@@ -31,7 +31,7 @@ def bald_query(
     verbose: int = 0,
     callback: Callback | None = None,
 ) -> Any:
-    """Choose the points whose labels, one by one, tell most about the hypotheses (BALD).
+    """Choose the points whose labels individually tell most about the hypotheses (BALD).
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -234,7 +234,7 @@ def epig_query(
         Points from the distribution on which the model will be used. Default: a random sample
         of the pool.
     n_targets : int, default=100
-        Size M of that sample, at least 1. A smaller pool is used whole.
+        Size M of that sample, at least 1. A pool with fewer points is used whole.
     memory_limit : int, str or None, default=None
         Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional

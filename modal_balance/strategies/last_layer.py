@@ -55,8 +55,8 @@ def badge_query(
     indices : ndarray of shape (n_instances,), int64
         Positions of the chosen rows in the pool, in the order of choice.
     scores : ndarray of shape (n_instances,), float64
-        Distance of each gradient to the nearest pending or chosen one; the norm of the
-        gradient for the first point, if nothing is pending.
+        Distance of each gradient to the nearest pending or chosen one. For the first point, if
+        nothing is pending, the norm of its gradient.
 
     Raises
     ------

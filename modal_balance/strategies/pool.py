@@ -69,9 +69,10 @@ def held_or_sharded(
 ) -> Iterator[PoolPredictions]:
     """Yield the predictions on the pool of a query; clean up on exit.
 
-    ``held`` are the predictions (S, N, C) if they are in memory already, and ``template`` is
-    those on a few points, which gives the size of the rest. ``prepare`` turns predictions into
-    what is cached, and ``cache_policy`` says where; None means as memory allows.
+    ``held`` are the predictions (S, N, C), if they are in memory already. ``template`` are the
+    predictions on a few points, from which the size of all predictions follows. ``prepare``
+    computes from predictions the tensors to cache, and ``cache_policy`` says where to cache them;
+    None: wherever memory allows.
     """
     if held is not None:
         yield HeldPredictions(working_precision(held).contiguous(), prepare)

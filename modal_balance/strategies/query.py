@@ -46,17 +46,17 @@ class QueryReport:
     Parameters
     ----------
     indices : ndarray of shape (n_instances,), int64
-        Positions of the chosen points in the pool, in the order of choice. Like the other arrays, a
-        copy.
+        Positions of the chosen points in the pool, in the order of choice. All arrays of the
+        report are copies.
     scores : ndarray of shape (n_instances,), float64
         Scores, gains or distances, as the strategy returns them.
     seconds : float
         Duration of the query.
     inference_seconds : float
-        Time of it spent on drawing hypotheses and predicting.
+        Part of this time that was spent on drawing hypotheses and predicting.
     tau : float or None
-        Radius of an equivalence class. This and the next two are None if the strategy has no
-        equivalence classes.
+        Radius of an equivalence class. tau, ``n_pairs`` and ``n_edges`` are None if the strategy
+        has no equivalence classes.
     n_pairs : int or None
         Number of pairs of hypotheses compared.
     n_edges : int or None
@@ -92,7 +92,7 @@ SMALL_POOL = 10_000
 
 
 def check_has_classes(unwrapped: UnwrappedLearner) -> None:
-    """Raise a ValueError if a learner knows only one class; learners that do not tell pass.
+    """Raise a ValueError if a learner knows only one class; pass if its classes are unknown.
 
     The classes of a committee are those of all its members.
 
@@ -119,13 +119,13 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
 
 
 def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
-    """Return X, with a list as an array, or raise unless the estimator can take its rows.
+    """Return X (a list as an array), or raise if the estimator cannot predict its rows.
 
-    All members of a committee must take them. What a pipeline does with its input is left to the
-    pipeline, wherever it is inside a search or a committee. ``name`` is the name of X in error
-    messages. Raises TypeError if X is not data of a form that the estimator takes, and ValueError
-    if it is empty, has another number of features, or holds NaN or infinity that the estimator
-    does not accept.
+    All members of a committee must accept the rows. The input of a pipeline is left to its steps to
+    check, also if the pipeline is inside a search or a committee. ``name`` is the name of X in
+    error messages. Raises TypeError if the estimator does not accept data of this
+    form, and ValueError if X is empty, has another number of features, or holds NaN or infinity
+    that the estimator does not accept.
 
     Examples
     --------
@@ -205,7 +205,8 @@ def open_pool(X: Any, unwrapped: UnwrappedLearner) -> tuple[Any, Source | None]:
     """Return the rows of a small pool and None, or the first row of a large pool and its source.
 
     A pool is large if it has more than 10,000 rows. Raises TypeError or ValueError if the
-    estimator cannot take the rows; of rows that are not in memory, one is tried.
+    estimator cannot predict the rows. If a large pool is not in memory, only its first row is
+    checked.
     """
     source = lazy_source(X, _feature_names(unwrapped))
     if source is None:
@@ -320,7 +321,7 @@ class Query:
 
     learner: Any
     unwrapped: UnwrappedLearner
-    X_pool: Any  # of a large pool, its first row
+    X_pool: Any  # all rows, or the first row of a large pool
     source: Source | None  # the rows of a large pool; None: the pool is in memory
     n_instances: int
     n_samples: int  # 0: the strategy draws no hypotheses
@@ -422,7 +423,7 @@ class Query:
 
     @property
     def n_points(self) -> int:
-        """N."""
+        """Number N of points of the pool."""
         return n_rows(self.X_pool) if self.source is None else self.source.n_rows
 
     def some_rows(self, n_wanted: int) -> tuple[np.ndarray, Any]:

@@ -17,7 +17,7 @@ __all__ = ["AnswersRefused", "cells_to_fill", "join_answers", "merge_answers"]
 
 
 class AnswersRefused(ValueError):
-    """Answers that do not fit the table.
+    """Raised if answers do not fit the table.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def join_answers(
     answers : sequence of DataFrame
         Each has the target, and the id or the column of row numbers.
     sources : sequence of str, default=()
-        Their names in messages.
+        Names of the answers in messages.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def _spellings_with(
     spelling, respelled, problems = dict(table.spelling), dict[str, str](), list[str]()
     same = {name.casefold(): name for name in spelling}
     new = spellings(a.label for a in found if a.name != table.unsure)
-    # Spellings of a spreadsheet come last: each may stand for any other.
+    # Spellings that a spreadsheet writes come last, because each may stand for another label.
     for name in sorted(set(new) - set(spelling), key=lambda name: (_is_plain(name), name)):
         like = Names(spelling).like(name)
         other = same.setdefault(name.casefold(), name)
@@ -273,5 +273,5 @@ def _as_before(column: Any, old: Any) -> Any:
         same = column.astype(old.dtype)
     except (TypeError, ValueError):
         return column
-    # Otherwise 1.5 would become 1 among integers, and any word True among booleans.
+    # Without this check, 1.5 would become 1 among integers, and any word True among booleans.
     return same if [*map(class_of, same)] == [*map(class_of, column)] else column

@@ -50,8 +50,8 @@ def fit_quietly(
     """Fit a classifier without the warnings that are expected with few labels.
 
     A classifier that takes ``X_unlabelled`` gets all rows of the table, to scale its columns.
-    With few labels, some rows have no out-of-bag prediction, or no validation rows can be held
-    out. Labelling more rows is the only remedy, so a warning would not help.
+    With few labels, some rows may have no out-of-bag prediction, or no validation rows can be held
+    out. Only more labels help, so a warning would not.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

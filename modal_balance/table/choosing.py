@@ -24,7 +24,7 @@ from .preparation import prepare
 __all__ = ["GUESSES", "choose_rows", "next_rows"]
 
 MEMORY_LIMIT = "500MB"  # for the predictions that a strategy caches
-# Columns of the result besides the position, the id and the empty target.
+# Columns of the result after the position, the id and the empty target.
 GUESSES = ("likeliest", "probability", "second", "second_probability", "doubt", "why")
 
 

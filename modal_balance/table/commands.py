@@ -52,7 +52,7 @@ class UserError(click.ClickException):
 
 
 def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Report errors that a user can correct in one sentence, unless ``--debug`` is given."""
+    """Report an error in one sentence, without a traceback, unless ``--debug`` is given."""
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)

@@ -27,7 +27,7 @@ FORMATS = {
     ".xlsx": "excel", ".xlsm": "excel", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 DELIMITERS = (",", ";", "\t", "|")
-MARKS = (  # UTF-32 before UTF-16, whose mark is a prefix of it
+MARKS = (  # UTF-32 before UTF-16, whose mark is a prefix of that of UTF-32
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -58,11 +58,11 @@ class TableFile:
     frame : DataFrame
         Texts of a CSV file, values of an Excel file, or columns of a Parquet file.
     first : int
-        Row number of the first row below the header, in a spreadsheet.
+        Number that a spreadsheet gives to the first row below the header.
     notes : tuple of str
         What the user should know.
     encoding, delimiter : str
-        Of a text file.
+        Encoding and delimiter of a text file.
     """
 
     path: Path
@@ -273,7 +273,8 @@ def _records(
 def _delimiter(path: Path, encoding: str) -> str:
     """Return the delimiter that gives the most of the first records an equal number of cells.
 
-    csv.Sniffer works on lines, not records, and takes the comma of ``a;b`` over ``1,5;2,5``.
+    csv.Sniffer works on lines, not records. If the header is ``a;b`` and the first row ``1,5;2,5``,
+    it takes the comma as the delimiter.
     """
 
     def fits(delimiter: str) -> tuple[float, int]:
@@ -526,7 +527,7 @@ def write_filled(
             return ()
         filled = values.tolist()
         for position, label in cells.items():
-            # Write a number only if no digit of the text is lost.
+            # Write a text as a number only if no digit of it is lost.
             exact = numeric and isinstance(label, str) and re.fullmatch("0|[1-9][0-9]{0,14}", label)
             filled[position] = int(label) if exact else label
         frame = frame.copy(deep=False)

@@ -15,7 +15,7 @@ from .values import Names, class_of, spellings
 
 __all__ = ["LabelledTable", "Place", "Rows", "check_columns", "quoted", "some"]
 
-# More classes than this, with fewer than two labels each, are numbers or names.
+# A target with more classes than this, and fewer than two labels per class, is refused.
 MANY_CLASSES = 50
 Positions = NDArray[np.intp]
 
@@ -71,7 +71,7 @@ class LabelledTable:
     id_column : str or None
         Column that identifies the rows.
     rows : Rows
-        How rows are numbered without it.
+        How rows are numbered without an id column.
     unsure : str or None
         Answer for "I do not know".
     classes : list of str or None
@@ -83,7 +83,7 @@ class LabelledTable:
     blank : ndarray of bool
         Unlabelled rows in which every column to learn from is empty.
     given : dict
-        Position -> label added by the answers, None for an unsure one.
+        Position -> label that the answers add, or None if the answer is unsure.
     rounds : tuple of ndarray
         Positions of the rows in each file of answers.
     notes : tuple of str
@@ -241,7 +241,7 @@ class LabelledTable:
         return places
 
     def check_classes(self) -> None:
-        """Raise a ValueError if the labels look like numbers or names."""
+        """Raise a ValueError if the labels look like numbers or names, and not like classes."""
         n_labels, n_classes = sum(self.counts.values()), len(self.counts)
         if n_classes > MANY_CLASSES and 2 * n_classes > n_labels:
             raise ValueError(

@@ -51,7 +51,7 @@ def run_strategies(
     """Return the mean accuracy of each strategy over its learning curves, best first."""
     strategies = {name: strategy_by_name(name) for name in chosen}
     with warnings.catch_warnings():
-        # The results record the same facts: validation rows and numbers of edges.
+        # These warnings repeat facts of the results: validation rows and numbers of edges.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RandomSelectionWarning)
         frame = simulate(

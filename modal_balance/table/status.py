@@ -36,10 +36,10 @@ class Accuracy:
     Parameters
     ----------
     n_right, n_tested : int
-        Rows predicted correctly by a model fitted without them, and rows predicted (those of
-        classes with at least two labels).
+        Number of rows predicted correctly by a model fitted without them, and number of rows
+        predicted (those of classes with at least two labels).
     value : float
-        Their ratio.
+        The accuracy, ``n_right / n_tested``.
     low, high : float
         Its 95 % confidence interval (Wilson's).
     most_frequent : float
@@ -76,7 +76,7 @@ class TableStatus:
         For each of the last three rounds, the agreement (Cohen's kappa) of the predictions before
         and after it; NaN if undefined.
     settled : bool or None
-        Whether the last of these is at least the threshold. None: no answers were given.
+        Whether the last of these is at least the threshold. None: it is unknown; see ``notes``.
     threshold : float
         Smallest agreement that counts as settled.
     notes : tuple of str
