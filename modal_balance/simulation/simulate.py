@@ -58,7 +58,7 @@ def simulate(
     """Compare query strategies on data whose labels are known.
 
     Runs are paired by their seed: under the same seed, every strategy gets the same split, pool and
-    initial labels. In each round, networks also start from the same weights.
+    initial labels, and in each round the networks of all strategies start from the same weights.
 
     Parameters
     ----------

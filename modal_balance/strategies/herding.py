@@ -172,7 +172,7 @@ def _wordy(X: Any) -> str:
 
 Space = Literal["inputs", "last_layer"]
 SPACES = ("inputs", "last_layer")
-# Number of points that represent a larger pool: not all its distances would fit into memory.
+# Number of points that represent a larger pool, whose distances would take too much memory.
 REFERENCE_POINTS = 5_000
 # Number of points from which the median distance is computed.
 MEDIAN_POINTS = 1_000

@@ -123,9 +123,9 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
 
     All members of a committee must accept the rows. The input of a pipeline is left to its steps to
     check, also if the pipeline is inside a search or a committee. ``name`` is the name of X in
-    error messages. Raises TypeError if the estimator does not accept data of this
-    form, and ValueError if X is empty, has another number of features, or holds NaN or infinity
-    that the estimator does not accept.
+    error messages. Raises TypeError if the estimator does not accept data of this form, and
+    ValueError if X is empty, has another number of features, or holds NaN or infinity that the
+    estimator does not accept.
 
     Examples
     --------
