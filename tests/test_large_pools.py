@@ -309,7 +309,7 @@ def test_dask_collections_without_a_cluster(expected):
 
 
 def test_what_is_wrong_with_a_file_is_said_at_the_door(tmp_path):
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="does not exist"):
         batch(tmp_path / "nothing.npy")
     np.save(tmp_path / "narrow.npy", rows()[0][:, :4])
     with pytest.raises(ValueError, match="X_pool has 4 features but"):
