@@ -428,5 +428,5 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
                 new.write_bytes(b"new")
         assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no regular file"), replacing(tmp_path / "pipe"):
+    with pytest.raises(OSError, match="not a regular file"), replacing(tmp_path / "pipe"):
         pass
