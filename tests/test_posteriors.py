@@ -85,7 +85,7 @@ def test_custom_networks_can_be_members():
     images = X.reshape(-1, 1, 8, 8)
     classifier = ensemble(module=Convolution, n_steps=20).fit(images[:60], y[:60])
     assert draw_hypotheses(classifier, 8).predict_proba_samples(images[:5]).shape == (8, 5, 10)
-    # Without randomness all members are the same network, so there is nothing to compare.
+    # Without randomness, all members are the same network.
     same = ensemble(module=Linear).fit(X[:60], y[:60])
     proba = proba_of(same)
     assert len(proba) == 4 and torch.equal(proba[0], proba[1])

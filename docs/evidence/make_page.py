@@ -52,10 +52,6 @@ This page shows whether the strategies save labels, and on which data. The funct
 ran with their defaults on {n_tables} tables, with `MCDropoutClassifier()`, no validation data, and
 20 random labels at the start. Tables whose name begins with `keel` were not used to develop any
 strategy."""
-NOT_RUN = """# Evidence
-
-This page will show whether the strategies save labels, and on which data. The comparison on many
-tables, `run_tables.py`, has no results yet; the [appendix](appendix.md) has earlier experiments."""
 
 
 def read_tables(results: Path) -> dict[tuple[str, int], pd.DataFrame]:
@@ -371,43 +367,39 @@ Labels saved, in % of those that margin selection needs to reach its accuracy at
 
 
 def write(path: Path, sections: Sequence[str]) -> None:
-    path.write_text("\n".join(section.strip("\n") + "\n" for section in sections if section))
+    path.write_text("\n".join(section.strip("\n") + "\n" for section in sections))
 
 
-def main(results: Path = HERE / "tables") -> None:
+def main() -> None:
     """Write the pages."""
-    frames = read_tables(results)
-    page = [NOT_RUN]
-    if ("mcdropout", 10) in frames:
-        frame = frames["mcdropout", 10]
-        n_tables = frame.groupby("strategy").dataset.transform("nunique")
-        frame = frame[n_tables >= FEWEST_TABLES]
-        areas = normalised_areas(frame)
-        page = [
+    frames = read_tables(HERE / "tables")
+    frame = frames["mcdropout", 10]
+    n_tables = frame.groupby("strategy").dataset.transform("nunique")
+    frame = frame[n_tables >= FEWEST_TABLES]
+    areas = normalised_areas(frame)
+    write(
+        HERE / "index.md",
+        [
             first_screen(frame, areas),
             papers_method(frame, areas),
             hybrid(areas),
             models_and_sizes(frames),
             exceptions(areas),
-        ]
-        table = ten_rows(frame, summary(areas, "margin"))
-        (HERE / "overview.md").write_text(table + "\n")
-        if (HERE / "other_tables").exists():
-            page.append(other_tables(HERE / "other_tables"))
-    page += [(HERE / name).read_text() for name in ("findings.md", "rerun.md")]
-    write(HERE / "index.md", page)
-    images = ""
-    if (HERE / "images.jsonl.gz").exists():
-        images = compared(
-            "images",
-            "The paper's images and networks",
-            "The convolutional network of section 4.1 with its K, epochs, validation images and "
-            "tau, on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The "
-            "pool has 2,500 different images instead of all; `repeated 3` adds three noisy copies "
-            "of each. Incomplete runs are left out.",
-            heat_map=False,
-            at_end=True,
-        )
+            other_tables(HERE / "other_tables"),
+            *((HERE / name).read_text() for name in ("findings.md", "rerun.md")),
+        ],
+    )
+    (HERE / "overview.md").write_text(ten_rows(frame, summary(areas, "margin")) + "\n")
+    images = compared(
+        "images",
+        "The paper's images and networks",
+        "The convolutional network of section 4.1 with its K, epochs, validation images and "
+        "tau, on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The "
+        "pool has 2,500 different images instead of all; `repeated 3` adds three noisy copies "
+        "of each. Incomplete runs are left out.",
+        heat_map=False,
+        at_end=True,
+    )
     write(
         HERE / "appendix.md",
         [

@@ -128,7 +128,7 @@ def power_batch(
     """
     values = _check_scores(scores)  # (N,)
     n_instances = check_n_instances(n_instances, len(values), name="scores")
-    coldness = check_coldness(coldness)
+    coldness = check_number(coldness, "coldness")
     if bool((values < 0).any()):
         raise ValueError(
             f"scores has a negative value ({values.min().item():.4g}). Pass scores >= 0, for "
@@ -140,34 +140,6 @@ def power_batch(
     order = np.lexsort((-gumbel.numpy(), -keys.numpy()))[:n_instances]
     indices = torch.from_numpy(order)
     return indices, values[indices]
-
-
-def check_coldness(coldness: float) -> float:
-    """Return ``coldness`` as a float, or raise unless it is a finite number of at least 0.
-
-    Parameters
-    ----------
-    coldness : float
-        Power of the scores in a stochastic batch.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is not a number.
-    ValueError
-        If it is negative, infinite or NaN.
-
-    Examples
-    --------
-    >>> from modal_balance.acquisition.top import check_coldness
-    >>> check_coldness(1)
-    1.0
-    """
-    return check_number(coldness, "coldness")
 
 
 def _check_scores(scores: Tensor) -> Tensor:

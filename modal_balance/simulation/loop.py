@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, has_fit_parameter
 
 from .._utils.arguments import as_indexable, check_integer, check_validation_pair, draw_seed
 from ..hypotheses.unwrap import check_labels_of_net
@@ -347,8 +347,11 @@ def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any, X_pool: Any) ->
     steps = estimator.steps if isinstance(estimator, Pipeline) else []
     resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # only during fit
     given = {"X_val": X_val, "X_unlabelled": X_pool}
-    takes = inspect.signature(last.fit).parameters
-    given = {name: rows for name, rows in given.items() if rows is not None and name in takes}
+    given = {
+        name: rows
+        for name, rows in given.items()
+        if rows is not None and has_fit_parameter(last, name)
+    }
     if resampled or not given:
         estimator.fit(X, y)
         return False

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .._utils.arguments import RandomState, draw_seed
+from .._utils.arguments import RandomState, check_number, draw_seed
 from ..acquisition.balance import warn_of_random_picks
 from ..acquisition.batchbald import conditional_bald_scores
 from ..acquisition.objective import BalanceObjective
-from ..acquisition.top import check_coldness, power_batch
+from ..acquisition.top import power_batch
 from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples
 from .pool import pool_scores
 from .query import Callback, Query, Radius
@@ -110,7 +110,7 @@ def power_balance_query(
     ((3,), (3,))
     """
     check_pairing(pairing)
-    check_coldness(coldness)
+    check_number(coldness, "coldness")
     query = Query.of(
         learner,
         X_pool,
@@ -212,7 +212,7 @@ def power_bald_query(
     >>> indices.shape, scores.shape
     ((3,), (3,))
     """
-    check_coldness(coldness)
+    check_number(coldness, "coldness")
     query = Query.of(
         learner,
         X_pool,
