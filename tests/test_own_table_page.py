@@ -43,4 +43,4 @@ def test_the_commands_of_the_pages_run(tmp_path, monkeypatch):
                 names["answer"](arguments[-1])
     assert commands == ["next", "next", "status", "merge", "next", "simulate", "report"]
     assert (tmp_path / "wines.csv").read_bytes() == table
-    assert names["frame"]["cultivar"].notna().sum() == 8 + 6
+    assert names["frame"]["cultivar"].notna().sum() == 12 + 6

@@ -114,11 +114,24 @@ def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
     assert torn.why == f"torn between {torn.likeliest} and {torn.second}"
 
 
+def test_with_few_labels_per_class_the_batch_covers_the_table():
+    frame, _ = mixed(n_labels=7)
+    covered = next_rows(frame, "kind", 4, strategy="herding", model=FAST, random_state=0)
+    rows = next_rows(frame, "kind", 4, model=FAST, random_state=0)
+    assert frame.kind[:7].nunique() == 2
+    assert rows.position.tolist() == covered.position.tolist()
+    assert (
+        set(rows.why) == set(covered.why) == {"similar to many rows, but not to those with a label"}
+    )
+    assert not set(next_rows(mixed()[0], "kind", 4, random_state=0).why) & set(rows.why)
+
+
 def test_custom_models_and_strategies():
     frame, _ = mixed()
 
     def last_rows(learner, X_pool, n_instances):
-        assert isinstance(learner, LogisticRegression)
+        assert isinstance(learner.estimator, LogisticRegression)
+        assert learner.X_training.shape[0] == len(learner.y_training) == 30
         return np.arange(len(X_pool))[::-1][:n_instances]
 
     rows = next_rows(frame, "kind", 3, model=FAST, strategy=last_rows)

@@ -109,8 +109,8 @@ def balance_margin_query(
         Positions of the chosen rows in the pool, in the order of choice.
     scores : ndarray of shape (n_instances,), float64
         For points chosen by the objective, the gain; for low-margin points, one minus the
-        margin. ``QueryReport.from_objective`` tells them apart. If the batch covers the pool,
-        the score is the coverage that each point adds, and ``from_objective`` is None.
+        margin. ``QueryReport.from_objective`` tells them apart. If the batch covers the pool
+        (``QueryReport.covers_pool``), the score is the coverage that each point adds.
 
     Raises
     ------

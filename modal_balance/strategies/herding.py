@@ -297,7 +297,8 @@ def query_by_herding(
             reference=None if reference is None else features[reference],
             covered_by=_covered_by(of_rows, labelled, query.X_pending),
             random_state=query.random_state,
-        )
+        ),
+        covers_pool=True,
     )
 
 

@@ -64,6 +64,8 @@ class QueryReport:
     from_objective : ndarray of shape (n_instances,), bool, or None
         Which points were chosen by the BALanCe objective. The others are low-margin points, or
         random ones if no edge was left to cut. None if the strategy does not use the objective.
+    covers_pool : bool
+        Whether the batch covers the pool, so that the model's predictions did not choose it.
 
     Examples
     --------
@@ -85,6 +87,7 @@ class QueryReport:
     n_pairs: int | None = None
     n_edges: int | None = None
     from_objective: np.ndarray | None = None
+    covers_pool: bool = False
 
 
 # Pools up to this size are held in memory, and are their own reference pool.
@@ -472,6 +475,7 @@ class Query:
         n_pairs: int | None = None,
         n_edges: int | None = None,
         from_objective: Tensor | None = None,
+        covers_pool: bool = False,
     ) -> Any:
         """Call the callback with the report, and return what the learner expects of a strategy.
 
@@ -490,6 +494,7 @@ class Query:
                     n_pairs=n_pairs,
                     n_edges=n_edges,
                     from_objective=None if from_objective is None else from_objective.numpy(),
+                    covers_pool=covers_pool,
                 )
             )
         return as_learner_expects(self.learner, chosen, values)

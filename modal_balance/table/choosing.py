@@ -14,6 +14,7 @@ from .._utils.arguments import RandomState, as_random_state, check_integer
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
+from ..simulation.loop import Learner
 from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
 from .answers import join_answers
@@ -171,16 +172,16 @@ def choose_rows(
         picks, _ = herding_query(None, features[pool], n, X_labelled=known, random_state=rng)
         return _as_frame(table, pool[picks], [], reason)
     X_labelled, X_pending, X_pool = (features[at] for at in (table.labelled, pending, pool))
-    fit_quietly(estimator, X_labelled, table.codes_of(table.labelled), features)
+    y_labelled = table.codes_of(table.labelled)
+    fit_quietly(estimator, X_labelled, y_labelled, features)
     del features  # avoid a second copy of a large table
     reports: list[QueryReport] = []
     picks = _query(
         choose,
-        estimator,
+        Learner(estimator, X_labelled, y_labelled),
         X_pool,
         n,
         X_pending=X_pending if len(pending) else None,
-        X_labelled=X_labelled,
         memory_limit=MEMORY_LIMIT,
         random_state=rng,
         verbose=verbose,
@@ -188,20 +189,24 @@ def choose_rows(
     )
     proba = np.asarray(estimator.predict_proba(X_pool[picks]), dtype=np.float64)  # (n, C)
     names = [table.spelling[name] for name in table.counts]
-    at_random = getattr(choose, "__name__", "") == "random_query"
+    without_model = ""
+    if getattr(choose, "__name__", "") == "random_query":
+        without_model = "drawn at random"
+    elif reports and reports[0].covers_pool:
+        without_model = "similar to many rows, but not to those with a label"
     chosen_by = reports[0].from_objective if reports else None
     splits = np.zeros(n, dtype=bool) if chosen_by is None else chosen_by
-    return _as_frame(table, pool[picks], _guesses(proba, names, splits, at_random), "")
+    return _as_frame(table, pool[picks], _guesses(proba, names, splits, without_model), "")
 
 
 def _query(
-    choose: Any, estimator: Any, X_pool: NDArray[np.float32], n: int, **options: Any
+    choose: Any, learner: Learner, X_pool: NDArray[np.float32], n: int, **options: Any
 ) -> NDArray[np.intp]:
     """Return the positions in the pool that the strategy chooses."""
     parameters = inspect.signature(choose).parameters
     if "tau" in parameters:
         try:
-            unknown = validation_error(estimator) is None
+            unknown = validation_error(learner.estimator) is None
         except TypeError:
             unknown = False  # the strategy raises an error about the estimator
         if unknown:  # no label could be held out: guess the error as MCDropoutClassifier does
@@ -210,20 +215,23 @@ def _query(
     taken = {name: value for name, value in options.items() if takes_any or name in parameters}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RandomSelectionWarning)
-        result = choose(estimator, X_pool, n, **taken)
+        result = choose(learner, X_pool, n, **taken)
     return np.asarray(result[0] if isinstance(result, tuple) else result, dtype=np.intp)
 
 
 def _guesses(
-    proba: NDArray[np.float64], names: list[Any], splits: NDArray[np.bool_], at_random: bool
+    proba: NDArray[np.float64], names: list[Any], splits: NDArray[np.bool_], without_model: str
 ) -> list[tuple[Any, ...]]:
-    """Return the columns GUESSES of each row, from its class probabilities (n, C)."""
+    """Return the columns GUESSES of each row, from its class probabilities (n, C).
+
+    ``without_model`` says why the rows were chosen, if not by the model.
+    """
     order = np.argsort(-proba, axis=1, kind="stable")[:, :2]  # (n, 2)
     guesses = []
     for row, (i, j), split in zip(proba, order, splits, strict=True):
         doubt = round(100 * (1 - float(row[i] - row[j])))
-        if at_random:
-            why = "drawn at random"
+        if without_model:
+            why = without_model
         elif split:
             why = f"its label rules out most models: {names[i]} or {names[j]}"
         elif doubt >= 80:
