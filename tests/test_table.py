@@ -11,6 +11,8 @@ from sklearn.ensemble import RandomForestClassifier  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.metrics import cohen_kappa_score  # noqa: E402
 from sklearn.model_selection import cross_val_score  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 from modal_balance import MCDropoutClassifier, margin_query, random_query  # noqa: E402
 from modal_balance.strategies import herding_query  # noqa: E402
@@ -81,6 +83,9 @@ def test_the_whole_table_decides_how_columns_are_scaled():
     frame, _ = mixed(n=40, n_labels=20)
     next_rows(frame, "kind", 3, id_column="name", model=Scaled(), strategy="random")
     table_status(frame, "kind", id_column="name", model=Scaled())
+    before, pipeline = len(Scaled.n_rows), make_pipeline(StandardScaler(), Scaled())
+    next_rows(frame, "kind", 3, id_column="name", model=pipeline, strategy="random")
+    assert len(Scaled.n_rows) == before + 1
     assert set(Scaled.n_rows) == {40}
 
 

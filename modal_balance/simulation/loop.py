@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, has_fit_parameter
 
@@ -21,7 +20,7 @@ from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
 from .metrics import evaluate
 
-__all__ = ["Learner", "Round", "first_labels", "rounds"]
+__all__ = ["Learner", "Round", "first_labels", "fit_with_unlabelled", "rounds"]
 
 Strategy = Callable[..., Any]
 
@@ -313,7 +312,8 @@ def fit_round(
     else:
         started = perf_counter()
         if len(known):
-            used_up = _fit(fitted, _safe_indexing(X, known), y[known], X_val, y_val, X)
+            rows = _safe_indexing(X, known)
+            used_up = fit_with_unlabelled(fitted, rows, y[known], X, X_val, y_val)
         else:
             used_up = _fit_unlabelled(fitted, X)
         seconds = perf_counter() - started
@@ -340,22 +340,49 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
     return fresh.set_params(**settings)
 
 
-def _fit(estimator: Any, X: Any, y: Any, X_val: Any, y_val: Any, X_pool: Any) -> bool:
-    """Fit, with the pool as unlabelled rows; return whether validation data were used."""
+def fit_with_unlabelled(
+    estimator: Any, X: Any, y: Any, X_unlabelled: Any, X_val: Any = None, y_val: Any = None
+) -> bool:
+    """Fit an estimator, also on unlabelled and on validation rows if it accepts these.
+
+    If the estimator is a pipeline, its last step gets these rows after the other steps.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted in place.
+    X, y : array-like
+        The labelled rows and their labels.
+    X_unlabelled : array-like or None
+        Passed to a ``fit`` that has a parameter ``X_unlabelled``.
+    X_val, y_val : array-like or None
+        Passed to a ``fit`` that has a parameter ``X_val``.
+
+    Returns
+    -------
+    bool
+        Whether the estimator used the validation rows.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from modal_balance.simulation.loop import fit_with_unlabelled
+    >>> fit_with_unlabelled(LogisticRegression(), [[0.0], [1.0]], [0, 1], [[2.0]])
+    False
+    """
     check_labels_of_net(estimator, y)
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    steps = estimator.steps if isinstance(estimator, Pipeline) else []
-    resampled = any(hasattr(step, "fit_resample") for _, step in steps)  # only during fit
-    given = {"X_val": X_val, "X_unlabelled": X_pool}
+    steps = [step for _, step in getattr(estimator, "steps", [])]
+    last = steps[-1] if steps else estimator
     given = {
         name: rows
-        for name, rows in given.items()
+        for name, rows in {"X_val": X_val, "X_unlabelled": X_unlabelled}.items()
         if rows is not None and has_fit_parameter(last, name)
     }
-    if resampled or not given:
+    # Steps that resample do so only during fit.
+    if not given or any(hasattr(step, "fit_resample") for step in steps):
         estimator.fit(X, y)
         return False
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+    if len(steps) > 1:
         before = estimator[:-1]
         X = before.fit_transform(X, y)
         given = {name: before.transform(rows) for name, rows in given.items()}

@@ -13,11 +13,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import has_fit_parameter
 
 from .. import strategies
 from .._utils.arguments import RandomState, draw_seed
 from ..estimators import BootstrapCommittee, MCDropoutClassifier
+from ..simulation.loop import fit_with_unlabelled
 
 __all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "strategy_by_name"]
 
@@ -56,10 +56,8 @@ def fit_quietly(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        given = (
-            {"X_unlabelled": X_unlabelled} if has_fit_parameter(estimator, "X_unlabelled") else {}
-        )
-        return estimator.fit(X, y, **given)
+        fit_with_unlabelled(estimator, X, y, X_unlabelled)
+    return estimator
 
 
 def strategies_by_name() -> dict[str, Any]:

@@ -20,6 +20,10 @@ from modal_balance import MCDropoutClassifier
 STEPS = {"n_steps": 400, "learning_rate": 1e-3}
 # Name -> whether the columns are standardised before, and the parameters.
 CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
+    # The fourth part.
+    "no input dropout": (False, {"validation": None, "input_dropout": 0.0}),
+    "little input dropout": (False, {"validation": None, "input_dropout": 0.05}),
+    "words": (False, {"validation": None, "input_dropout": 0.0, "dropout": 0.3, "n_steps": 400}),
     # The third part. The validation error does not affect training and takes time, so leave it out.
     "200 steps": (False, {"validation": None}),
     "130 steps": (False, {"validation": None, "n_steps": 130, "learning_rate": 3e-3}),
