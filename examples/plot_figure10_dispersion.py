@@ -20,32 +20,32 @@ ones, in which every hypothesis is in the same number of pairs (its neighbours o
 What was found (6 networks):
 
 * **Digits.** BALanCe varies less than BALD at the same number of forward passes, as the paper says.
-  At K = 50, all pairs vary by 0.031, disjoint pairs by 0.033, BALD by 0.073. All fall about as one
+  At K = 50, all pairs vary by 0.032, disjoint pairs by 0.034, BALD by 0.074. All fall about as one
   over the square root of K.
 * **Breast cancer.** The result depends on the network. For three of the six, all pairs of
-  hypotheses are edges; all pairs then vary by 0.013 to 0.026 at K = 50, and BALD by 0.100 to 0.125.
-  For the others, 21 to 68 % of the pairs are edges; all pairs then vary by 0.075 to 0.243, and BALD
-  by 0.129 to 0.160. The means over all six are 0.085 (all pairs), 0.111 (disjoint pairs) and 0.125
+  hypotheses are edges; all pairs then vary by 0.011 to 0.025 at K = 50, and BALD by 0.087 to 0.121.
+  For the others, 68 to 77 % of the pairs are edges; all pairs then vary by 0.070 to 0.107, and BALD
+  by 0.125 to 0.167. The means over all six are 0.052 (all pairs), 0.068 (disjoint pairs) and 0.123
   (BALD).
 * **Selection** gains less than the scores, because the top scores of BALanCe lie closer together:
   among the top points, the mean scores have a coefficient of variation of 0.09 against 0.20 for
-  BALD (digits), and 0.20 against 0.45 (breast cancer). At K = 50 on digits, two sets of draws share
-  82 % (all pairs), 79 % (disjoint pairs) and 71 % (BALD) of their 10 best points. On breast cancer,
-  these are 75 %, 71 % and 82 %. There BALD is ahead for every K, but by less than BALanCe differs
+  BALD (digits), and 0.21 against 0.47 (breast cancer). At K = 50 on digits, two sets of draws share
+  81 % (all pairs), 77 % (disjoint pairs) and 68 % (BALD) of their 10 best points. On breast cancer,
+  these are 75 %, 72 % and 81 %. There BALD is ahead for every K, but by less than BALanCe differs
   between networks.
-* **Disjoint pairs** vary by 8 to 11 % more than all pairs on digits, which a fifth more forward
-  passes would make up for, and by 11 to 40 % more on breast cancer. Selecting 10 digits takes 0.015
-  s with disjoint and about 1 s with all pairs at K = 50, 0.04 s and about 7 s at K = 100 (one
+* **Disjoint pairs** vary by 8 to 10 % more than all pairs on digits, which a fifth more forward
+  passes would make up for, and by 11 to 26 % more on breast cancer. Selecting 10 digits takes 0.02
+  s with disjoint and about 1 s with all pairs at K = 50, 0.05 s and about 7 s at K = 100 (one
   core).
-* **Random subsets** need many edges: 8K edges are within 7 % of all pairs on digits and 11 % on
-  breast cancer, and 16K within 4 % and 12 %. With all pairs of networks,
+* **Random subsets** need many edges: 8K edges are within 6 % of all pairs on digits and 14 % on
+  breast cancer, and 16K within 4 % and 7 %. With all pairs of networks,
   ``max_edges=8 * n_samples`` (16K) is a good value: 0.2 s instead of 1 s at K = 50. (All pairs are
   more than that from K = 9 on.)
-* **Even subsets** are better. On digits, 2K pairs (``pairing="ring"``) are within 5 % of all pairs,
-  4K within 3 % and 8K within 1.2 %. On breast cancer, where not all of them are edges, they are
-  within 27 %, 12 % and 4 %. In a random subset, some hypotheses are in many pairs and others in
-  none: on digits, 1K random pairs vary by 29 to 38 % more than all pairs, and K disjoint ones by 8
-  to 11 %.
+* **Even subsets** are better. On digits, 2K pairs (``pairing="ring"``) are within 6 % of all pairs,
+  4K within 4 % and 8K within 2 %. On breast cancer, where not all of them are edges, they are
+  within 18 %, 7 % and 3 %. In a random subset, some hypotheses are in many pairs and others in
+  none: on digits, 1K random pairs vary by 31 to 39 % more than all pairs, and K disjoint ones by 8
+  to 10 %.
 
 .. code-block:: text
 

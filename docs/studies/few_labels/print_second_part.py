@@ -1,4 +1,4 @@
-"""Print tables and draw the figure of the second and third part, from their results files."""
+"""Print tables and draw the figure of the second to fourth part, from their results files."""
 
 from __future__ import annotations
 
@@ -99,6 +99,21 @@ def edges() -> None:
     print(share.groupby([runs.kind, runs.n, runs.dataset]).mean().unstack().round(0).to_string())
 
 
+def input_dropout() -> None:
+    """Print how the dropout of the inputs changes accuracy and macro F1."""
+    keys = ["dataset", "n", "seed"]
+    today = read("third_classifier")[lambda r: r.config == "200 steps"].set_index(keys)
+    for config, runs in read("fourth_classifier").set_index(keys).groupby("config"):
+        gaps = 100 * (runs[["acc", "f1"]] - today[["acc", "f1"]]).dropna()
+        by_table = gaps.groupby("dataset").mean()
+        print(f"\n{config}, minus the default, {gaps.groupby('dataset').size().max()} runs a table")
+        for tables in (TABLES_TO_CHOOSE, TABLES_TO_CONFIRM, FRESH_TABLES):
+            some = by_table[by_table.index.isin(tables)]
+            print(len(some), some.mean().round(2).to_dict(), "+-", some.sem().round(2).to_dict())
+        print(gaps.acc.groupby(["n", "dataset"]).mean().groupby("n").mean().round(2).to_dict())
+        print(by_table.round(1).to_string())
+
+
 def draw(runs: pd.DataFrame, path: Path) -> None:
     """Draw accuracy and macro F1 by number of labels."""
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
@@ -145,6 +160,7 @@ def main() -> None:
         ("fresh tables", FRESH_TABLES),
     ):
         runs = random_labels(today[today.dataset.isin(tables)], f"third part, {title}")
+    input_dropout()
     if args.picture:
         draw(runs, args.picture)
 
