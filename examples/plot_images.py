@@ -12,10 +12,10 @@ first batch.
 What was found (4 seeds, accuracy as mean ± standard deviation): ``balance_margin_query`` is ahead
 of random selection from 40 labels on.
 
-* 30 labels: 0.802 ± 0.062 against 0.804 ± 0.069
-* 40 labels: 0.888 ± 0.018 against 0.802 ± 0.078
-* 60 labels: 0.928 ± 0.021 against 0.897 ± 0.007
-* 80 labels: 0.951 ± 0.015 against 0.918 ± 0.013
+* 30 labels: 0.827 ± 0.086 against 0.807 ± 0.080
+* 40 labels: 0.882 ± 0.034 against 0.797 ± 0.083
+* 60 labels: 0.932 ± 0.027 against 0.884 ± 0.007
+* 80 labels: 0.962 ± 0.012 against 0.924 ± 0.017
 
 .. code-block:: text
 
