@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,18 @@ from modal_balance.estimators.labels import (
     stratified_folds,
     stratified_holdout,
 )
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_numbers_of_a_regression_are_refused_unless_they_are_declared_as_classes():
+    with pytest.raises(ValueError, match="continuous"):
+        find_classes(np.array([0.5, 1.5]), None)
+    labels = np.arange(30)  # so many classes look like a regression to scikit-learn
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_classes(labels, range(40)).tolist() == list(range(40))
+
 
 # --- hold-out -------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch import NeuralNet
 from torch import Tensor
@@ -144,7 +143,6 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
                 "BootstrapCommittee requires y to be passed, but the target y is None."
             )
         labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
         X, labels = indexable(as_indexable(X), labels)
         self.classes_ = find_classes(labels, self.classes)
         codes = encode(labels, self.classes_, "y")

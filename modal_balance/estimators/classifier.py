@@ -11,7 +11,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import _safe_indexing
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor, nn
 
@@ -353,7 +352,6 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         check_parameters(self)
         check_validation_pair(X_val, y_val)
         rows, targets = validate_data(self, X, y, **self._input_rules())
-        check_classification_targets(targets)
         self.classes_ = find_classes(targets, self.classes)
         seeds = as_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=4)
         split_seed, torch_seed, batch_seed, posterior_seed = seeds.tolist()

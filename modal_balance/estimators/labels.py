@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 __all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "stratified_holdout"]
@@ -16,6 +17,9 @@ __all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "strat
 def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
     """Return the sorted classes: the declared labels, or those in `y` if none are declared.
 
+    If none are declared, labels that look like numbers of a regression raise a ValueError or give a
+    warning, as in scikit-learn.
+
     Examples
     --------
     >>> import numpy as np
@@ -23,6 +27,8 @@ def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
     >>> find_classes(np.array([7, 7]), declared=[9, 7, 8])
     array([7, 8, 9])
     """
+    if declared is None:
+        check_classification_targets(y)
     classes = np.unique(y if declared is None else np.asarray(declared))
     if declared is not None and np.shape(declared) != classes.shape:
         raise ValueError(
