@@ -21,7 +21,7 @@ from modal_balance import MCDropoutClassifier
 from modal_balance.estimators.networks import MLP
 
 
-@parametrize_with_checks([MCDropoutClassifier(**QUICK)])
+@parametrize_with_checks([MCDropoutClassifier(**QUICK | {"n_steps": 30, "learning_rate": 0.03})])
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 

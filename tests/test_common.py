@@ -75,6 +75,7 @@ def new_learner(kind, form=lambda X: X):
 
 # Shared: a query changes no learner, see test_nothing_is_changed.
 fitted_learner = lru_cache(new_learner)
+fitted_again = lru_cache(new_learner)
 
 
 @lru_cache
@@ -97,7 +98,7 @@ def test_any_learner_and_any_data_give_the_same_batch(strategy, kind, form):
     if form == "DataFrame":
         learner = fitted_learner(kind, data_frame)
     elif form == "float32":
-        learner = new_learner(kind)  # fitted again, it chooses the same
+        learner = fitted_again(kind)  # it chooses the same
     else:
         learner = fitted_learner(kind)
     indices = indices_of(strategy(learner, POOLS[form](pool()), 3, random_state=0))

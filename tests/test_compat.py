@@ -1,6 +1,6 @@
 """modAL's own loops, with scikit-learn's classifiers, under the installed versions."""
 
-import os
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -292,21 +292,23 @@ def test_environment_variable(monkeypatch, value, off):
     assert repair_modal() == (() if off else names)
 
 
-def run_python(code, **environment):
-    """Run code in a new interpreter, where nothing has been repaired yet."""
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        cwd=Path(modal_compat.__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+# Runs each code of a list in a fork of an interpreter that has imported what takes long, but
+# neither modAL nor this package.
+RUN_ALL = """
+import json, os, sys
+import pandas, skorch, sklearn.ensemble, sklearn.linear_model
 
+for code, environment in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        os.environ.update(environment)
+        exec(code, {"__name__": "__main__"})
+        sys.stdout.flush()
+        os._exit(0)
+    _, status = os.wait()
+    print("--- end", status, flush=True)
+"""
 
-def test_modal_is_broken_when_repairs_are_switched_off():
-    code = """
+BROKEN = """
 import modal_balance.strategies
 import pandas as pd
 from modAL.models import ActiveLearner
@@ -325,16 +327,6 @@ for function, arguments in [
     else:
         print("works")
 """
-    teach, stack = run_python(code, MODAL_BALANCE_NO_COMPAT="1")
-    if SKLEARN_IS_NEW:
-        assert teach.startswith("TypeError") and "force_all_finite" in teach
-    else:
-        assert teach == "works"
-    if PANDAS_IS_NEW:
-        assert stack.startswith("AttributeError") and "append" in stack
-    else:
-        assert stack == "works"
-
 
 FIRST_LOOP = """
 {imports}
@@ -347,18 +339,7 @@ learner.teach(X.iloc[indices], y.iloc[indices])
 print(len(learner.y_training), [type(f).__name__ for f in sys.meta_path] == finders)
 """
 
-
-@pytest.mark.parametrize("first", ["modAL", "modal_balance"])
-def test_a_loop_runs_in_either_order_of_imports_and_the_import_system_is_unchanged(first):
-    imports = ["import sys, pandas as pd", "finders = [type(f).__name__ for f in sys.meta_path]"]
-    both = ["from modAL.models import ActiveLearner", "from modal_balance import margin_query"]
-    imports += both if first == "modAL" else both[::-1]
-    assert run_python(FIRST_LOOP.format(imports="\n".join(imports))) == ["5 True"]
-
-
-@pytest.mark.parametrize("modal", ["None", "types.ModuleType('modAL')"])
-def test_without_a_modal_that_can_be_imported_strategies_work(modal):
-    code = f"""
+WITHOUT_MODAL = """
 import sys, types
 sys.modules["modAL"] = {modal}  # importing modAL.models now fails
 from modal_balance import margin_query
@@ -367,4 +348,49 @@ from sklearn.ensemble import RandomForestClassifier
 forest = RandomForestClassifier(5).fit([[0.0], [1.0]], [0, 1])
 print(repair_modal(), margin_query(forest, [[0.5]])[0])
 """
-    assert run_python(code) == ["() [0]"]
+
+START = ["import sys, pandas as pd", "finders = [type(f).__name__ for f in sys.meta_path]"]
+BOTH = ["from modAL.models import ActiveLearner", "from modal_balance import margin_query"]
+CODES = {
+    "repairs switched off": (BROKEN, {"MODAL_BALANCE_NO_COMPAT": "1"}),
+    "modAL first": (FIRST_LOOP.format(imports="\n".join(START + BOTH)), {}),
+    "modal_balance first": (FIRST_LOOP.format(imports="\n".join(START + BOTH[::-1])), {}),
+    "no modAL": (WITHOUT_MODAL.format(modal="None"), {}),
+    "another modAL": (WITHOUT_MODAL.format(modal="types.ModuleType('modAL')"), {}),
+}
+
+
+@pytest.fixture(scope="module")
+def printed():
+    """Run every code where nothing has been repaired yet; return the lines that each prints."""
+    run = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps(list(CODES.values()))],
+        cwd=Path(modal_compat.__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.count("--- end 0\n") == len(CODES), run.stderr
+    parts = run.stdout.split("--- end 0\n")
+    return {name: part.splitlines() for name, part in zip(CODES, parts, strict=False)}
+
+
+def test_modal_is_broken_when_repairs_are_switched_off(printed):
+    teach, stack = printed["repairs switched off"]
+    if SKLEARN_IS_NEW:
+        assert teach.startswith("TypeError") and "force_all_finite" in teach
+    else:
+        assert teach == "works"
+    if PANDAS_IS_NEW:
+        assert stack.startswith("AttributeError") and "append" in stack
+    else:
+        assert stack == "works"
+
+
+@pytest.mark.parametrize("first", ["modAL", "modal_balance"])
+def test_a_loop_runs_in_either_order_of_imports_and_the_import_system_is_unchanged(first, printed):
+    assert printed[f"{first} first"] == ["5 True"]
+
+
+@pytest.mark.parametrize("modal", ["no modAL", "another modAL"])
+def test_without_a_modal_that_can_be_imported_strategies_work(modal, printed):
+    assert printed[modal] == ["() [0]"]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from toy import fast_classifier
 
+from modal_balance import MCDropoutClassifier
+
 pytest.importorskip("modAL")
 pd = pytest.importorskip("pandas")
 pytestmark = pytest.mark.modal
@@ -24,7 +26,9 @@ ABOUT_FILES = {"large_pools.md", "own_table.md", "tables.md"}
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.keys() - ABOUT_FILES))
-def test_the_code_of_a_page_runs(page):
+def test_the_code_of_a_page_runs(page, monkeypatch):
+    # Fewer steps of training: what is tried here is not how well a network learns.
+    monkeypatch.setitem(MCDropoutClassifier.__init__.__kwdefaults__, "n_steps", 20)
     names: dict[str, object] = {"__name__": "__page__"}
     for block in PAGES[page]:
         exec(block, names)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from sklearn.ensemble import RandomForestClassifier
+from toy import quick
 
 pytest.importorskip("skrub")
 pytest.importorskip("matplotlib")
@@ -22,7 +23,9 @@ BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 @pytest.mark.skipif(not DOCS.exists(), reason="the tests run without the documentation")
 def test_the_commands_of_the_pages_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # What is tried here is not how they learn.
     monkeypatch.setitem(MODELS, "forest", lambda: RandomForestClassifier(5, oob_score=True))
+    monkeypatch.setitem(MODELS, "mcdropout", quick)
     pages = [BLOCK.findall((DOCS / name).read_text("utf-8")) for name in PAGES]
     *others, (_, made) = [block for page in pages for block in page]
     names: dict[str, object] = {}

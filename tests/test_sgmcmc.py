@@ -22,7 +22,7 @@ SHORT = CyclicalSGLD(n_cycles=5, steps_per_cycle=40, samples_per_cycle=2)
 
 @parametrize_with_checks([
     MCDropoutClassifier(
-        samples_per_epoch=512, max_epochs=20, n_samples=10, n_steps=100,
+        samples_per_epoch=512, max_epochs=20, n_samples=10, n_steps=30, learning_rate=0.03,
         posterior=CyclicalSGLD(n_cycles=2, steps_per_cycle=4, samples_per_cycle=1, step_size=0.02),
     )
 ])  # fmt: skip
@@ -71,7 +71,7 @@ def moments_by_integration(prior_std, temperature, class_weight):
     ("settings", "class_weight", "batch_size"),
     [
         ({}, [1.0, 1.0], 24),
-        ({"prior_std": 0.5, "temperature": 0.3}, [0.5, 2.0], 24),
+        ({"prior_std": 0.5, "temperature": 0.3, "steps_per_cycle": 500}, [0.5, 2.0], 24),
         ({"step_size": 0.2, "steps_per_cycle": 3000}, [1.0, 1.0], 8),
     ],
     ids=["plain", "narrow prior, cold, weighted classes", "batches"],

@@ -214,7 +214,7 @@ def test_every_strategy_of_the_package(strategy):
         strategy = partial(strategy.func if hasattr(strategy, "func") else strategy)
     states = list(
         rounds(
-            fast_classifier(), X[:80], y[:80], strategy, X_test=X[80:], y_test=y[80:],
+            fast_classifier(), X[:80], y[:80], strategy, X_test=X[80:120], y_test=y[80:120],
             labelled=first_labels(y[:80], 3), n_instances=3, budget=15,
         )
     )  # fmt: skip

@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score  # noqa: E402
 from sklearn.model_selection import cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
+from toy import quick  # noqa: E402
 
 from modal_balance import MCDropoutClassifier, margin_query, random_query  # noqa: E402
 from modal_balance.strategies import herding_query  # noqa: E402
@@ -50,6 +51,12 @@ def mixed(n=120, n_labels=30, seed=0):
     known[n_labels:] = None
     frame["kind"] = known
     return frame, truth
+
+
+def plain(*args, **kwargs):
+    """The table without its text and dates, which take longest to prepare."""
+    frame, truth = mixed(*args, **kwargs)
+    return frame.drop(columns=["note", "day", "nothing"]), truth
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -91,8 +98,10 @@ def test_the_whole_table_decides_how_columns_are_scaled():
 
 @pytest.mark.parametrize("strategy", strategies_by_name())
 def test_every_strategy_can_be_asked_for(strategy):
-    frame, _ = mixed(60)
-    rows = next_rows(frame, "kind", 4, strategy=strategy, pending=[40, 41], random_state=0)
+    frame, _ = plain(60)
+    rows = next_rows(
+        frame, "kind", 4, strategy=strategy, model=quick(), pending=[40, 41], random_state=0
+    )
     assert len(set(rows.position)) == 4
     assert rows.position.between(30, 59).all() and not set(rows.position) & {40, 41}
     assert rows.doubt.between(0, 100).all() and rows.why.str.len().gt(0).all()
@@ -132,7 +141,7 @@ def test_with_few_labels_per_class_the_batch_covers_the_table():
 
 
 def test_custom_models_and_strategies():
-    frame, _ = mixed()
+    frame, _ = plain()
 
     def last_rows(learner, X_pool, n_instances):
         assert isinstance(learner.estimator, LogisticRegression)
@@ -149,12 +158,15 @@ def test_custom_models_and_strategies():
 
 
 def test_a_seed_gives_the_same_rows_and_leaves_the_global_state_alone():
-    frame, _ = mixed()
+    frame, _ = plain()
     before = np.random.get_state()[1].copy()
     one, same = (next_rows(frame[:60], "kind", 5, random_state=3) for _ in range(2))
     pd.testing.assert_frame_equal(one, same)
     assert (np.random.get_state()[1] == before).all()
-    batches = [next_rows(frame, "kind", 5, strategy="random", random_state=s) for s in range(3)]
+    batches = [
+        next_rows(frame, "kind", 5, model=SMALL, strategy="random", random_state=s)
+        for s in range(3)
+    ]
     assert len({tuple(batch.position) for batch in batches}) == 3
 
 
@@ -203,7 +215,7 @@ def test_a_whole_pool_of_duplicates_can_be_chosen():
 
 @pytest.mark.parametrize("form", ["frame", "list", "array"])
 def test_pending_rows_are_not_chosen_again(form):
-    frame, _ = mixed(60)
+    frame, _ = plain(60)
     first = next_rows(frame, "kind", 10, id_column="name", random_state=0, model=SMALL)
     out = {"frame": first, "list": first.name.tolist(), "array": first.name.to_numpy()}[form]
     second = next_rows(
@@ -213,7 +225,7 @@ def test_pending_rows_are_not_chosen_again(form):
 
 
 def test_rows_that_have_a_label_are_no_longer_pending():
-    frame, truth = mixed(60)
+    frame, truth = plain(60)
     first = next_rows(frame, "kind", 5, random_state=0, model=SMALL)
     first["kind"] = truth[first.position]
     merged = merge_answers(frame, first, "kind")
@@ -222,14 +234,14 @@ def test_rows_that_have_a_label_are_no_longer_pending():
 
 
 def test_fewer_rows_than_asked_for_and_none():
-    frame, truth = mixed(40)
+    frame, truth = plain(40)
     assert len(next_rows(frame, "kind", 20, random_state=0, model=SMALL)) == 10
     rows = next_rows(frame.assign(kind=truth), "kind", 20, model=SMALL)
     assert len(rows) == 0 and list(rows.columns)[:2] == ["position", "kind"]
 
 
 def test_labels_that_are_numbers_keep_their_spelling():
-    frame, truth = mixed()
+    frame, truth = plain()
     numbers = pd.Series(truth).map({"up": 1.0, "down": 0.0, "flat": 2.0}).where(frame.kind.notna())
     rows = next_rows(frame.assign(kind=numbers), "kind", 4, random_state=0, model=SMALL)
     words = next_rows(
@@ -252,7 +264,7 @@ def test_classes_reach_a_model_as_numbers_without_a_gap():
             seen.append(np.unique(y).tolist())
             return super().fit(X, y)
 
-    frame, _ = mixed()
+    frame, _ = plain()
     frame["kind"] = frame.kind.map({"up": "7", "down": "3", "flat": "9"})
     rows = next_rows(frame, "kind", 3, model=Strict(max_iter=200), strategy="random")
     assert set(rows.likeliest) <= {"3", "7", "9"}
@@ -263,7 +275,7 @@ def test_classes_reach_a_model_as_numbers_without_a_gap():
 def test_text_and_values_give_the_same_rows():
     frame, _ = mixed(60)
     text = frame.astype(object).where(frame.notna(), "").astype(str)
-    one, other = (next_rows(f, "kind", 4, model="forest", random_state=0) for f in (frame, text))
+    one, other = (next_rows(f, "kind", 4, model=SMALL, random_state=0) for f in (frame, text))
     assert one.position.tolist() == other.position.tolist()
 
 
@@ -271,17 +283,17 @@ def test_unsure_and_empty_rows_are_not_asked():
     frame, _ = mixed(40, 30)
     frame.loc[30:33, "kind"] = "?"
     frame.loc[34:35] = None
-    rows = next_rows(frame, "kind", 20, random_state=0, model="forest")
+    rows = next_rows(frame, "kind", 20, random_state=0, model=SMALL)
     assert sorted(rows.position) == [36, 37, 38, 39]
 
 
 def test_the_index_of_the_frame_is_kept_and_does_not_matter():
-    frame, _ = mixed()
-    plain = next_rows(frame, "kind", 4, random_state=0, model=SMALL)
+    frame, _ = plain()
+    expected = next_rows(frame, "kind", 4, random_state=0, model=SMALL)
     shuffled = frame.set_axis([f"x{i % 7}" for i in range(120)])
     rows = next_rows(shuffled, "kind", 4, random_state=0, model=SMALL)
-    assert rows.position.tolist() == plain.position.tolist()
-    assert rows.index.tolist() == shuffled.index[plain.position].tolist()
+    assert rows.position.tolist() == expected.position.tolist()
+    assert rows.index.tolist() == shuffled.index[expected.position].tolist()
 
 
 @pytest.mark.parametrize(
@@ -328,12 +340,12 @@ def test_anything_but_a_frame_is_refused():
 
 
 def test_a_loop_in_a_notebook_learns():
-    frame, truth = mixed(200, 0)
+    frame, truth = plain(200, 0)
     for seed in range(4):
-        rows = next_rows(frame, "kind", 15, model="forest", random_state=seed) if seed else None
+        rows = next_rows(frame, "kind", 15, model=SMALL, random_state=seed) if seed else None
         if rows is None:
             with pytest.warns(UserWarning, match="no labels yet"):
-                rows = next_rows(frame, "kind", 15, model="forest", random_state=seed)
+                rows = next_rows(frame, "kind", 15, model=SMALL, random_state=seed)
         rows["kind"] = truth[rows.position]
         # Classes that the first batch missed appear later.
         frame = merge_answers(frame, rows, "kind")
@@ -347,7 +359,8 @@ def test_a_loop_in_a_notebook_learns():
 
 def test_the_accuracy_is_that_of_models_that_have_not_seen_the_row():
     frame, truth = mixed(200, 60)
-    status = table_status(frame, "kind", id_column="name", model="forest", random_state=0)
+    forest = RandomForestClassifier(30, oob_score=True, random_state=0)
+    status = table_status(frame, "kind", id_column="name", model=forest, random_state=0)
     assert (status.n_rows, status.n_labelled, status.n_unlabelled) == (200, 60, 140)
     counts = pd.Series(truth[:60]).value_counts()
     assert status.counts == counts.sort_index().to_dict()
@@ -356,12 +369,11 @@ def test_the_accuracy_is_that_of_models_that_have_not_seen_the_row():
     assert accuracy.low < accuracy.value < accuracy.high
     assert accuracy.most_frequent == counts.max() / 60
     X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
-    forest = RandomForestClassifier(random_state=0)
     assert (
         abs(cross_val_score(forest, X[:60], truth[:60].astype(str)).mean() - accuracy.value) < 0.1
     )
     nonsense = frame.assign(kind=np.random.RandomState(0).permutation(frame.kind))
-    guess = table_status(nonsense, "kind", id_column="name", model="forest", random_state=0)
+    guess = table_status(nonsense, "kind", id_column="name", model=forest, random_state=0)
     assert guess.accuracy.value < accuracy.low
 
 
@@ -389,7 +401,7 @@ def test_settled_compares_the_predictions_before_and_after_the_last_round():
 
 
 def test_only_the_last_three_rounds_count_and_empty_ones_are_skipped():
-    frame, _ = mixed(100, 60)
+    frame, _ = plain(100, 60)
     rounds = [frame[["name", "kind"]][at : at + 5] for at in (30, 35, 40, 45)]
     rounds.append(frame[["name", "kind"]][70:75])  # not filled in
     status = table_status(frame, "kind", answers=rounds, id_column="name", model=FAST)
@@ -415,6 +427,7 @@ def test_with_few_labels_the_status_says_what_is_unknown(labels, note):
 
 def test_the_classifier_of_the_package_needs_no_extra_preparation():
     frame, _ = mixed()
-    given = next_rows(frame, "kind", 3, model=MCDropoutClassifier(random_state=0), random_state=0)
-    named = next_rows(frame, "kind", 3, model="forest", strategy=margin_query, random_state=0)
+    classifier = MCDropoutClassifier(n_steps=20, random_state=0)
+    given = next_rows(frame, "kind", 3, model=classifier, random_state=0)
+    named = next_rows(frame, "kind", 3, model=SMALL, strategy=margin_query, random_state=0)
     assert len(given) == len(named) == 3
