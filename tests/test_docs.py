@@ -62,9 +62,9 @@ def documented():
             yield f"{module}.{line.strip()}"
 
 
-ROOMS = ["", ".acquisition", ".equivalence", ".estimators", ".hypotheses", ".strategies"]
-ROOMS += [".simulation", ".simulation.datasets", ".simulation.networks", ".simulation.results"]
-ROOMS += [".stopping", ".table"]
+PACKAGES = ["", ".acquisition", ".equivalence", ".estimators", ".hypotheses", ".strategies"]
+PACKAGES += [".simulation", ".simulation.datasets", ".simulation.networks", ".simulation.results"]
+PACKAGES += [".stopping", ".table"]
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a copy of the tests without the pages")
@@ -75,9 +75,9 @@ def test_every_public_name_is_on_the_api_pages():
         getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2])
         for name in listed
     ]
-    for room in ROOMS:
-        module = importlib.import_module("modal_balance" + room)
+    for package in PACKAGES:
+        module = importlib.import_module("modal_balance" + package)
         public = {name: getattr(module, name) for name in module.__all__}
         left_out = {name for name, thing in public.items() if callable(thing)}
         left_out -= {name for name, thing in public.items() if any(thing is t for t in things)}
-        assert not left_out, room
+        assert not left_out, package

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-SCRIPTS = sorted(p for room in ("evidence", "studies") for p in (DOCS / room).rglob("*.py"))
+SCRIPTS = sorted(p for folder in ("evidence", "studies") for p in (DOCS / folder).rglob("*.py"))
 
 
 def test_every_script_can_be_imported(monkeypatch):
