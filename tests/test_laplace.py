@@ -62,7 +62,9 @@ def hand_precision(estimator, X, delta):
 if find_spec("laplace") is not None:
 
     @parametrize_with_checks([
-        LastLayerLaplace(fast_classifier(n_samples=10, learning_rate=0.03), n_samples=20)
+        LastLayerLaplace(
+            fast_classifier(n_samples=10, learning_rate=0.03, validation=None), n_samples=20
+        )
     ])  # fmt: skip
     def test_scikit_learn_conventions(estimator, check):
         check(estimator)

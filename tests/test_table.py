@@ -62,7 +62,7 @@ def plain(*args, **kwargs):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("n_labels", [4, 30])
 def test_every_model_chooses_rows_without_a_label(model, n_labels):
-    frame, truth = mixed(n_labels=n_labels)
+    frame, truth = mixed(60, n_labels)
     before = frame.copy()
     rows = next_rows(frame, "kind", 5, id_column="name", model=model, random_state=0)
     assert rows.attrs["reason"] == ""
