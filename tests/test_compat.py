@@ -100,7 +100,7 @@ def test_committee_takes_a_frame_like_an_array(index):
     frame = pd.DataFrame(X, columns=COLUMNS, index=INDEXES[index])
     on_array, on_frame = make_committee(X), make_committee(frame)
 
-    assert run_loop(on_frame, frame) == run_loop(on_array, X)
+    assert run_loop(on_frame, frame, 2) == run_loop(on_array, X, 2)
 
     for a, f in zip(on_array.learner_list, on_frame.learner_list, strict=True):
         np.testing.assert_array_equal(f.X_training.to_numpy(), a.X_training)

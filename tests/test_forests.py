@@ -150,5 +150,5 @@ def test_a_forest_learns_the_digits(kind):
         kind, numbers, digits, 20, partial(balance_query, tau=0.05, random_state=0), n_trees=30
     )
     before = learner.score(digits[800:], numbers[800:])
-    rounds(learner, digits[20:800], numbers[20:800], 6, 20)
+    rounds(learner, digits[20:500], numbers[20:500], 6, 20)
     assert learner.score(digits[800:], numbers[800:]) > max(before + 0.15, 0.8)
