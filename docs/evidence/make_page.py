@@ -285,6 +285,17 @@ def hybrid(areas: pd.Series[float]) -> str:
     )
 
 
+def minus_trees(
+    frames: dict[tuple[str, int], pd.DataFrame], strategy: str, metric: str
+) -> dict[str, float]:
+    """Return how far the network is ahead of the trees, in paired runs of a strategy."""
+    network, trees = (
+        normalised_areas(frames[model, 10], metric).xs(strategy, level="strategy")
+        for model in ("mcdropout", "extra-trees")
+    )
+    return over_tables((network.droplevel("estimator") - trees.droplevel("estimator")).dropna())
+
+
 def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
     names = [name for name in MAIN if name not in ("margin", "random")]
     rows, sentences = {}, []
@@ -293,8 +304,17 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
         gaps = differences(areas, "margin")
         rows[CASES[case]] = {name: over_tables(gaps[name]) for name in names if name in gaps}
         if case != ("mcdropout", 10):
-            text = sentence(areas, "balance_margin_query", "margin")
+            # For a single point, balance_margin_query is margin selection.
+            ours = "balance_query" if case[1] == 1 else "balance_margin_query"
+            text = sentence(areas, ours, "margin")
             sentences.append(f"{CASES[case].capitalize()}: {text}")
+    for name in ("margin", "balance_margin_query"):
+        gaps = [minus_trees(frames, name, metric) for metric in ("accuracy", "macro_f1")]
+        sentences.append(
+            f"`MCDropoutClassifier`, minus extremely randomised trees, with {shown(name)}: "
+            f"{signed(gaps[0])} points of accuracy and {signed(gaps[1])} of macro F1, on "
+            f"{gaps[0]['tables']} tables ({gaps[0]['runs']} runs)."
+        )
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
     figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
     return "\n".join(["## Which model, and which batch size?\n", figure, "", *sentences])
