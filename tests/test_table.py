@@ -1,5 +1,7 @@
 """The functions behind the command line: next rows, answers, status."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -155,6 +157,29 @@ def test_custom_models_and_strategies():
     by_name = next_rows(frame, "kind", 3, strategy="random", **arguments)
     by_function = next_rows(frame, "kind", 3, strategy=random_query, **arguments)
     pd.testing.assert_frame_equal(by_name, by_function)
+
+
+def test_strategies_get_the_options_that_they_name_and_that_are_not_fixed():
+    frame, _ = plain()
+
+    def takes_any(learner, X_pool, n_instances, **options):
+        assert not options
+        return np.arange(n_instances)
+
+    rows = next_rows(frame, "kind", 3, model=FAST, strategy=takes_any)
+    assert rows.position.tolist() == [30, 31, 32]
+    fixed = partial(random_query, random_state=5)
+    one, other = (
+        next_rows(frame, "kind", 5, model=FAST, strategy=fixed, random_state=seed)
+        for seed in range(2)
+    )
+    assert one.position.tolist() == other.position.tolist()
+
+
+def test_a_strategy_that_chooses_a_row_twice_is_an_error():
+    frame, _ = plain()
+    with pytest.raises(ValueError, match=r"returned \[0, 0\]. Expected 2 different positions"):
+        next_rows(frame, "kind", 2, model=FAST, strategy=lambda *_, n_instances: np.zeros(2, int))
 
 
 def test_a_seed_gives_the_same_rows_and_leaves_the_global_state_alone():

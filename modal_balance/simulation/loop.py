@@ -267,15 +267,8 @@ def rounds(
             if not fit.used_up:
                 given |= {"X_val": X_val, "y_val": y_val}
             started = perf_counter()
-            answer = choose(
-                learner,
-                _safe_indexing(X, left),
-                n_instances=n_asked,
-                **_accepted(choose, given),
-            )
+            chosen = ask(choose, learner, _safe_indexing(X, left), n_asked, given)
             seconds_query = perf_counter() - started
-            chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
-            _check_choice(chosen, n_asked, len(left), choose)
             indices, report = left[chosen], reports[0] if reports else None
         yield Round(
             number, known, indices, fit.estimator, fit.metrics, report, fit.seconds, seconds_query
@@ -416,17 +409,26 @@ def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]
     return certain
 
 
-def _accepted(strategy: Strategy, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that a strategy accepts."""
+def ask(
+    strategy: Strategy, learner: Any, X_pool: Any, n_instances: int, options: dict[str, Any]
+) -> NDArray[np.intp]:
+    """Return the positions in the pool that a strategy chooses.
+
+    The strategy gets those of the options that are not None, that it names as parameters, and that
+    a ``functools.partial`` has not fixed.
+    """
     # Ignore **kwargs: modAL's strategies take any keyword, and pass it to functions that may not.
     parameters = inspect.signature(strategy).parameters
-    # Keep the arguments that functools.partial has fixed.
     fixed = getattr(strategy, "keywords", {})
-    return {
+    taken = {
         name: value
-        for name, value in given.items()
+        for name, value in options.items()
         if name in parameters and name not in fixed and value is not None
     }
+    answer = strategy(learner, X_pool, n_instances=n_instances, **taken)
+    chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
+    _check_choice(chosen, n_instances, _num_samples(X_pool), strategy)
+    return chosen
 
 
 def _check_choice(chosen: NDArray[Any], n_asked: int, n_left: int, strategy: Strategy) -> None:

@@ -14,7 +14,7 @@ from .._utils.arguments import RandomState, as_random_state, check_integer
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
-from ..simulation.loop import Learner
+from ..simulation.loop import Learner, ask
 from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
 from .answers import join_answers
@@ -211,12 +211,9 @@ def _query(
             unknown = False  # the strategy raises an error about the estimator
         if unknown:  # no label could be held out: guess the error as MCDropoutClassifier does
             options["tau"] = parameters["anneal"].default * smoothed_error(0, 0)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = {name: value for name, value in options.items() if takes_any or name in parameters}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RandomSelectionWarning)
-        result = choose(learner, X_pool, n, **taken)
-    return np.asarray(result[0] if isinstance(result, tuple) else result, dtype=np.intp)
+        return ask(choose, learner, X_pool, n, options)
 
 
 def _guesses(
