@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
@@ -170,6 +170,16 @@ def test_classes_that_come_later_are_known_from_the_start():
         assert state.estimator.classes_.tolist() == [0, 1, 2]
     state = next(run(random_query, GaussianNB(), labelled=labelled))  # does not take them
     assert state.metrics["auc"] is not None
+
+
+def test_members_of_an_ensemble_learn_the_labels_that_it_gives_them():
+    members = [("network", fast_classifier()), ("trees", RandomForestClassifier(5))]
+    labelled = np.flatnonzero(y[:100] > 0)[:6]
+    for vote in (VotingClassifier(members, voting="soft"), BaggingClassifier(fast_classifier(), 3)):
+        for estimator in (vote, make_pipeline(StandardScaler(), vote)):
+            state = next(run(random_query, estimator, labelled=labelled))
+            assert state.estimator.classes_.tolist() == [1, 2]
+            assert state.metrics["accuracy"] > 0.3
 
 
 def test_validation_data_go_to_the_estimator_or_else_to_the_strategy():

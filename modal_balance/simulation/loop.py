@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, has_fit_parameter
 
 from .._utils.arguments import as_indexable, check_integer, check_validation_pair, draw_seed
+from ..estimators.bootstrap import BootstrapCommittee
 from ..hypotheses.unwrap import check_labels_of_net
 from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
@@ -23,6 +26,8 @@ from .metrics import evaluate
 __all__ = ["Learner", "Round", "first_labels", "fit_with_unlabelled", "rounds"]
 
 Strategy = Callable[..., Any]
+# They fit the estimators within them on the labels as they are.
+KEEP_LABELS = (Pipeline, GridSearchCV, RandomizedSearchCV, BootstrapCommittee)
 
 
 @dataclass(frozen=True)
@@ -325,11 +330,15 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
     parameters = fresh.get_params(deep=True)
     settings: dict[str, Any] = {}
     for name in sorted(parameters):
-        last = name.rsplit("__", 1)[-1]
-        if last == "random_state":
+        path = name.split("__")
+        if path[-1] == "random_state":
             settings[name] = draw_seed(rng)
-        elif last == "classes" and parameters[name] is None:
-            settings[name] = classes
+        elif path[-1] == "classes" and parameters[name] is None:
+            # Members of scikit-learn's ensembles are fitted on other labels: 0, 1, ... as seen.
+            around = [fresh] if len(path) > 1 else []
+            around += [parameters["__".join(path[:i])] for i in range(1, len(path) - 1)]
+            if all(isinstance(outer, KEEP_LABELS) for outer in around):
+                settings[name] = classes
     return fresh.set_params(**settings)
 
 
