@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -8,15 +10,16 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from toy import STRATEGIES, digits, fast_classifier, name_of, quick, shuffled
 
-from modal_balance import balance_query, margin_query, random_query
+from modal_balance import balance_query, margin_query, power_balance_query, random_query
 from modal_balance.estimators.scaling import PiecewiseLinearEncoding
 from modal_balance.simulation import evaluate, first_labels, rounds, simulate
 from modal_balance.simulation.metrics import calibration_error
@@ -354,6 +357,63 @@ def test_other_settings_in_the_file_are_an_error(tmp_path):
     simulate(RandomForestClassifier(5), X, y, PAIR, **FAST, results=path)
     with pytest.raises(ValueError, match=r"other settings .*'n_instances': \(4, 5\)"):
         simulate(RandomForestClassifier(5), X, y, PAIR, **(FAST | {"n_instances": 5}), results=path)
+
+
+def long_pipeline(k):
+    """A pipeline so long that scikit-learn shortens its repr."""
+    steps = [(f"{place}_{'x' * 150}", StandardScaler()) for place in "abcdef"]
+    return Pipeline([*steps[:3], ("select", SelectKBest(k=k)), *steps[3:], ("bayes", GaussianNB())])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X": X[:, :3]},
+        {"y": y[::-1]},
+        {"X_test": X[50:], "y_test": y[50:]},
+        {"estimator": long_pipeline(2)},
+        {"strategies": {"one": partial(power_balance_query, coldness=2.0)}},
+    ],
+    ids=["X", "y", "X_test", "estimator", "strategy"],
+)
+def test_other_data_estimators_and_strategies_are_other_settings(tmp_path, change):
+    path = tmp_path / "r.jsonl"
+    strategy = partial(power_balance_query, coldness=1.0)
+    options = {"n_initial": 2, "n_instances": 4, "budget": 6, "seeds": 1, "results": path}
+    options |= {"estimator": long_pipeline(3), "X": X, "y": y, "strategies": {"one": strategy}}
+    options |= {"X_test": X[:50], "y_test": y[:50]}
+    simulate(**options)
+    assert len(simulate(**options)) == 1  # resumes
+    with pytest.raises(ValueError, match="other settings"):
+        simulate(**options | change)
+
+
+def test_a_simulation_with_functions_resumes_in_another_process(tmp_path):
+    script = """if True:
+        from functools import partial
+        from sklearn.datasets import load_iris
+        from sklearn.naive_bayes import GaussianNB
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+        from modal_balance import random_query
+        from modal_balance.simulation import simulate
+
+        def halve(X):
+            return X / 2
+
+        estimator = make_pipeline(FunctionTransformer(partial(halve)), GaussianNB())
+        simulate(estimator, *load_iris(return_X_y=True), {"random": partial(random_query)},
+                 n_initial=2, n_instances=4, budget=10, seeds=1, results="r.jsonl")
+        """
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
+
+
+def test_labels_may_be_a_column_and_seeds_a_number_of_numpy():
+    chance = {"random": random_query}
+    frame = simulate(GaussianNB(), X, y[:, None], chance, **FAST | {"seeds": np.int64(1)})
+    same(frame, simulate(GaussianNB(), X, y, chance, **FAST | {"seeds": [0]}))
 
 
 def test_the_pool_can_be_a_part_of_the_rows():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +182,7 @@ def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
 
 
 def finished_rounds(
-    records: Iterable[Record], keys: set[Key], settings: Record
+    records: Iterable[Record], settings: Mapping[Key, Record]
 ) -> dict[Key, list[Record]]:
     """Return the finished rounds of each run, in order.
 
@@ -190,10 +190,9 @@ def finished_rounds(
     ----------
     records : iterable of dict
         Lines of a results file.
-    keys : set of tuple
-        Data set, estimator, strategy and seed of the runs to look for.
-    settings : dict
-        Their settings.
+    settings : dict of tuple to dict
+        Settings of the runs to look for, by data set, estimator, strategy and seed. A setting that
+        the file does not have is not compared.
 
     Returns
     -------
@@ -210,22 +209,23 @@ def finished_rounds(
     >>> from modal_balance.simulation.results import finished_rounds
     >>> key = ("iris", "forest", "margin", 0)
     >>> record = dict(zip(("dataset", "estimator", "strategy", "seed"), key))
-    >>> done = finished_rounds([{**record, "round": 0, "settings": {}}], {key}, {})
+    >>> record |= {"round": 0, "settings": {"budget": 9}}
+    >>> done = finished_rounds([record], {key: {"budget": 9}})
     >>> len(done[key])
     1
     """
     found: dict[Key, dict[int, Record]] = {}
     for record in records:
         key = (record["dataset"], record["estimator"], record["strategy"], record["seed"])
-        if key not in keys:
+        if key not in settings:
             continue
-        there = record.get("settings", {})
-        if there != settings:
-            differing = {
-                name: (there.get(name), settings.get(name))
-                for name in sorted({*there, *settings})
-                if there.get(name) != settings.get(name)
-            }
+        there, now = record.get("settings", {}), settings[key]
+        differing = {
+            name: (there[name], now[name])
+            for name in sorted({*there} & {*now})
+            if there[name] != now[name]
+        }
+        if differing:
             raise ValueError(
                 f"The results file has the run {key} with other settings (file, now): "
                 f"{differing}. Use another file, or the settings of the file."

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import platform
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import joblib
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, column_or_1d
+from skorch import NeuralNet
 from tqdm.auto import tqdm
 
 from .._utils.arguments import as_indexable, check_integer, check_validation_pair
@@ -42,7 +47,7 @@ def simulate(
     first_batch: Strategy | None = herding_query,
     n_instances: int = 10,
     budget: int = 200,
-    seeds: int | Iterable[int] = 10,
+    seeds: SupportsIndex | Iterable[int] = 10,
     X_test: Any = None,
     y_test: Any = None,
     test_size: float = 0.3,
@@ -113,7 +118,7 @@ def simulate(
     ------
     ValueError
         If an argument is invalid, a class has too few rows, or the results file has one of the
-        runs with other settings.
+        runs with other settings: other data, or another estimator or strategy.
 
     Examples
     --------
@@ -134,7 +139,8 @@ def simulate(
     check_validation_pair(X_test, y_test)
     if not strategies:
         raise ValueError("strategies is empty. Expected a dict of names to query strategies.")
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    y = column_or_1d(y)
+    numbers = [int(s) for s in (seeds if isinstance(seeds, Iterable) else range(seeds))]
     name = type(estimator).__name__ if estimator_name is None else estimator_name
     settings: Record = {
         "n_initial": n_initial,
@@ -145,16 +151,19 @@ def simulate(
         "pool_size": pool_size,
         "n_rows": _num_samples(X),
         "validation_rows": 0 if X_val is None else _num_samples(X_val),
-        "parameters": " ".join(repr(estimator).split()),
+        "parameters": _description(estimator),
     }
     if n_initial == 0 and first_batch is not None:
-        settings["first_batch"] = getattr(first_batch, "__name__", repr(first_batch))
-    about: Record = {"settings": settings, "versions": _versions(), "machine": platform.processor()}
+        settings["first_batch"] = _description(first_batch)
     path = None if results is None else Path(results)
+    if path is not None:
+        settings["data"] = joblib.hash((X, y, X_test, y_test, X_val, y_val))
+    settings_of = {s: settings | {"query": _description(strategies[s])} for s in strategies}
+    about: Record = {"versions": _versions(), "machine": platform.processor()}
     keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
     done: dict[Key, list[Record]] = {}
     if path is not None:
-        done = finished_rounds(records_to_resume(path), set(keys), settings)
+        done = finished_rounds(records_to_resume(path), {key: settings_of[key[2]] for key in keys})
 
     splits = {
         seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)
@@ -179,7 +188,7 @@ def simulate(
                 None if key in done else first_fits[key[3]],
                 key,
                 done.get(key, []),
-                about,
+                {"settings": settings_of[key[2]]} | about,
                 path,
                 options,
             )
@@ -312,6 +321,15 @@ def _record(state: Round, key: Key) -> Record:
         "seconds_draw": round(draw, 5),
         "seconds_select": round(state.seconds_query - draw, 5),
     }
+
+
+def _description(thing: Any) -> str:
+    """Return a text that is the same in every process: not shortened, and without addresses."""
+    if isinstance(thing, BaseEstimator) and not isinstance(thing, NeuralNet):
+        text = BaseEstimator.__repr__(thing, N_CHAR_MAX=sys.maxsize)
+    else:
+        text = repr(thing)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
 
 
 def _rounded(score: float) -> float | None:
