@@ -547,3 +547,19 @@ def test_words_in_a_column_transformer_have_no_bins():
     columns = make_column_transformer((words, ["colour"]), remainder="passthrough")
     pipe = make_pipeline(columns, quick()).fit(frame, frame["size"] > 0)
     assert weights_of(pipe[-1])[0].shape[1] == 3 + 1 + 8
+
+
+@pytest.mark.parametrize("parameters", [{}, {"posterior": "sgmcmc"}, {"validation": 0.3}])
+def test_the_settings_of_the_caller_do_not_disturb_training(parameters):
+    X, y = IRIS
+    classifier = quick(**parameters)
+    expected = clone(classifier).fit(X, y).predict_proba(X)
+    with torch.no_grad():
+        np.testing.assert_array_equal(clone(classifier).fit(X, y).predict_proba(X), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        classifier.fit(X, y)
+        assert {p.dtype for p in classifier.net_.module_.parameters()} == {torch.float32}
+        assert classifier.predict_proba(X).shape == expected.shape
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -370,7 +370,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             inputs, labels, codes = inputs[kept], labels[kept], codes[kept]
 
         training, validation = (inputs, labels), (inputs_val, labels_val)
-        with seeded(torch_seed, self.device):
+        with seeded(torch_seed, self.device), torch.enable_grad():
             nets = fit_nets(self, training, validation, batch_seed)
             self._posterior = posterior_of(
                 nets, self.posterior, *training, posterior_seed, verbose=self.verbose

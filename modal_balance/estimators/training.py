@@ -226,7 +226,9 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
         device=classifier.device,
         verbose=0,
     )
-    return net.initialize()
+    net.initialize()
+    net.module_.float()  # like the inputs, whatever torch's default is
+    return net
 
 
 def smoothed_error(n_wrong: int, n_rows: int) -> float:
@@ -304,7 +306,7 @@ def cross_validated_mistakes(
         left = torch.ones(len(y), dtype=torch.bool, device=y.device)
         left[fold] = False
         others.append(left.nonzero()[:, 0])
-    networks = [build().to(X.device) for _ in folds]
+    networks = [build().float().to(X.device) for _ in folds]
     train_steps(
         networks,
         X,
