@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .. import strategies
-from .._utils.arguments import RandomState, draw_seed
+from .._utils.arguments import RandomState, as_random_state, draw_seed
 from ..estimators import BootstrapCommittee, MCDropoutClassifier
 from ..simulation.loop import fit_with_unlabelled
 
@@ -24,6 +29,13 @@ __all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "stra
 MODELS: dict[str, Callable[[], Any]] = {
     "mcdropout": MCDropoutClassifier,
     "ensemble": lambda: MCDropoutClassifier(posterior="ensemble"),
+    "network-and-trees": lambda: VotingClassifier(
+        [
+            ("network", MCDropoutClassifier()),
+            ("trees", ExtraTreesClassifier(bootstrap=True, oob_score=True)),
+        ],
+        voting="soft",
+    ),
     "forest": lambda: RandomForestClassifier(100, oob_score=True),
     "logistic-bootstrap": lambda: BootstrapCommittee(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -41,7 +53,10 @@ def model_by_name(model: Any, random_state: RandomState = None) -> Any:
         return clone(model)
     if model not in MODELS:
         raise ValueError(f"There is no model {model!r}. Known are {', '.join(MODELS)}.")
-    return MODELS[model]().set_params(random_state=draw_seed(random_state))
+    estimator, rng = MODELS[model](), as_random_state(random_state)
+    names = sorted(estimator.get_params())
+    seeds = {name: draw_seed(rng) for name in names if name.split("__")[-1] == "random_state"}
+    return estimator.set_params(**seeds)
 
 
 def fit_quietly(

@@ -65,9 +65,10 @@ def next_rows(
     unsure : str or None, default="?"
         Answer for "I do not know". Its row is not chosen again.
     model : str or estimator, default="mcdropout"
-        "mcdropout", "ensemble", "forest", "logistic-bootstrap" or "boosting-bootstrap", or any
-        classifier that the strategy takes. It is fitted on the prepared columns, with classes
-        numbered from 0 in the order of their names.
+        "mcdropout", "ensemble", "network-and-trees" (the mean of "mcdropout" and extremely
+        randomised trees), "forest", "logistic-bootstrap" or "boosting-bootstrap", or any classifier
+        that the strategy takes. It is fitted on the prepared columns, with classes numbered from 0
+        in the order of their names.
     strategy : str or callable, default="balance-margin"
         Name of a strategy of this package without "_query", for example "margin" or
         "power-bald", or a function with modAL's signature.

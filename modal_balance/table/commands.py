@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # The names in modal_balance.table.choices.MODELS, which takes seconds to import.
-MODEL_NAMES = ("mcdropout", "ensemble", "forest", "logistic-bootstrap", "boosting-bootstrap")
+MODEL_NAMES = (
+    "mcdropout", "ensemble", "network-and-trees", "forest", "logistic-bootstrap",
+    "boosting-bootstrap",
+)  # fmt: skip
 ROW_NUMBER = "row number"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

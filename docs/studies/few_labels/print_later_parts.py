@@ -1,4 +1,4 @@
-"""Print tables and draw the figure of the second to fifth part, from their results files."""
+"""Print tables and draw the figure of the second to sixth part, from their results files."""
 
 from __future__ import annotations
 
@@ -130,6 +130,25 @@ def input_dropout_by_size() -> None:
             print(by_table.acc.round(1).to_dict())
 
 
+def votes() -> None:
+    """Print the accuracy, macro F1 and NLL of models that vote."""
+    runs = read("sixth_votes")
+    groups = {"12 development": TABLES_TO_CHOOSE, "12 validation": TABLES_TO_CONFIRM}
+    groups |= {"10 fresh": FRESH_TABLES, "34": TABLES_TO_CHOOSE + TABLES_TO_CONFIRM + FRESH_TABLES}
+    for title, tables in groups.items():
+        some = runs[runs.dataset.isin(tables)]
+        by_table = some.groupby(["config", "dataset"])[["acc", "f1", "nll", "ece"]].mean()
+        print(f"\n{title} tables", by_table.groupby("config").mean().round(3), sep="\n")
+        by_size = some.groupby(["config", "n", "dataset"])[["acc", "f1"]].mean()
+        means = by_size.groupby(["config", "n"]).mean().unstack("n")
+        print((100 * means).round(1).to_string())
+    by_table = 100 * runs.groupby(["dataset", "config"])[["acc", "f1"]].mean().unstack()
+    for vote in ("network", "network, trees", "network, trees, linear"):
+        for metric in ("acc", "f1"):
+            behind = by_table[metric][vote] - by_table[metric][["trees", "linear"]].max(axis=1)
+            print(vote, metric, behind[behind < -1].round(1).sort_values().to_dict())
+
+
 def draw(runs: pd.DataFrame, path: Path) -> None:
     """Draw accuracy and macro F1 by number of labels."""
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
@@ -178,6 +197,7 @@ def main() -> None:
         runs = random_labels(today[today.dataset.isin(tables)], f"third part, {title}")
     input_dropout()
     input_dropout_by_size()
+    votes()
     if args.picture:
         draw(runs, args.picture)
 
