@@ -42,6 +42,12 @@ CASES = {
     ("mcdropout", 1): "one at a time",
     ("forest", 10): "random forest, batches of 10",
     ("extra-trees", 10): "extremely randomised trees, batches of 10",
+    ("vote", 10): "network and trees, batches of 10",
+}
+MODELS = {
+    "mcdropout": "`MCDropoutClassifier`",
+    "extra-trees": "extremely randomised trees",
+    "vote": "a vote of both",
 }
 FOREST_PLOT = ["balance_margin_query", "balance_query", "random"]
 PEER = ("scikit-activeml", "modAL")
@@ -285,15 +291,24 @@ def hybrid(areas: pd.Series[float]) -> str:
     )
 
 
-def minus_trees(
-    frames: dict[tuple[str, int], pd.DataFrame], strategy: str, metric: str
-) -> dict[str, float]:
-    """Return how far the network is ahead of the trees, in paired runs of a strategy."""
-    network, trees = (
-        normalised_areas(frames[model, 10], metric).xs(strategy, level="strategy")
-        for model in ("mcdropout", "extra-trees")
+def model_sentence(
+    frames: dict[tuple[str, int], pd.DataFrame], model: str, other: str, strategy: str
+) -> str:
+    """Return a sentence on how far a model is ahead of another, in paired runs of a strategy."""
+    gaps = []
+    for metric in ("accuracy", "macro_f1"):
+        ours, theirs = (
+            normalised_areas(frames[name, 10], metric).xs(strategy, level="strategy")
+            for name in (model, other)
+        )
+        gaps.append(
+            over_tables((ours.droplevel("estimator") - theirs.droplevel("estimator")).dropna())
+        )
+    return (
+        f"{MODELS[model][:1].upper()}{MODELS[model][1:]}, minus {MODELS[other]}, with "
+        f"{shown(strategy)}: {signed(gaps[0])} points of accuracy and {signed(gaps[1])} of macro "
+        f"F1, on {gaps[0]['tables']} tables ({gaps[0]['runs']} runs)."
     )
-    return over_tables((network.droplevel("estimator") - trees.droplevel("estimator")).dropna())
 
 
 def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
@@ -308,13 +323,9 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             ours = "balance_query" if case[1] == 1 else "balance_margin_query"
             text = sentence(areas, ours, "margin")
             sentences.append(f"{CASES[case].capitalize()}: {text}")
-    for name in ("margin", "balance_margin_query"):
-        gaps = [minus_trees(frames, name, metric) for metric in ("accuracy", "macro_f1")]
-        sentences.append(
-            f"`MCDropoutClassifier`, minus extremely randomised trees, with {shown(name)}: "
-            f"{signed(gaps[0])} points of accuracy and {signed(gaps[1])} of macro F1, on "
-            f"{gaps[0]['tables']} tables ({gaps[0]['runs']} runs)."
-        )
+    pairs = [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")]
+    for strategy in ("margin", "balance_margin_query"):
+        sentences += [model_sentence(frames, *pair, strategy) for pair in pairs]
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
     figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
     return "\n".join(["## Which model, and which batch size?\n", figure, "", *sentences])
