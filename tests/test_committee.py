@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
@@ -216,6 +217,19 @@ def test_plain_members_beside_dropout_are_one_hypothesis_each():
     with pytest.raises(ValueError, match="has 1 member"):
         reported([plain], DIGITS)
     assert reported([net], DIGITS, n_samples=6).n_pairs == 3
+
+
+def test_a_forest_beside_a_network_draws_as_many_hypotheses():
+    trees = RandomForestClassifier(20, random_state=0)
+    vote = VotingClassifier([("network", fast_classifier()), ("trees", trees)], voting="soft")
+    vote.fit(DIGITS[:40], DIGIT_LABELS[:40] + 3)
+    proba = draw_hypotheses(vote, 10, random_state=0).predict_proba_samples(DIGITS)
+    of_trees = [tree.predict_proba(DIGITS) for tree in vote.estimators_[1].estimators_]
+    of_trees = torch.tensor(np.stack(of_trees), dtype=torch.float32)
+    found = [h for h in proba if any(torch.equal(h, tree) for tree in of_trees)]
+    assert len(proba) == 10 and len(found) == 5
+    forests = [clone(trees).fit(DIGITS[:40], DIGIT_LABELS[:40]) for _ in range(3)]
+    assert len(draw_hypotheses(forests, 10).predict_proba_samples(DIGITS)) == 3
 
 
 def test_nets_without_dropout_are_plain_members():

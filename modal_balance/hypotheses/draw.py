@@ -43,8 +43,8 @@ def draw_hypotheses(
           its members are the hypotheses, and each must have ``predict_proba``. Settings for
           combining their votes are not used;
         * a modAL Committee, or a list of classifiers. Members from which hypotheses can be drawn,
-          such as networks with dropout layers, share the draws; any other member is a single
-          hypothesis;
+          such as networks with dropout layers, share the draws, also with forests beside them; any
+          other member is a single hypothesis;
         * an object with a ``predict_proba_samples`` method, see :class:`Hypotheses`.
     n_samples : int
         Number of hypotheses, at least 1. If there are more members, a random subset is used; if
@@ -148,6 +148,9 @@ def _draw_from_members(
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]
     drawing = [index for index, member in enumerate(members) if member.unwrapped.can_draw]
+    if drawing:  # then a forest counts as much as a network
+        forests = [i for i, member in enumerate(members) if member.unwrapped.members is not None]
+        drawing = sorted({*drawing, *forests})
     n_drawn = n_samples - (len(members) - len(drawing))
     parts = []
     for index, (member, transform, labels) in enumerate(members):
