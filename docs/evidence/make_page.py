@@ -270,13 +270,16 @@ def papers_method(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     )
 
 
+def best_peer(areas: pd.Series[float]) -> str:
+    """Return the strategy of another package with the largest mean difference to margin."""
+    return next(name for name in summary(areas, "margin").index if name.startswith(PEER))
+
+
 def hybrid(areas: pd.Series[float]) -> str:
     ranks, n_tables = mean_ranks(areas)
     difference = critical_difference(len(ranks), n_tables)
     rank_diagram(ranks, difference).savefig(HERE / "ranks.png", dpi=140)
-    order = summary(areas, "margin").index
-    peers = [name for name in order if name.startswith(PEER)]
-    others = ["balance_query", "clustered margin", *peers[:1]]
+    others = ["balance_query", "clustered margin", "uncertainty herding", best_peer(areas)]
     return "\n".join(
         [
             "## What does `balance_margin_query` add?\n",
@@ -323,6 +326,10 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             ours = "balance_query" if case[1] == 1 else "balance_margin_query"
             text = sentence(areas, ours, "margin")
             sentences.append(f"{CASES[case].capitalize()}: {text}")
+        if case == ("mcdropout", 50):
+            for other in ("uncertainty herding", best_peer(areas)):
+                text = sentence(areas, "balance_margin_query", other)
+                sentences.append(f"{CASES[case].capitalize()}: {text}")
     pairs = [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")]
     for strategy in ("margin", "balance_margin_query"):
         sentences += [model_sentence(frames, *pair, strategy) for pair in pairs]
