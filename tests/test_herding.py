@@ -214,6 +214,23 @@ def test_the_unit_of_a_column_does_not_matter_and_gaps_count_as_the_mean():
     )
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "double[pyarrow]"])
+def test_missing_values_of_pandas_are_those_of_numpy(dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.integers(0, 2, (60, 3)).astype(float), columns=list("abc"))
+    X["c"] = rng.normal(size=60)
+    X.loc[::7, "b"] = np.nan
+    forest = RandomForestClassifier(5, random_state=0).fit(X, X["a"])
+    pool = X.astype({"b": dtype})
+    for query in (herding_query, uncertainty_herding_query):
+        batches = [query(forest, P, 4, random_state=0)[0].tolist() for P in (X, pool)]
+        assert batches[0] == batches[1]
+    with pytest.raises(ValueError, match="X_pool contains NaN"):
+        herding_query(None, pool, 4)
+
+
 def test_distances_can_be_measured_in_the_last_layer():
     X = digits()[0][-60:]
     with pytest.raises(ValueError, match="has not been fitted"):
@@ -355,3 +372,20 @@ def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeyp
     found = balance_margin_query(learner, X[4:], 5, tau=0.0, random_state=0)
     plain = balance_margin_query(learner.estimator, X[4:], 5, tau=0.0, random_state=0)
     assert indices_of(found).tolist() == indices_of(plain).tolist()
+
+
+@pytest.mark.modal
+def test_balance_margin_covers_pools_with_missing_values_and_hides_no_other_error():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    X[::7, 1] = np.nan
+    forest = RandomForestClassifier(10, random_state=0)
+    reports = []
+    options = {"tau": 0.0, "random_state": 0, "callback": reports.append}
+    learner = ActiveLearner(forest, X_training=np.nan_to_num(X[:4]), y_training=[0, 1, 2, 3])
+    for pool in (pd.DataFrame(X), pd.DataFrame(X).convert_dtypes()):
+        balance_margin_query(learner, pool, 5, **options)
+    assert [report.covers_pool for report in reports] == [True, True]
+    assert np.array_equal(reports[0].indices, reports[1].indices)
+    learner.X_training = np.ones((4, 2))
+    with pytest.raises(ValueError, match="X_labelled has 2 features"):
+        balance_margin_query(learner, X, 5, **options)

@@ -21,6 +21,7 @@ from torch import nn
 from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.unwrap import unwrap_learner
+from modal_balance.pools.partitions import table_rows
 from modal_balance.strategies import query
 from modal_balance.strategies.query import check_has_classes, check_same_width
 
@@ -114,6 +115,9 @@ def spoilt(value):
         (spoilt(np.inf), "X_pool contains infinity"),
         (torch.from_numpy(spoilt(np.nan)), "X_pool contains NaN"),
         (pd.DataFrame(spoilt(np.nan)), "X_pool contains NaN"),
+        (pd.DataFrame(spoilt(np.nan)).astype({1: "Float64"}), "X_pool contains NaN"),
+        (pd.DataFrame(X).assign(d=pd.array([1, None] * 10, "Int64")).iloc[:, 1:], "contains NaN"),
+        (pd.DataFrame(X[:, 1:]).assign(d=pd.array([True, None] * 10)), "X_pool contains NaN"),
         (sparse.csr_matrix(spoilt(np.nan)), "X_pool contains NaN"),
         ({"a": X, "b": spoilt(np.nan)}, "X_pool contains NaN"),
         ({"a": X, "b": X[:4]}, "differ in their number of rows"),
@@ -122,6 +126,13 @@ def spoilt(value):
 def test_rows_that_do_not_fit_are_refused_by_name(rows, message):
     with pytest.raises(ValueError, match=message):
         check_rows(rows, "X_pool", FITTED)
+
+
+def test_a_partition_with_missing_values_is_an_array_of_numbers():
+    frame = pd.DataFrame({"a": [0.5, 1.5], "b": pd.array([None, 3], "Int64")})
+    rows = table_rows(frame, None)
+    assert rows.dtype == np.float64
+    assert np.array_equal(rows, [[0.5, np.nan], [1.5, 3.0]], equal_nan=True)
 
 
 def test_a_pipeline_may_impute():

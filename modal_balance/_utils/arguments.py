@@ -178,6 +178,32 @@ def as_indexable(X: Any) -> Any:
     return X.to_numpy(dtype=object) if is_extension else X
 
 
+def nan_for_na(frame: Any) -> Any:
+    """Return a DataFrame with NaN instead of pandas' NA in columns of numbers.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any table of pandas.
+
+    Returns
+    -------
+    DataFrame
+        Columns of numbers and truth values in a dtype of pandas or Arrow (``Float64``, ``Int64``,
+        ``boolean``, ``double[pyarrow]``) become ``float64``; the others are unchanged.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance._utils.arguments import nan_for_na
+    >>> nan_for_na(pd.DataFrame({"size": pd.array([3, None])})).to_numpy().tolist()
+    [[3.0], [nan]]
+    """
+    kinds = frame.dtypes.items()
+    extended = [n for n, k in kinds if not isinstance(k, np.dtype) and k.kind in "biuf"]
+    return frame.astype(dict.fromkeys(extended, np.float64)) if extended else frame
+
+
 def as_random_state(random_state: RandomState) -> np.random.RandomState:
     """Return a ``RandomState`` for a ``random_state`` argument.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.arguments import nan_for_na
 from .sources import failure
 
 __all__ = [
@@ -182,7 +183,7 @@ def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
             f"Column {words[0]!r} holds {frame.dtypes[words[0]]}, and the estimator was fitted "
             "with an array of numbers. Leave the column out, or fit the estimator with a DataFrame."
         )
-    return frame.to_numpy()
+    return nan_for_na(frame).to_numpy()
 
 
 def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X_pool") -> None:

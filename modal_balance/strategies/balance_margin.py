@@ -19,7 +19,8 @@ from .edges import (
     predict_samples,
     with_progress,
 )
-from .herding import labelled_rows, query_by_herding
+from .herding import NoDistances, labelled_rows, query_by_herding
+from .pool import ExceedsMemory
 from .query import Callback, Query, Radius
 
 
@@ -158,7 +159,7 @@ def balance_margin_query(
         callback=callback,
     )
     if has_few_labels and query.n_instances > 1:
-        with suppress(ValueError):  # inputs without distances, or too large for memory
+        with suppress(NoDistances, ExceedsMemory):
             return query_by_herding(query, query.other_rows(labelled_rows(learner), "X_labelled"))
     if query.n_instances == 1 or cut_share == 0:
         return query_low_margins(query)

@@ -22,7 +22,7 @@ from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from .._utils.arguments import RandomState, check_positive, draw_seed, n_rows
+from .._utils.arguments import RandomState, check_positive, draw_seed, n_rows, nan_for_na
 from .._utils.torch_state import seeded
 from ..acquisition.herding import herding_batch
 from ..acquisition.temperature import calibrated_temperature, tempered
@@ -33,6 +33,10 @@ from .query import SMALL_POOL, Callback, Query
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
 MAX_NAMES = 5  # columns named in an error message
+
+
+class NoDistances(ValueError):
+    """Rows have no coordinates, so no distances between them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class InputFeatures:
     def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
         """Return the coordinates, with columns scaled by rows of the pool.
 
-        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises TypeError or
-        ValueError if a step needs labels, or its output is not a table of numbers.
+        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
+        step needs labels, or its output is not a table of numbers.
         """
         fitted = []
         for transform in transforms:
@@ -101,7 +105,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     """Return the coordinates (N, D) of the pool, and the function for those of other rows.
 
     Columns are scaled by the rows of the pool, or by 10,000 random rows of a larger pool. The
-    learner need not be fitted. Raises TypeError or ValueError if the rows are not numbers, or if
+    learner need not be fitted. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
     the coordinates exceed the memory limit.
     """
     transforms = query.unwrapped.voters[0].transforms
@@ -124,7 +128,7 @@ def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
         try:
             fitted: Callable[[Any], Any] = clone(step).fit(X).transform
         except Exception as error:
-            raise ValueError(
+            raise NoDistances(
                 f"The learner has not been fitted, and its {name} cannot be fitted on the pool "
                 f"without labels: {error} Fit the learner, or pass encoded columns."
             ) from error
@@ -135,27 +139,33 @@ def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
 def _numbers(X: Any) -> NDArray[np.float64]:
     """Return rows as numbers, (n, D): axes flattened, and several inputs side by side."""
     if isinstance(X, Dataset):
-        return _numbers(unpack_data(default_collate([X[row] for row in range(get_len(X))]))[0])
+        try:
+            batch = default_collate([X[row] for row in range(get_len(X))])
+        except (RuntimeError, TypeError) as error:
+            raise NoDistances(f"The rows of X_pool cannot be stacked: {error}") from error
+        return _numbers(unpack_data(batch)[0])
     if isinstance(X, Mapping):
         return np.hstack([_numbers(X[name]) for name in sorted(X)])
     if sparse.issparse(X):
         if math.prod(X.shape) > MAX_DENSE:
-            raise ValueError(
+            raise NoDistances(
                 f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, too large to be made dense. Put "
                 "TruncatedSVD into the learner's Pipeline, or pass fewer columns."
             )
         X = X.toarray()
     elif hasattr(X, "detach"):
         X = X.detach().cpu().numpy()
+    elif hasattr(X, "select_dtypes"):
+        X = nan_for_na(X)
     try:
         values = np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise NoDistances(
             f"X_pool has values that are not numbers{_wordy(X)}. Pass a learner whose Pipeline "
             "encodes them, or encoded columns."
         ) from error
     if values.ndim < 2:
-        raise ValueError(
+        raise NoDistances(
             f"X_pool has the shape {values.shape}. Pass an array of shape (rows, columns)."
         )
     return values.reshape(len(values), -1)

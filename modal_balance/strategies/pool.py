@@ -171,10 +171,14 @@ class BothFeatures:
         return torch.cat(network_features(classifier, inputs), dim=1)[None]
 
 
+class ExceedsMemory(ValueError):
+    """Predictions or coordinates of a whole pool do not fit into the memory limit."""
+
+
 def gathered(
     query: Query, predict: Callable[[Any], Tensor], who: str, what: str, instead: str
 ) -> Tensor:
-    """Return the predictions on a whole pool, or raise if they exceed the memory limit."""
+    """Return the predictions on a whole pool; raise ExceedsMemory if they do not fit."""
     started = perf_counter()
     template = predict(query.X_pool)  # of one row
     # The blocks, their concatenation, and half as much again for computing.
@@ -183,7 +187,7 @@ def gathered(
     if needed > limit:
         most = limit * query.n_points // needed
         advice = f"Pass {instead}{most}, raise" if instead else "Pass a part of the pool, raise"
-        raise ValueError(
+        raise ExceedsMemory(
             f"{who} holds the {what} of all points in memory: about {needed / 1e9:.2g} GB for the "
             f"{query.n_points} rows of X_pool, and the limit is {limit / 1e9:.2g} GB, which is "
             f"enough for {most} rows. {advice} memory_limit, or use balance_query, which streams."

@@ -27,6 +27,7 @@ from .._utils.arguments import (
     check_integer,
     check_validation_pair,
     n_rows,
+    nan_for_na,
 )
 from .._utils.sklearn_compat import get_tags
 from ..equivalence.pairs import annealed_tau, check_tau
@@ -288,7 +289,8 @@ def _width(X: Any) -> str:
 
 def _check_finite(X: Any, name: str) -> None:
     if hasattr(X, "iloc"):
-        X = X.select_dtypes("number").to_numpy() if X.ndim == 2 else X.to_numpy()
+        frame = X.to_frame() if X.ndim == 1 else X
+        X = nan_for_na(frame).select_dtypes("number").to_numpy()
     if hasattr(X, "detach"):
         X = X.detach().cpu().numpy()
     assert_all_finite(X, input_name=name)
