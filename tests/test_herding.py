@@ -1,5 +1,6 @@
 """Selection by coverage: MaxHerding and uncertainty herding."""
 
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 from scipy import sparse
 from scipy.spatial.distance import pdist
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from skorch import NeuralNetClassifier
 from toy import digits, fitted_classifier, indices_of, iris, quick
 
 from modal_balance import (
@@ -300,6 +303,58 @@ def test_the_kernel_narrows_and_the_temperature_follows_the_labels():
     assert hot[1].sum() > wide[1].sum()
     with pytest.raises(ValueError, match="y_labelled has 3 labels but X_labelled has 30 rows"):
         uncertainty_herding_query(classifier, X[30:], y_labelled=y[:3], **options)
+
+
+def test_the_temperature_is_1_if_the_labels_do_not_suffice_for_a_copy():
+    X, y = iris()
+    neighbours = KNeighborsClassifier(15)  # a copy on 12 of 15 labels cannot predict
+    hard = VotingClassifier([("a", neighbours), ("b", RandomForestClassifier(5, random_state=0))])
+    for estimator in (BaggingClassifier(neighbours, 3, bootstrap=False, random_state=0), hard):
+        fitted = estimator.fit(X[:15], y[:15])
+        options = {"X_labelled": X[:15], "y_labelled": y[:15], "random_state": 0}
+        _, expected = uncertainty_herding_query(fitted, X[15:], 4, temperature=1, **options)
+        _, gains = uncertainty_herding_query(fitted, X[15:], 4, **options)
+        np.testing.assert_allclose(gains, expected, rtol=1e-5)
+
+
+def test_the_fit_of_the_copy_does_not_warn():
+    X, y = iris()
+    with pytest.warns(UserWarning, match="OOB scores"):
+        forest = RandomForestClassifier(3, oob_score=True, random_state=0).fit(X[:15], y[:15])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uncertainty_herding_query(forest, X[15:], 4, X_labelled=X[:15], y_labelled=y[:15])
+
+
+def test_labels_may_be_a_column():
+    X, y = iris()
+    options = {"X_labelled": X[:30], "random_state": 0, "n_instances": 4}
+    forest = RandomForestClassifier(10, random_state=0).fit(X[:30], y[:30])
+    flat, column = (
+        uncertainty_herding_query(forest, X[30:], y_labelled=labels, **options)
+        for labels in (y[:30], y[:30, None])
+    )
+    assert flat[0].tolist() == column[0].tolist()
+
+
+def test_labels_of_a_net_are_columns_also_if_a_class_has_no_label_yet():
+    X, y = blobs()
+    known = y > 0
+    X, y = X[known].astype("float32"), y[known]  # labels 1 and 2, far apart; 3 outputs
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(16, 3)
+    )
+    net = NeuralNetClassifier(
+        module, criterion=torch.nn.CrossEntropyLoss, lr=0.1, train_split=None, verbose=0
+    ).fit(X[::2], y[::2])
+    options = {"X_labelled": X[::2], "y_labelled": y[::2], "random_state": 0, "radius": 1.0}
+    _, gains = uncertainty_herding_query(net, X[1::2], 4, **options)
+    _, hot = uncertainty_herding_query(net, X[1::2], 4, temperature=19.9, **options)
+    assert gains.sum() < 0.3 * hot.sum()  # the copy is sure and right
+    with pytest.raises(TypeError, match="A skorch net needs the numbers 0, 1, ... as labels"):
+        options["y_labelled"] = np.array(["one", "two"])[y[::2] - 1]
+        uncertainty_herding_query(net, X[1::2], 4, **options)
 
 
 @pytest.mark.modal

@@ -6,6 +6,7 @@ N: points of the pool    n: rows    M: reference points    D: features    C: cla
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -26,6 +27,8 @@ from .._utils.arguments import RandomState, check_positive, draw_seed, n_rows, n
 from .._utils.torch_state import seeded
 from ..acquisition.herding import herding_batch
 from ..acquisition.temperature import calibrated_temperature, tempered
+from ..hypotheses.protocol import SingleHypothesis
+from ..hypotheses.unwrap import check_labels_of_net
 from ..pools.sources import RowsInMemory
 from .pool import gathered, pool_features
 from .query import SMALL_POOL, Callback, Query
@@ -362,8 +365,9 @@ def uncertainty_herding_query(
     temperature : float or None, default=None
         Temperature of the predictions, above 0; 1 does not change them. None: a copy of the
         estimator is fitted on four fifths of the labelled points, and the temperature is the one
-        with the smallest expected calibration error on the others. It is 1 for committees, and if
-        there are too few labels.
+        with the smallest expected calibration error on the others. It is 1 for committees and
+        estimators without ``predict_proba``, and if the copy raises a ValueError because the labels
+        are too few.
     memory_limit : int, str or None, default=None
         Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
@@ -514,9 +518,12 @@ def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
 def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
     """Return the best temperature of a copy of the estimator on held-out labelled rows."""
     estimator = query.unwrapped.estimator
-    if X is None or y is None or query.unwrapped.is_committee or not hasattr(estimator, "fit"):
+    needed = ("fit", "get_params", "predict_proba")
+    can_refit = all(hasattr(estimator, name) for name in needed)
+    if X is None or y is None or query.unwrapped.is_committee or not can_refit:
         return 1.0
-    y = np.asarray(y)
+    check_labels_of_net(estimator, y)
+    y = column_or_1d(y)
     if len(y) != n_rows(X):
         raise ValueError(
             f"y_labelled has {len(y)} labels but X_labelled has {n_rows(X)} rows. Pass one label "
@@ -531,8 +538,15 @@ def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
     seeds = sorted(name for name in copy.get_params() if name.endswith("random_state"))
     copy.set_params(**{name: draw_seed(query.random_state) for name in seeds})
     rows = RowsInMemory(X)
-    with seeded(draw_seed(query.random_state), "cpu"):
-        copy.fit(rows.rows(rest), y[rest])
-        proba = np.asarray(copy.predict_proba(rows.rows(held)), dtype=np.float64)  # (n, C)
-    is_right = np.asarray(copy.classes_)[proba.argmax(1)] == y[held]
-    return calibrated_temperature(torch.from_numpy(proba), torch.from_numpy(is_right))
+    with seeded(draw_seed(query.random_state), "cpu"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user has seen those of the learner's own fit
+        try:
+            copy.fit(rows.rows(rest), y[rest])
+            hypothesis = SingleHypothesis(copy)
+            proba = hypothesis.predict_proba_samples(rows.rows(held))[0].double()  # (n, C)
+        except ValueError:  # too few labels for this estimator
+            return 1.0
+    labels = proba.argmax(1).numpy()  # (n,)
+    if hypothesis.classes_ is not None:
+        labels = hypothesis.classes_[labels]
+    return calibrated_temperature(proba, torch.from_numpy(labels == y[held]))
