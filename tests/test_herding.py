@@ -444,3 +444,27 @@ def test_balance_margin_covers_pools_with_missing_values_and_hides_no_other_erro
     learner.X_training = np.ones((4, 2))
     with pytest.raises(ValueError, match="X_labelled has 2 features"):
         balance_margin_query(learner, X, 5, **options)
+
+
+@pytest.mark.modal
+def test_a_batch_that_covers_the_pool_warns_if_later_batches_will_fail():
+    X, y = iris()
+    options = {"n_instances": 3, "random_state": 0}
+
+    def query(estimator, n_labels, **more):
+        learner = ActiveLearner(estimator, X_training=X[:n_labels], y_training=y[:n_labels])
+        return indices_of(balance_margin_query(learner, X[30:], **options, **more)).tolist()
+
+    forest = RandomForestClassifier(20, random_state=0)
+    with pytest.warns(UserWarning, match="later batches .* will fail: tau is unknown"):
+        batch = query(forest, 6)
+    with pytest.raises(ValueError, match="tau is unknown"):
+        query(forest, 30)
+    with pytest.warns(UserWarning, match="fail: Cannot draw hypotheses from a LogisticRegression"):
+        query(LogisticRegression(), 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert query(forest, 6, tau=0.1) == batch
+        query(forest, 6, cut_share=0)
+        query(forest, 6, X_val=X[-9:], y_val=y[-9:])
+        query(quick(), 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ from .edges import (
     Pairing,
     check_pairing,
     edges_of,
+    known_tau,
     pool_of,
     predict_samples,
     with_progress,
@@ -59,7 +61,8 @@ def balance_margin_query(
     pool, as in :func:`~modal_balance.herding_query`.
 
     tau has no effect if no edges are needed: for a single point, with ``cut_share=0``, or while
-    the batch covers the pool.
+    the batch covers the pool. A batch that covers the pool warns if later batches will need a tau
+    or hypotheses that this learner does not have.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -160,7 +163,10 @@ def balance_margin_query(
     )
     if has_few_labels and query.n_instances > 1:
         with suppress(NoDistances, ExceedsMemory):
-            return query_by_herding(query, query.other_rows(labelled_rows(learner), "X_labelled"))
+            X_labelled = query.other_rows(labelled_rows(learner), "X_labelled")
+            batch = query_by_herding(query, X_labelled)
+            _warn_of_later_errors(query, cut_share)
+            return batch
     if query.n_instances == 1 or cut_share == 0:
         return query_low_margins(query)
     predictions = predict_samples(query)
@@ -184,6 +190,22 @@ def balance_margin_query(
         n_edges=len(edges.ends),
         from_objective=torch.tensor(from_objective),
     )
+
+
+def _warn_of_later_errors(query: Query, cut_share: float) -> None:
+    """Warn if a query that covers the pool will fail once there are enough labels."""
+    assert query.radius is not None
+    try:
+        query.unwrapped.check_has_hypotheses()
+        if cut_share > 0:
+            known_tau(query.unwrapped, query.radius)
+    except (TypeError, ValueError) as error:
+        warnings.warn(
+            "This batch covers the pool, but later batches of this learner, with more labels, will "
+            f"fail: {error}",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _has_few_labels(learner: Any, min_labels_per_class: float | None) -> bool:
