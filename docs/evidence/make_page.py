@@ -294,24 +294,31 @@ def hybrid(areas: pd.Series[float]) -> str:
     )
 
 
-def model_sentence(
-    frames: dict[tuple[str, int], pd.DataFrame], model: str, other: str, strategy: str
-) -> str:
-    """Return a sentence on how far a model is ahead of another, in paired runs of a strategy."""
-    gaps = []
-    for metric in ("accuracy", "macro_f1"):
-        ours, theirs = (
-            normalised_areas(frames[name, 10], metric).xs(strategy, level="strategy")
-            for name in (model, other)
-        )
-        gaps.append(
-            over_tables((ours.droplevel("estimator") - theirs.droplevel("estimator")).dropna())
-        )
-    return (
-        f"{MODELS[model][:1].upper()}{MODELS[model][1:]}, minus {MODELS[other]}, with "
-        f"{shown(strategy)}: {signed(gaps[0])} points of accuracy and {signed(gaps[1])} of macro "
-        f"F1, on {gaps[0]['tables']} tables ({gaps[0]['runs']} runs)."
-    )
+def models_table(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
+    """Return how far models are ahead of each other, in paired runs of a strategy."""
+    lines = [
+        "| model | strategy | accuracy | macro F1 | tables | runs |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for model, other in (
+        ("mcdropout", "extra-trees"),
+        ("vote", "mcdropout"),
+        ("vote", "extra-trees"),
+    ):
+        for strategy in ("margin", "balance_margin_query"):
+            gaps = []
+            for metric in ("accuracy", "macro_f1"):
+                ours, theirs = (
+                    normalised_areas(frames[name, 10], metric)
+                    .xs(strategy, level="strategy")
+                    .droplevel("estimator")
+                    for name in (model, other)
+                )
+                gaps.append(over_tables((ours - theirs).dropna()))
+            cells = [f"{MODELS[model]}, minus {MODELS[other]}", shown(strategy), *map(signed, gaps)]
+            cells += [f"{gaps[0]['tables']}", f"{gaps[0]['runs']}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
@@ -330,12 +337,19 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             for other in ("uncertainty herding", best_peer(areas)):
                 text = sentence(areas, "balance_margin_query", other)
                 sentences.append(f"{CASES[case].capitalize()}: {text}")
-    pairs = [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")]
-    for strategy in ("margin", "balance_margin_query"):
-        sentences += [model_sentence(frames, *pair, strategy) for pair in pairs]
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
     figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
-    return "\n".join(["## Which model, and which batch size?\n", figure, "", *sentences])
+    return "\n".join(
+        [
+            "## Which model, and which batch size?\n",
+            figure,
+            "",
+            *sentences,
+            '\nModels, in batches of 10. "A vote of both" is the mean of their predictions '
+            "(scikit-learn's `VotingClassifier`):\n",
+            models_table(frames),
+        ]
+    )
 
 
 def other_tables(results: Path) -> str:
