@@ -199,9 +199,13 @@ def nan_for_na(frame: Any) -> Any:
     >>> nan_for_na(pd.DataFrame({"size": pd.array([3, None])})).to_numpy().tolist()
     [[3.0], [nan]]
     """
-    kinds = frame.dtypes.items()
-    extended = [n for n, k in kinds if not isinstance(k, np.dtype) and k.kind in "biuf"]
-    return frame.astype(dict.fromkeys(extended, np.float64)) if extended else frame
+    may_hold_na = [
+        name
+        for name, kind in frame.dtypes.items()
+        # Sparse columns, which have a subtype, mark missing values by NaN.
+        if kind.kind in "biuf" and not isinstance(kind, np.dtype) and not hasattr(kind, "subtype")
+    ]
+    return frame.astype(dict.fromkeys(may_hold_na, np.float64)) if may_hold_na else frame
 
 
 def as_random_state(random_state: RandomState) -> np.random.RandomState:
