@@ -211,6 +211,18 @@ def test_progress_goes_to_stderr_and_results_to_stdout(tmp_path):
     assert quiet.stdout == done.stdout and quiet.stderr == ""
 
 
+def test_merge_counts_unsure_answers_apart(tmp_path):
+    table, answers = tmp_path / "t.csv", tmp_path / "r.csv"
+    table.write_text(rows_of(9, ["a", "b"]))
+    answers.write_text("row number,label\n5,a\n6,?\n7,?\n")
+    arguments = ["merge", table, answers, *LABEL, "--output"]
+    done = call(*arguments, tmp_path / "m.csv")
+    assert f"Wrote {tmp_path / 'm.csv'} with 1 new label(s): a 1\n" in done.stdout
+    assert "2 row(s) are marked '?', without a label." in done.stdout
+    found = json.loads(call(*arguments, tmp_path / "n.csv", "--json").stdout)
+    assert (found["written"], found["classes"], found["unsure"]) == (1, {"a": 1}, 2)
+
+
 def test_status_in_words_and_as_json(tmp_path):
     frame, truth = mixed(40, 20)
     frame.loc[20, "label"] = "?"
@@ -355,6 +367,8 @@ TABLES = {
     "wrong target": (GOOD, ["--target", "lable"], 2, "Did you mean 'label'?"),
     "wrong id": (GOOD, ["--id", "key"], 2, "no id column 'key'"),
     "target as id": (GOOD, ["--id", "label"], 2, "both the target and the id"),
+    "for Excel": ("sep=;\nsize;label\n1;a\n", [], 2, "begins with 'sep=;', a line for Excel"),
+    "for Excel, commas": ("sep=,\n" + GOOD, [], 2, "begins with 'sep=,', a line for Excel"),
     "too many cells": (GOOD + "1,a,b\n", [], 2, "line 11 (row 11) has 3 cells"),
     "too few cells": (GOOD + "1\n", [], 2, "has 1 cells, but the header has 2"),
     "open quote": (GOOD + '"1,a\n', [], 2, "line 11: a quotation mark"),

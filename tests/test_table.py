@@ -17,7 +17,13 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from toy import quick  # noqa: E402
 
-from modal_balance import MCDropoutClassifier, margin_query, random_query  # noqa: E402
+from modal_balance import (  # noqa: E402
+    MCDropoutClassifier,
+    balance_query,
+    margin_query,
+    power_balance_query,
+    random_query,
+)
 from modal_balance.strategies import herding_query  # noqa: E402
 from modal_balance.table import (  # noqa: E402
     merge_answers,
@@ -141,6 +147,19 @@ def test_with_few_labels_per_class_the_batch_covers_the_table():
         set(rows.why) == set(covered.why) == {"similar to many rows, but not to those with a label"}
     )
     assert not set(next_rows(mixed()[0], "kind", 4, random_state=0).why) & set(rows.why)
+
+
+@pytest.mark.parametrize("strategy", [balance_query, power_balance_query])
+def test_rows_drawn_at_random_say_so(strategy):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": np.r_[rng.normal(0, 0.1, 40), rng.normal(9, 0.1, 40)]})
+    frame["kind"] = ["small", *[None] * 39, "large", *[None] * 39]
+    frame.loc[[1, 2, 3, 41, 42, 43], "kind"] = ["small"] * 3 + ["large"] * 3
+    far = partial(strategy, tau=0.9)  # no two trees differ on so many rows
+    rows = next_rows(frame, "kind", 3, model="forest", strategy=far, random_state=0)
+    assert set(rows.why) == {"drawn at random: the models do not differ enough"}
+    rows = next_rows(frame, "kind", 3, model="forest", strategy="margin", random_state=0)
+    assert set(rows.why) <= {"probably small", "probably large"}
 
 
 def test_custom_models_and_strategies():

@@ -339,6 +339,29 @@ def test_parquet_labels_must_be_of_the_type_of_the_column(tmp_path):
     with pytest.raises(ValueError, match="'x' cannot be written to the column 'kind'.*int64"):
         write_filled(table, "kind", {1: "x"}, tmp_path / "m.parquet")
     assert not (tmp_path / "m.parquet").exists()
+    (note,) = write_filled(table, "kind", {1: "?"}, tmp_path / "m.csv")
+    assert "without their types" in note
+    assert rows_in(tmp_path / "m.csv") == [["a", "kind"], ["1", "1"], ["2", "?"]]
+    with pytest.raises(ValueError, match="Name a .parquet file"):
+        write_filled(table, "kind", {1: "?"}, tmp_path / "m.xlsx")
+
+
+def test_a_parquet_table_as_csv_keeps_every_digit(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "n": pd.array([2**60 + 1, None, 3], dtype="Int64"),
+            "x": [0.1 + 0.2, np.nan, 1e-300],
+            "day": [pd.Timestamp(2024, 2, 29), None, pd.Timestamp("1999-01-01 12:30")],
+            "kind": pd.array([True, None, None], dtype="boolean"),
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    write_filled(read_table(tmp_path / "t.parquet"), "kind", {1: "?"}, tmp_path / "t.csv")
+    assert rows_in(tmp_path / "t.csv")[1:] == [
+        ["1152921504606846977", "0.30000000000000004", "2024-02-29", "True"],
+        ["", "", "", "?"],
+        ["3", "1e-300", "1999-01-01 12:30:00", ""],
+    ]
 
 
 def test_a_column_of_nulls_takes_labels_and_whole_numbers_stay_whole(tmp_path):

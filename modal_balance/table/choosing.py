@@ -15,7 +15,7 @@ from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
 from ..simulation.loop import Learner, ask
-from ..strategies.herding import herding_query
+from ..strategies import balance_query, herding_query, power_balance_query, random_query
 from ..strategies.query import QueryReport
 from .answers import join_answers
 from .choices import fit_quietly, model_by_name, strategy_by_name
@@ -190,13 +190,7 @@ def choose_rows(
     )
     proba = np.asarray(estimator.predict_proba(X_pool[picks]), dtype=np.float64)  # (n, C)
     names = [table.spelling[name] for name in table.counts]
-    without_model = ""
-    if getattr(choose, "__name__", "") == "random_query":
-        without_model = "drawn at random"
-    elif reports and reports[0].covers_pool:
-        without_model = "similar to many rows, but not to those with a label"
-    chosen_by = reports[0].from_objective if reports else None
-    splits = np.zeros(n, dtype=bool) if chosen_by is None else chosen_by
+    splits, without_model = _reasons(getattr(choose, "func", choose), reports, n)
     return _as_frame(table, pool[picks], _guesses(proba, names, splits, without_model), "")
 
 
@@ -217,19 +211,41 @@ def _query(
         return ask(choose, learner, X_pool, n, options)
 
 
+def _reasons(
+    strategy: Any, reports: Sequence[QueryReport], n: int
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Return which rows rule out models, and why others were chosen, if not by the model."""
+    chosen_by = reports[0].from_objective if reports else None
+    splits = np.zeros(n, dtype=bool) if chosen_by is None else chosen_by
+    if strategy is random_query:
+        return splits, ["drawn at random"] * n
+    if reports and reports[0].covers_pool:
+        return splits, ["similar to many rows, but not to those with a label"] * n
+    # The paper's strategies draw points at random that separate no two models.
+    if strategy is balance_query:
+        why = "drawn at random: the models do not differ enough"
+        return splits, ["" if split else why for split in splits]
+    if strategy is power_balance_query and reports[0].n_edges == 0:
+        return splits, ["drawn at random: the models do not differ enough"] * n
+    return splits, [""] * n
+
+
 def _guesses(
-    proba: NDArray[np.float64], names: list[Any], splits: NDArray[np.bool_], without_model: str
+    proba: NDArray[np.float64],
+    names: list[Any],
+    splits: NDArray[np.bool_],
+    without_model: Sequence[str],
 ) -> list[tuple[Any, ...]]:
     """Return the columns GUESSES of each row, from its class probabilities (n, C).
 
-    ``without_model`` says why the rows were chosen, if not by the model.
+    ``without_model`` says why a row was chosen, if not by the model.
     """
     order = np.argsort(-proba, axis=1, kind="stable")[:, :2]  # (n, 2)
     guesses = []
-    for row, (i, j), split in zip(proba, order, splits, strict=True):
+    for row, (i, j), split, reason in zip(proba, order, splits, without_model, strict=True):
         doubt = round(100 * (1 - float(row[i] - row[j])))
-        if without_model:
-            why = without_model
+        if reason:
+            why = reason
         elif split:
             why = f"its label rules out most models: {names[i]} or {names[j]}"
         elif doubt >= 80:
@@ -237,7 +253,7 @@ def _guesses(
         elif doubt >= 40:
             why = f"rather {names[i]}, but maybe {names[j]}"
         else:
-            why = f"looks like {names[i]}, and unlike the rows above"
+            why = f"probably {names[i]}"
         guesses.append((names[i], float(row[i]), names[j], float(row[j]), doubt, why))
     return guesses
 

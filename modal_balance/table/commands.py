@@ -322,7 +322,7 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
         raise click.UsageError("Name at least one file of answers.")
     check_output(output, [source.table, *source.answers], force)
     result: dict[str, Any] = {"table": source.table, "answers": source.answers, "output": None,
-                              "written": 0, "classes": {}, "problems": []}  # fmt: skip
+                              "written": 0, "classes": {}, "unsure": 0, "problems": []}  # fmt: skip
     try:
         file, known = source.read()
     except AnswersRefused as refused:
@@ -332,12 +332,16 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
         raise click.exceptions.Exit(1) from None
     cells = cells_to_fill(known)
     notes = write_filled(file, known.target, cells, output)
-    counts = dict(sorted(Counter(str(label) for label in cells.values()).items()))
+    labels = [str(label) for label in cells.values() if label != known.unsure]
+    counts, n_unsure = dict(sorted(Counter(labels).items())), len(cells) - len(labels)
     if as_json:
-        echo_json(result | {"output": output, "written": len(cells), "classes": counts})
+        result |= {"output": output, "written": len(labels), "classes": counts}
+        echo_json(result | {"unsure": n_unsure})
     else:
         classes = ", ".join(f"{name} {count}" for name, count in counts.items())
-        click.echo(f"Wrote {output} with {len(cells)} new label(s){': ' * bool(cells)}{classes}")
+        click.echo(f"Wrote {output} with {len(labels)} new label(s){': ' * bool(counts)}{classes}")
+        if n_unsure:
+            click.echo(f"{n_unsure} row(s) are marked {known.unsure!r}, without a label.")
     for note in notes:
         say(note)
 

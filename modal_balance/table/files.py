@@ -173,6 +173,11 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
                 continue
             if not header:
                 header = [cell.strip() for cell in record]
+                if re.fullmatch("(?i)sep=.?", delimiter.join(record).strip()):
+                    raise ValueError(
+                        f"{path} begins with {delimiter.join(record)!r}, a line for Excel, and not "
+                        "with the names of the columns. Delete that line."
+                    )
                 continue
             n_records += 1
             if record and len(record) != len(header):
@@ -492,7 +497,7 @@ def _write_parquet_like(old: Path, path: Path, target: str, cells: dict[int, Any
         except (pa.ArrowException, TypeError, ValueError):
             raise ValueError(
                 f"The label {label!r} cannot be written to the column {target!r}, which holds "
-                f"{kind}. Merge into a CSV copy of the table."
+                f"{kind}. Name a .csv file as the output: it takes any label."
             ) from None
     new = pa.array(values, type=kind)
     if pa.types.is_dictionary(column.type):
@@ -509,9 +514,16 @@ def _write_parquet_like(old: Path, path: Path, target: str, cells: dict[int, Any
 def write_filled(
     file: TableFile, target: str, cells: dict[int, Any], path: str | Path
 ) -> tuple[str, ...]:
-    """Write a table to a new file of the same format, with some cells of a column filled in."""
+    """Write a table to a new file, with some cells of a column filled in.
+
+    The file has the format of the table, or is a CSV file of a Parquet table, whose columns may
+    not take a label such as "?".
+    """
     wanted = ".xlsx" if file.kind == "excel" else file.path.suffix.lower()
-    if file.kind != table_format(path) or (file.kind == "excel" and Path(path).suffix != wanted):
+    as_text = file.kind == "parquet" and Path(path).suffix.lower() == ".csv"
+    if not as_text and (
+        file.kind != table_format(path) or (file.kind == "excel" and Path(path).suffix != wanted)
+    ):
         raise ValueError(
             f"{path} ends in {Path(path).suffix!r}, but {file.path} is a "
             f"{file.path.suffix.lower()} file. Name a {wanted} file."
@@ -522,7 +534,7 @@ def write_filled(
         isinstance(value, int | float) for value in values if cell_text(value)
     )
     with replacing(path) as new:
-        if file.kind == "parquet":
+        if file.kind == "parquet" and not as_text:
             _write_parquet_like(file.path, new, target, cells)
             return ()
         filled = values.tolist()
@@ -532,6 +544,9 @@ def write_filled(
             filled[position] = int(label) if exact else label
         frame = frame.copy(deep=False)
         frame.isetitem(at, filled)
+        if as_text:
+            _write_text(_texts(frame), new, ",", "utf-8")
+            return (f"{path} has the values of {file.path} as text, without their types.",)
         if file.kind == "text":
             _write_text(frame, new, file.delimiter, file.encoding)
             return ()
@@ -540,11 +555,14 @@ def write_filled(
             "not copied.",)  # fmt: skip
 
 
+def _texts(frame: Any) -> Any:
+    """Return a table with each cell as text, except in columns of integers."""
+    return frame.apply(lambda c: c if c.dtype.kind == "i" else c.map(cell_text).astype(object))
+
+
 def write_rows(frame: Any, path: str | Path, delimiter: str = ",") -> None:
     """Write rows for annotators, each cell as text; row numbers stay integers."""
-    kind = table_format(path)
-    # Only row numbers are integers here.
-    texts = frame.apply(lambda c: c if c.dtype.kind == "i" else c.map(cell_text).astype(object))
+    kind, texts = table_format(path), _texts(frame)
     with replacing(path) as new:
         if kind == "excel":
             _write_workbook(texts, new)
