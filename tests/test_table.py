@@ -157,7 +157,7 @@ def test_rows_drawn_at_random_say_so(strategy):
     frame.loc[[1, 2, 3, 41, 42, 43], "kind"] = ["small"] * 3 + ["large"] * 3
     far = partial(strategy, tau=0.9)  # no two trees differ on so many rows
     rows = next_rows(frame, "kind", 3, model="forest", strategy=far, random_state=0)
-    assert set(rows.why) == {"drawn at random: the models do not differ enough"}
+    assert set(rows.why) == {"drawn at random: no row is left that tells models apart"}
     rows = next_rows(frame, "kind", 3, model="forest", strategy="margin", random_state=0)
     assert set(rows.why) <= {"probably small", "probably large"}
 

@@ -221,13 +221,12 @@ def _reasons(
         return splits, ["drawn at random"] * n
     if reports and reports[0].covers_pool:
         return splits, ["similar to many rows, but not to those with a label"] * n
-    # The paper's strategies draw points at random that separate no two models.
+    # These draw at random if there are no edges, or none that a point of the pool cuts.
+    why = "drawn at random: no row is left that tells models apart"
     if strategy is balance_query:
-        why = "drawn at random: the models do not differ enough"
         return splits, ["" if split else why for split in splits]
-    if strategy is power_balance_query and reports[0].n_edges == 0:
-        return splits, ["drawn at random: the models do not differ enough"] * n
-    return splits, [""] * n
+    no_edges = bool(reports) and reports[0].n_edges == 0
+    return splits, [why if strategy is power_balance_query and no_edges else ""] * n
 
 
 def _guesses(
