@@ -255,6 +255,35 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
     return rng
 
 
+def set_seeds(estimator: Any, rng: np.random.RandomState) -> Any:
+    """Set each ``random_state`` of an estimator, and of estimators within it, to a drawn seed.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Changed in place.
+    rng : numpy.random.RandomState
+        Draws the seeds, in the order of the names of the parameters.
+
+    Returns
+    -------
+    estimator
+        The same estimator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from modal_balance._utils.arguments import set_seeds
+    >>> forest = set_seeds(RandomForestClassifier(), np.random.RandomState(0))
+    >>> type(forest.random_state)
+    <class 'int'>
+    """
+    names = sorted(estimator.get_params())
+    seeds = {name: draw_seed(rng) for name in names if name.split("__")[-1] == "random_state"}
+    return estimator.set_params(**seeds)
+
+
 def draw_seed(random_state: RandomState) -> int:
     """Draw an int that can serve as a seed.
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch import NeuralNet
 from torch import Tensor
 
-from .._utils.arguments import RandomState, as_indexable, as_random_state, draw_seed
+from .._utils.arguments import RandomState, as_indexable, as_random_state, set_seeds
 from .._utils.sklearn_compat import get_tags
 from ..hypotheses.unwrap import unwrap
 from .base import COUNT, PredictsMostProbable
@@ -245,12 +245,7 @@ def _fit_member(
         [rng.choice(rows[codes == code], size=np.sum(codes == code)) for code in np.unique(codes)]
     )
     rng.shuffle(bag)  # some learners depend on the order of rows
-    seeds = {
-        name: draw_seed(rng)
-        for name in sorted(member.get_params(deep=True))
-        if name == "random_state" or name.endswith("__random_state")
-    }
-    member.set_params(**seeds)
+    set_seeds(member, rng)
     X = _safe_indexing(X, bag)
     if _is_net(member):  # its outputs are numbered
         return member.fit(X, codes[bag]), bag, np.arange(len(classes))

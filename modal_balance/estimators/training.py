@@ -189,7 +189,12 @@ def _builder(classifier: Any) -> Callable[[], nn.Module]:
         dropout=classifier.dropout,
         input_dropout=classifier.input_dropout,
     )
-    return partial(build, classifier._n_inputs, len(classifier.classes_))
+    return partial(_in_float32, build, classifier._n_inputs, len(classifier.classes_))
+
+
+def _in_float32(build: Callable[[int, int], nn.Module], n_inputs: int, n_classes: int) -> nn.Module:
+    """Return a new network with parameters like its inputs, whatever torch's default dtype is."""
+    return build(n_inputs, n_classes).float()
 
 
 def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
@@ -226,9 +231,7 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
         device=classifier.device,
         verbose=0,
     )
-    net.initialize()
-    net.module_.float()  # like the inputs, whatever torch's default is
-    return net
+    return net.initialize()
 
 
 def smoothed_error(n_wrong: int, n_rows: int) -> float:
@@ -306,7 +309,7 @@ def cross_validated_mistakes(
         left = torch.ones(len(y), dtype=torch.bool, device=y.device)
         left[fold] = False
         others.append(left.nonzero()[:, 0])
-    networks = [build().float().to(X.device) for _ in folds]
+    networks = [build().to(X.device) for _ in folds]
     train_steps(
         networks,
         X,

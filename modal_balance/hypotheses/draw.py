@@ -147,10 +147,13 @@ def _draw_from_members(
     if not complete:
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]
-    drawing = [index for index, member in enumerate(members) if member.unwrapped.can_draw]
-    if drawing:  # then a forest counts as much as a network
-        forests = [i for i, member in enumerate(members) if member.unwrapped.members is not None]
-        drawing = sorted({*drawing, *forests})
+    # Beside a network, a forest counts as much as the network.
+    beside = any(member.unwrapped.can_draw for member in members)
+    drawing = [
+        index
+        for index, (member, *_) in enumerate(members)
+        if member.can_draw or (beside and member.members is not None)
+    ]
     n_drawn = n_samples - (len(members) - len(drawing))
     parts = []
     for index, (member, transform, labels) in enumerate(members):

@@ -16,7 +16,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, has_fit_parameter
 
-from .._utils.arguments import as_indexable, check_integer, check_validation_pair, draw_seed
+from .._utils.arguments import (
+    as_indexable,
+    check_integer,
+    check_validation_pair,
+    draw_seed,
+    set_seeds,
+)
 from ..estimators.bootstrap import BootstrapCommittee
 from ..hypotheses.unwrap import check_labels_of_net
 from ..strategies.herding import herding_query
@@ -328,18 +334,16 @@ def _prepared(estimator: Any, classes: NDArray[Any], rng: np.random.RandomState)
     """Return a clone that knows all classes and has its own seeds."""
     fresh = clone(estimator)
     parameters = fresh.get_params(deep=True)
-    settings: dict[str, Any] = {}
-    for name in sorted(parameters):
+    estimators = parameters | {"": fresh}
+    declared = {}
+    for name, value in parameters.items():
         path = name.split("__")
-        if path[-1] == "random_state":
-            settings[name] = draw_seed(rng)
-        elif path[-1] == "classes" and parameters[name] is None:
+        if path[-1] == "classes" and value is None:
             # Members of scikit-learn's ensembles are fitted on other labels: 0, 1, ... as seen.
-            around = [fresh] if len(path) > 1 else []
-            around += [parameters["__".join(path[:i])] for i in range(1, len(path) - 1)]
+            around = (estimators["__".join(path[:i])] for i in range(len(path) - 1))
             if all(isinstance(outer, KEEP_LABELS) for outer in around):
-                settings[name] = classes
-    return fresh.set_params(**settings)
+                declared[name] = classes
+    return set_seeds(fresh, rng).set_params(**declared)
 
 
 def fit_with_unlabelled(

@@ -23,7 +23,14 @@ from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from .._utils.arguments import RandomState, check_positive, draw_seed, n_rows, nan_for_na
+from .._utils.arguments import (
+    RandomState,
+    check_positive,
+    draw_seed,
+    n_rows,
+    nan_for_na,
+    set_seeds,
+)
 from .._utils.torch_state import seeded
 from ..acquisition.herding import herding_batch
 from ..acquisition.temperature import calibrated_temperature, tempered
@@ -535,8 +542,7 @@ def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
     if n_held == 0 or len(np.unique(y[rest])) < 2:
         return 1.0
     copy = clone(estimator)
-    seeds = sorted(name for name in copy.get_params() if name.endswith("random_state"))
-    copy.set_params(**{name: draw_seed(query.random_state) for name in seeds})
+    set_seeds(copy, query.random_state)
     rows = RowsInMemory(X)
     with seeded(draw_seed(query.random_state), "cpu"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the user has seen those of the learner's own fit

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .. import strategies
-from .._utils.arguments import RandomState, as_random_state, draw_seed
+from .._utils.arguments import RandomState, as_random_state, set_seeds
 from ..estimators import BootstrapCommittee, MCDropoutClassifier
 from ..simulation.loop import fit_with_unlabelled
 
@@ -53,10 +53,7 @@ def model_by_name(model: Any, random_state: RandomState = None) -> Any:
         return clone(model)
     if model not in MODELS:
         raise ValueError(f"There is no model {model!r}. Known are {', '.join(MODELS)}.")
-    estimator, rng = MODELS[model](), as_random_state(random_state)
-    names = sorted(estimator.get_params())
-    seeds = {name: draw_seed(rng) for name in names if name.split("__")[-1] == "random_state"}
-    return estimator.set_params(**seeds)
+    return set_seeds(MODELS[model](), as_random_state(random_state))
 
 
 def fit_quietly(

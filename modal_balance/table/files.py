@@ -520,10 +520,11 @@ def write_filled(
     not take a label such as "?".
     """
     wanted = ".xlsx" if file.kind == "excel" else file.path.suffix.lower()
+    is_same = file.kind == table_format(path)
+    if file.kind == "excel":
+        is_same = Path(path).suffix == wanted
     as_text = file.kind == "parquet" and Path(path).suffix.lower() == ".csv"
-    if not as_text and (
-        file.kind != table_format(path) or (file.kind == "excel" and Path(path).suffix != wanted)
-    ):
+    if not (is_same or as_text):
         raise ValueError(
             f"{path} ends in {Path(path).suffix!r}, but {file.path} is a "
             f"{file.path.suffix.lower()} file. Name a {wanted} file."
