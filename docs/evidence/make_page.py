@@ -6,6 +6,7 @@ python docs/evidence/make_page.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -296,29 +297,33 @@ def hybrid(areas: pd.Series[float]) -> str:
 
 def models_table(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
     """Return how far models are ahead of each other, in paired runs of a strategy."""
-    lines = [
-        "| model | strategy | accuracy | macro F1 | tables | runs |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for model, other in (
-        ("mcdropout", "extra-trees"),
-        ("vote", "mcdropout"),
-        ("vote", "extra-trees"),
-    ):
-        for strategy in ("margin", "balance_margin_query"):
-            gaps = []
-            for metric in ("accuracy", "macro_f1"):
-                ours, theirs = (
-                    normalised_areas(frames[name, 10], metric)
-                    .xs(strategy, level="strategy")
-                    .droplevel("estimator")
-                    for name in (model, other)
-                )
-                gaps.append(over_tables((ours - theirs).dropna()))
-            cells = [f"{MODELS[model]}, minus {MODELS[other]}", shown(strategy), *map(signed, gaps)]
-            cells += [f"{gaps[0]['tables']}", f"{gaps[0]['runs']}"]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    areas = {
+        (model, metric): normalised_areas(frames[model, 10], metric).droplevel("estimator")
+        for model in MODELS
+        for metric in ("accuracy", "macro_f1")
+    }
+    pairs = [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")]
+    rows = []
+    for (model, other), strategy in product(pairs, ("margin", "balance_margin_query")):
+        accuracy, macro_f1 = (
+            over_tables(
+                (areas[model, metric] - areas[other, metric])
+                .xs(strategy, level="strategy")
+                .dropna()
+            )
+            for metric in ("accuracy", "macro_f1")
+        )
+        rows.append(
+            {
+                "model": f"{MODELS[model]}, minus {MODELS[other]}",
+                "strategy": shown(strategy),
+                "accuracy": signed(accuracy),
+                "macro F1": signed(macro_f1),
+                "tables": accuracy["tables"],
+                "runs": accuracy["runs"],
+            }
+        )
+    return markdown(pd.DataFrame(rows).set_index("model"))
 
 
 def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
@@ -328,15 +333,15 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
         areas = normalised_areas(frame)
         gaps = differences(areas, "margin")
         rows[CASES[case]] = {name: over_tables(gaps[name]) for name in names if name in gaps}
-        if case != ("mcdropout", 10):
-            # For a single point, balance_margin_query is margin selection.
-            ours = "balance_query" if case[1] == 1 else "balance_margin_query"
-            text = sentence(areas, ours, "margin")
-            sentences.append(f"{CASES[case].capitalize()}: {text}")
+        if case == ("mcdropout", 10):
+            continue
+        # For a single point, balance_margin_query is margin selection.
+        ours = "balance_query" if case[1] == 1 else "balance_margin_query"
+        others = ["margin"]
         if case == ("mcdropout", 50):
-            for other in ("uncertainty herding", best_peer(areas)):
-                text = sentence(areas, "balance_margin_query", other)
-                sentences.append(f"{CASES[case].capitalize()}: {text}")
+            others += ["uncertainty herding", best_peer(areas)]
+        title = CASES[case].capitalize()
+        sentences += [f"{title}: {sentence(areas, ours, other)}" for other in others]
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
     figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
     return "\n".join(

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import train_test_split
 
 import modal_balance as mb
 from modal_balance.simulation import simulate
 from modal_balance.simulation.datasets import Dataset, imbalanced, load_dataset, read_archive
+from modal_balance.table.choices import MODELS
 
 HERE = Path(__file__).parent
 CLASSES = {
@@ -62,15 +63,12 @@ OURS: dict[str, Any] = {
 MAIN = [
     "balance_query", "balance_margin_query", "clustered margin", "herding", "margin", "random",
 ]  # fmt: skip
-# Rows left out of a tree's bootstrap give the error that tau needs.
-TREES = ExtraTreesClassifier(bootstrap=True, oob_score=True)
 ESTIMATORS: dict[str, Any] = {
     "mcdropout": mb.MCDropoutClassifier(),
+    # Rows left out of a tree's bootstrap give the error that tau needs.
     "forest": RandomForestClassifier(oob_score=True),
-    "extra-trees": TREES,
-    "vote": VotingClassifier(
-        [("network", mb.MCDropoutClassifier()), ("trees", TREES)], voting="soft"
-    ),
+    "extra-trees": ExtraTreesClassifier(bootstrap=True, oob_score=True),
+    "vote": MODELS["network-and-trees"](),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,6 +12,13 @@ import pandas as pd
 from data_sets import FRESH_TABLES, TABLES_TO_CHOOSE, TABLES_TO_CONFIRM
 
 HERE = Path(__file__).parent
+EVIDENCE = HERE.parents[1] / "evidence"
+sys.path.insert(0, str(EVIDENCE))
+from appendix import whole_runs  # noqa: E402
+from comparison import over_tables  # noqa: E402
+
+from modal_balance.simulation.results import normalised_areas, read_results  # noqa: E402
+
 SIMPLE = ["ET200", "RF200", "LR", "SVC", "5NN"]
 NAMES = {
     "200 steps": "MCDropoutClassifier",
@@ -119,9 +127,9 @@ def input_dropout_by_size() -> None:
     keys = ["dataset", "n", "seed"]
     today = read("third_classifier")[lambda r: r.config == "200 steps"].set_index(keys)
     more = read("fifth_classifier").set_index(keys)
+    base = pd.concat([today, more[more.config == "200 steps"]])
     for runs in (read("fifth_variants"), more[more.config == "no input dropout"].reset_index()):
         for config, some in runs.set_index(keys).groupby("config"):
-            base = pd.concat([today, more[more.config == "200 steps"]])
             gaps = 100 * (some[["acc", "f1", "nll"]] - base[["acc", "f1", "nll"]]).dropna()
             by_table = gaps.groupby("dataset").mean()
             print(f"\n{config}: {len(by_table)} tables, {by_table.mean().round(2).to_dict()}")
@@ -147,6 +155,18 @@ def votes() -> None:
         for metric in ("acc", "f1"):
             behind = by_table[metric][vote] - by_table[metric][["trees", "linear"]].max(axis=1)
             print(vote, metric, behind[behind < -1].round(1).sort_values().to_dict())
+
+
+def ensemble() -> None:
+    """Print how far ensembles of three networks are ahead of one network, on learning curves."""
+    files = sorted((EVIDENCE / "tables" / "mcdropout_10").glob("keel*.gz"))
+    many, one = (
+        normalised_areas(whole_runs(read_results(*paths))).droplevel("estimator")
+        for paths in ([HERE / "sixth_ensemble.jsonl.gz"], files)
+    )
+    for strategy in ("margin", "balance_margin_query"):
+        gaps = (many - one).xs(strategy, level="strategy").dropna()
+        print(f"three networks minus one, {strategy}", over_tables(gaps))
 
 
 def draw(runs: pd.DataFrame, path: Path) -> None:
@@ -198,6 +218,7 @@ def main() -> None:
     input_dropout()
     input_dropout_by_size()
     votes()
+    ensemble()
     if args.picture:
         draw(runs, args.picture)
 
