@@ -469,8 +469,9 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the mean prediction of `n_samples` frozen dropout hypotheses, or of all snapshots.
 
-        It is computed in float64, because in float32 the seventh digit of a row would depend on
-        other rows. A network without dropout returns its only prediction.
+        The default network is run in float64, because in float32 the seventh digit of a row would
+        depend on other rows; your `module` is run in float32. A network without dropout returns
+        its only prediction.
 
         Parameters
         ----------

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._utils.arguments import draw_seed
 from ..hypotheses.dropout import DropoutHypotheses
@@ -21,6 +21,7 @@ from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses, Part, StackedHypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
 from .base import check_finite
+from .networks import MLP
 from .sgmcmc import CyclicalSGLD
 
 __all__ = [
@@ -64,19 +65,17 @@ class DropoutPosterior:
         self.seed = seed
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
-        """Return the mean over `n_samples` sets of masks, or the prediction without dropout.
-
-        In float64, because float32 matrix products round differently for one row and for many.
-        """
+        """Return the mean over `n_samples` sets of masks, or the prediction without dropout."""
+        dtype = _precision(self.net.module_)
         if has_dropout(self.net.module_, X[:1].to(self.net.device)):
-            return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=torch.float64), X)
-        module = copy.deepcopy(self.net.module_).double().eval()
+            return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=dtype), X)
+        module = copy.deepcopy(self.net.module_).to(dtype).eval()
         with torch.no_grad():
             parts = [
-                torch.softmax(module(part.to(self.net.device, torch.float64)), dim=1).cpu()
+                torch.softmax(module(part.to(self.net.device, dtype)), dim=1).cpu()
                 for part in torch.split(X, ROWS_AT_ONCE)
             ]
-        return check_finite(torch.cat(parts)).numpy()
+        return check_finite(torch.cat(parts).double()).numpy()
 
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
@@ -150,7 +149,8 @@ class SnapshotPosterior:
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
         """Return the mean over all snapshots; `n_samples` is ignored."""
-        return _mean(SnapshotHypotheses(self.net.module_, self.snapshots, dtype=torch.float64), X)
+        dtype = _precision(self.net.module_)
+        return _mean(SnapshotHypotheses(self.net.module_, self.snapshots, dtype=dtype), X)
 
     def draw(
         self, n_samples: int, rng: np.random.RandomState, classes: NDArray[Any], verbose: int
@@ -221,8 +221,18 @@ def posterior_of(
     return SnapshotPosterior(net, snapshots)
 
 
+def _precision(module: nn.Module) -> torch.dtype:
+    """Return the precision of mean predictions."""
+    # float32 matrix products round differently for one row and for many. float64 costs our small
+    # network little; it makes convolutions several times slower, and some devices do not have it.
+    return torch.float64 if isinstance(module, MLP) else torch.float32
+
+
 def _mean(hypotheses: Hypotheses, X: Tensor) -> NDArray[np.float64]:
     parts = torch.split(X, ROWS_AT_ONCE)
-    means = [hypotheses.predict_proba_samples(part).mean(dim=0).cpu() for part in parts]
+    means = [
+        hypotheses.predict_proba_samples(part).mean(dim=0, dtype=torch.float64).cpu()
+        for part in parts
+    ]
     proba: NDArray[np.float64] = check_finite(torch.cat(means)).numpy()
     return proba
