@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from ..estimators.networks import MLP
 
@@ -21,7 +22,8 @@ class _Convolutional(nn.Module):
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         # A CPU trains these networks a third faster in this format.
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers)
+        convert_conv2d_weight_memory_format(self.layers, torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, (n, n_classes), of images (n, n_channels, height, width)."""
