@@ -25,7 +25,7 @@ def test_the_commands_of_the_pages_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # What is tried here is not how they learn.
     monkeypatch.setitem(MODELS, "forest", lambda: RandomForestClassifier(5, oob_score=True))
-    monkeypatch.setitem(MODELS, "mcdropout", quick)
+    monkeypatch.setitem(MODELS, "network-and-trees", quick)
     pages = [BLOCK.findall((DOCS / name).read_text("utf-8")) for name in PAGES]
     *others, (_, made) = [block for page in pages for block in page]
     names: dict[str, object] = {}

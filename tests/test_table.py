@@ -358,7 +358,7 @@ def test_the_index_of_the_frame_is_kept_and_does_not_matter():
         (lambda f: f.assign(kind=range(120)), {}, "120 different values in 120 labels"),
         (lambda f: f.set_axis([*f.columns[:-2], "size", "kind"], axis=1), {}, "more than one"),
         (lambda f: f.rename(columns={"kind": "why"}), {"target": "why"}, "cannot be called"),
-        (lambda f: f, {"model": "tree"}, "no model 'tree'. Known are mcdropout"),
+        (lambda f: f, {"model": "tree"}, "no model 'tree'. Known are network-and-trees"),
         (lambda f: f, {"strategy": "best"}, "no strategy 'best'. Known are"),
         (lambda f: f, {"n": 0}, "n must be at least 1"),
         (

@@ -295,16 +295,19 @@ def hybrid(areas: pd.Series[float]) -> str:
     )
 
 
-def models_table(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
+def models_table(
+    frames: dict[tuple[str, int], pd.DataFrame],
+    pairs: Sequence[tuple[str, str]],
+    strategies: Sequence[str],
+) -> str:
     """Return how far models are ahead of each other, in paired runs of a strategy."""
     areas = {
         (model, metric): normalised_areas(frames[model, 10], metric).droplevel("estimator")
-        for model in MODELS
+        for model in {model for pair in pairs for model in pair}
         for metric in ("accuracy", "macro_f1")
     }
-    pairs = [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")]
     rows = []
-    for (model, other), strategy in product(pairs, ("margin", "balance_margin_query")):
+    for (model, other), strategy in product(pairs, strategies):
         accuracy, macro_f1 = (
             over_tables(
                 (areas[model, metric] - areas[other, metric])
@@ -352,14 +355,19 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             *sentences,
             '\nModels, in batches of 10. "A vote of both" is the mean of their predictions '
             "(scikit-learn's `VotingClassifier`):\n",
-            models_table(frames),
+            models_table(
+                frames,
+                [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")],
+                ["margin", "balance_margin_query"],
+            ),
         ]
     )
 
 
 def other_tables(results: Path) -> str:
     """Return the section on tables that were looked at once, after everything else."""
-    frame = read_tables(results)["mcdropout", 10]
+    frames = read_tables(results)
+    frame = frames["mcdropout", 10]
     areas = normalised_areas(frame)
     n_seeds = frame.groupby("dataset").seed.nunique()
     return "\n".join(
@@ -370,6 +378,8 @@ def other_tables(results: Path) -> str:
             sentence(areas, "balance_margin_query", "margin"),
             sentence(areas, "balance_margin_query", "random"),
             sentence(areas, "balance_query", "margin"),
+            "",
+            models_table(frames, [("vote", "mcdropout")], ["balance_margin_query"]),
         ]
     )
 

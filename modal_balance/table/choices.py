@@ -27,8 +27,6 @@ from ..simulation.loop import fit_with_unlabelled
 __all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "strategy_by_name"]
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "mcdropout": MCDropoutClassifier,
-    "ensemble": lambda: MCDropoutClassifier(posterior="ensemble"),
     "network-and-trees": lambda: VotingClassifier(
         [
             ("network", MCDropoutClassifier()),
@@ -36,6 +34,8 @@ MODELS: dict[str, Callable[[], Any]] = {
         ],
         voting="soft",
     ),
+    "mcdropout": MCDropoutClassifier,
+    "ensemble": lambda: MCDropoutClassifier(posterior="ensemble"),
     "forest": lambda: RandomForestClassifier(100, oob_score=True),
     "logistic-bootstrap": lambda: BootstrapCommittee(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

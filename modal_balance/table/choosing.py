@@ -37,7 +37,7 @@ def next_rows(
     answers: Sequence[Any] = (),
     id_column: str | None = None,
     unsure: str | None = "?",
-    model: Any = "mcdropout",
+    model: Any = "network-and-trees",
     strategy: Any = "balance-margin",
     pending: Any = None,
     random_state: RandomState = None,
@@ -64,11 +64,12 @@ def next_rows(
         Column that identifies the rows. It is not used for learning.
     unsure : str or None, default="?"
         Answer for "I do not know". Its row is not chosen again.
-    model : str or estimator, default="mcdropout"
-        "mcdropout", "ensemble", "network-and-trees" (the mean of "mcdropout" and extremely
-        randomised trees), "forest", "logistic-bootstrap" or "boosting-bootstrap", or any classifier
-        that the strategy takes. It is fitted on the prepared columns, with classes numbered from 0
-        in the order of their names.
+    model : str or estimator, default="network-and-trees"
+        "network-and-trees" (the mean of "mcdropout" and extremely randomised trees), "mcdropout"
+        (:class:`~modal_balance.MCDropoutClassifier`), "ensemble" (ten such networks), "forest",
+        "logistic-bootstrap" or "boosting-bootstrap", or any classifier that the strategy takes. It
+        is fitted on the prepared columns, with classes numbered from 0 in the order of their
+        names.
     strategy : str or callable, default="balance-margin"
         Name of a strategy of this package without "_query", for example "margin" or
         "power-bald", or a function with modAL's signature.

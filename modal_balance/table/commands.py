@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 # The names in modal_balance.table.choices.MODELS, which takes seconds to import.
 MODEL_NAMES = (
-    "mcdropout", "ensemble", "network-and-trees", "forest", "logistic-bootstrap",
+    "network-and-trees", "mcdropout", "ensemble", "forest", "logistic-bootstrap",
     "boosting-bootstrap",
 )  # fmt: skip
 ROW_NUMBER = "row number"
@@ -151,8 +151,8 @@ _TABLE = options(
     _READING,
 )
 _MODEL = options(
-    click.option("--model", type=click.Choice(MODEL_NAMES), default="mcdropout", show_default=True,
-                 help="Model that learns from the labels."),
+    click.option("--model", type=click.Choice(MODEL_NAMES), default="network-and-trees",
+                 show_default=True, help="Model that learns from the labels."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
                  help="The same seed and the same table give the same result."),
 )  # fmt: skip
@@ -179,8 +179,8 @@ _SIMULATION = options(
     click.option("--strategy", "chosen", multiple=True, show_default=True,
                  default=("balance-margin", "balance", "margin", "random"),
                  help="Name of a strategy; may be given several times."),
-    click.option("--estimator", type=click.Choice(MODEL_NAMES), default="mcdropout",
-                 show_default=True),
+    click.option("--estimator", type=click.Choice(MODEL_NAMES), default="network-and-trees",
+                 show_default=True, help="Model that learns from the labels."),
     click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
                  help="Number of paired runs."),
     click.option("--initial", "n_initial", type=click.IntRange(0), default=1, show_default=True,

@@ -108,7 +108,7 @@ def table_status(
     answers: Sequence[Any] = (),
     id_column: str | None = None,
     unsure: str | None = "?",
-    model: Any = "mcdropout",
+    model: Any = "network-and-trees",
     threshold: float = 0.99,
     random_state: RandomState = None,
 ) -> TableStatus:
@@ -129,7 +129,7 @@ def table_status(
         Column that identifies the rows.
     unsure : str or None, default="?"
         Answer for "I do not know".
-    model : str or estimator, default="mcdropout"
+    model : str or estimator, default="network-and-trees"
         As in :func:`~modal_balance.table.next_rows`.
     threshold : float in [0, 1], default=0.99
         Smallest agreement of two rounds that counts as settled.
