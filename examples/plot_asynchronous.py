@@ -3,11 +3,11 @@ Labels that come back late and out of order
 ===========================================
 
 Five annotators label imbalanced digits, and each takes a random time per digit. Whenever one is
-free, he gets the next question, while the answers of the others are still pending. ``X_pending``
+free, they get the next question, while the answers of the others are still pending. ``X_pending``
 tells the strategy which questions are pending, so that it does not ask the same thing twice. This
-example compares ``balance_margin_query`` with ``X_pending``, the same without, and random
-selection. It measures the accuracy on a balanced test set after the same number of answers, and the
-distance of a question from the nearest pending one (in pixels, larger is better).
+example compares ``balance_margin_query`` with and without ``X_pending``, and random selection. It
+measures the accuracy on a balanced test set after the same number of answers, and the distance of a
+question from the nearest pending one (in pixels, larger is better).
 
 What was found (5 seeds):
 

@@ -7,9 +7,9 @@ dropout is trained on 60 imbalanced digits, and 100 hypotheses are drawn and com
 
 A pick cuts an edge to the extent that its label is expected to tell the two hypotheses apart. A few
 picks cut nearly all of the edge weight. ``balance_query`` follows the paper's objective to the end
-of the batch, so its last picks depend on label configurations that hardly ever occur.
+of the batch, so its last picks depend on combinations of labels that hardly ever occur.
 ``balance_margin_query`` stops when 70 % of the weight is cut, and fills the batch with low-margin
-points, one from each cluster of points for which the hypotheses predict alike.
+points, one from each cluster of points with similar predictions.
 
 .. code-block:: text
 
@@ -37,7 +37,7 @@ from modal_balance.equivalence import votes
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="it is quick anyway")
+parser.add_argument("--quick", action="store_true", help="no effect: always quick")
 parser.add_argument("--output", help="save the picture here")
 options = parser.parse_args()
 
@@ -90,7 +90,7 @@ for strategy in (balance_query, balance_margin_query):
 # %%
 # The picture
 # -----------
-# In the upper panels, a row is an edge and a column a pick; dark cells are edges that are left. The
+# In the upper panels, a row is an edge and a column is a pick; dark cells are uncut edges. The
 # lower panels show the mean over the edges on a logarithmic scale. Low-margin points cut edges,
 # too, although they are not chosen for that.
 

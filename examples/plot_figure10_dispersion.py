@@ -9,7 +9,7 @@ divided by the mean. Three scores are compared: BALD, BALanCe with K disjoint pa
 with all pairs. All three need the same 2K forward passes.
 
 The coefficient is averaged over the points whose mean score is among the top 20 % of the pool, for
-each score separately, because scores near 0 would have any variation. It is then averaged over 6
+each score separately, because it is unstable for scores near 0. It is then averaged over 6
 networks, each with its own labels and a pool of up to 500 points: digits with 5 to 9 thinned to 8 %
 and 120 labels; breast cancer with 40 labels.
 
@@ -31,8 +31,8 @@ What was found (6 networks):
   among the top points, the mean scores have a coefficient of variation of 0.09 against 0.20 for
   BALD (digits), and 0.21 against 0.47 (breast cancer). At K = 50 on digits, two sets of draws share
   81 % (all pairs), 77 % (disjoint pairs) and 68 % (BALD) of their 10 best points. On breast cancer,
-  these are 75 %, 72 % and 81 %. There BALD is ahead for every K, but by less than BALanCe differs
-  between networks.
+  these are 75 %, 72 % and 81 %. There BALD is ahead for every K, but by less than the networks
+  differ under BALanCe.
 * **Disjoint pairs** vary by 8 to 10 % more than all pairs on digits, which a fifth more forward
   passes would make up for, and by 11 to 26 % more on breast cancer. Selecting 10 digits takes 0.02
   s with disjoint and about 1 s with all pairs at K = 50, 0.05 s and about 7 s at K = 100 (one

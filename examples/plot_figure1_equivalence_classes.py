@@ -18,13 +18,13 @@ computes the rank correlation of mass and accuracy over the classes, for several
 It does the same with 120 balanced labels, and with the votes on a pool that is not thinned.
 
 In the tables, "without small" leaves out classes of fewer than 3 hypotheses. "ball, accuracy" needs
-no partition: for every hypothesis, it counts the others within the radius, and correlates this
-number with the accuracy.
+no partition: it correlates the accuracy of every hypothesis with the number of others within the
+radius.
 
 What was found (10 seeds, rank correlations as mean ± standard deviation):
 
 * **The annealed radius** is too small to form classes. It is 0.03, but half of all pairs of
-  hypotheses differ on more than 45 % of the pool. Nearly each of the 200 is alone in its class
+  hypotheses differ on more than 45 % of the pool. Nearly every one of the 200 is alone in its class
   (199.8 classes).
 * **At larger radii, large classes are more accurate**, under imbalance, too. On the thinned pool,
   the correlation is 0.42 ± 0.20, 0.50 ± 0.21 and 0.59 ± 0.18 at q 0.1, 0.25 and 0.5; with macro-F1

@@ -8,10 +8,10 @@ hardly differ; those up to sigma form one equivalence class. BALD asks for the l
 number of hypotheses, so it spends queries on differences that do not matter. EC2 asks for the label
 that tells equivalence classes apart.
 
-The table counts the queries until all remaining hypotheses lie in one class, for the truth that
-needs most queries and on average over all n truths. Both policies stop when the class is known.
-With sigma = 0, every hypothesis is a class by itself; this is how long BALD, which does not know
-the classes, would continue.
+The table counts the queries until all remaining hypotheses lie in one class: on average over all n
+possible truths, and for the truth that needs most queries. Both policies stop when the class is
+known. With sigma = 0, every hypothesis is a class by itself; this is how long BALD, which does not
+know the classes, would continue.
 
 .. code-block:: text
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="it is quick anyway")
+    parser.add_argument("--quick", action="store_true", help="no effect: always quick")
     parser.add_argument("--output", help="save the picture here")
     arguments = parser.parse_args()
     results = count_all()

@@ -3,11 +3,11 @@ Images and a small CNN
 ======================
 
 ``MCDropoutClassifier`` can train a convolutional network. This example queries digits as images of
-shape (N, 1, 8, 8) with a small CNN that has Dropout2d. ``module`` is a class that is called with
-the number of channels and the number of classes, and returns logits. Dropout2d drops whole
-channels, and a hypothesis is the network under one fixed set of dropped channels. The example
-prints the accuracy on test images for ``balance_margin_query`` and random selection, and shows the
-first batch.
+shape (N, 1, 8, 8) with a small CNN that has Dropout2d. ``module`` is the class of the network: it
+takes the number of channels and the number of classes, and the network returns logits. Dropout2d
+drops whole channels, and a hypothesis is the network under one fixed set of dropped channels. The
+example prints the accuracy on test images for ``balance_margin_query`` and random selection, and
+shows the first batch.
 
 What was found (4 seeds, accuracy as mean ± standard deviation): ``balance_margin_query`` is ahead
 of random selection from 40 labels on.

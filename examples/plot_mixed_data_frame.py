@@ -2,7 +2,7 @@
 A pipeline on numbers, words and missing values
 ===============================================
 
-``balance_margin_query`` takes a DataFrame as it is, and returns positions. This example makes
+``balance_margin_query`` takes a DataFrame directly, and returns positions. This example makes
 scikit-learn's breast cancer data untidy: five of the ten "mean" columns become words (small,
 medium, large), one value in ten is missing, and the index is shuffled. A pipeline imputes missing
 values and one-hot encodes the words. ``MCDropoutClassifier`` scales all columns, and bins the

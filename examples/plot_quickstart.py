@@ -56,7 +56,7 @@ LEVELS = (0.85, 0.90)
 # %%
 # Strategies
 # ----------
-# Two of this package, modAL's margin sampling, and random selection written by hand.
+# Two strategies of this package, modAL's margin sampling, and random selection written by hand.
 
 
 def random_sampling(learner, X_pool, n_instances, *, random_state):

@@ -31,7 +31,7 @@ from modal_balance.equivalence import (
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="it is quick anyway")
+parser.add_argument("--quick", action="store_true", help="no effect: always quick")
 parser.add_argument("--output", help="save the first picture here")
 options = parser.parse_args()
 
@@ -186,8 +186,8 @@ if options.output:
 
 # %%
 # The first pick cuts most of the edges between green and orange lines. It lies on the purple lines,
-# which are uncertain about its label. So it leaves more of the edges to purple lines, most of all
-# of those between orange and purple. The second pick lies on the other side of the purple lines,
+# which are uncertain about its label. So more is left of the edges to purple lines, most of all of
+# those between orange and purple. The second pick lies on the other side of the purple lines,
 # the third in the other group. The points on the left and on the right never have anything to cut.
 
 figure, rows = plt.subplots(2, N_PICKS, figsize=(9, 6), layout="constrained")

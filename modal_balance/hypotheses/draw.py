@@ -42,9 +42,9 @@ def draw_hypotheses(
         * a RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier or VotingClassifier:
           its members are the hypotheses, and each must have ``predict_proba``. Settings for
           combining their votes are not used;
-        * a modAL Committee, or a list of classifiers. Members from which hypotheses can be drawn,
-          such as networks with dropout layers, share the draws, also with forests beside them; any
-          other member is a single hypothesis;
+        * a modAL Committee, or a list of classifiers: each member is one hypothesis. But if
+          hypotheses can be drawn from a member, as from a network with dropout, such members and
+          any forests share the draws equally;
         * an object with a ``predict_proba_samples`` method, see :class:`Hypotheses`.
     n_samples : int
         Number of hypotheses, at least 1. If there are more members, a random subset is used; if

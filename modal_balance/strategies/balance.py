@@ -34,16 +34,15 @@ def balance_query(
 
     Hypotheses are drawn from the learner's posterior, or are the members of an ensemble or a
     committee. Two hypotheses that predict differently on more than a share tau of the reference
-    pool lie in different equivalence classes, and the pair is an edge (Eq. 2). A single point is
-    the one with the largest score (Eq. 3, Algorithm 1). A batch is chosen greedily by the joint
-    objective (Eq. 4, Algorithm 2). A closed form gives the exact value of the sum that the paper
-    estimates.
+    pool lie in different equivalence classes, and the pair is an edge (Eq. 2). For a single point,
+    the one with the largest score is chosen (Eq. 3, Algorithm 1). A batch is chosen greedily by the
+    joint objective (Eq. 4, Algorithm 2). A closed form gives the exact value of the sum that the
+    paper estimates.
 
     If hypotheses make hard 0/1 predictions, the chosen points may cut every edge before the batch
     is full. The edge weights are then reset, and selection continues among the other points.
 
-    For batches, :func:`~modal_balance.balance_margin_query` learned more per label in our
-    comparisons.
+    In our comparisons, :func:`~modal_balance.balance_margin_query` chose better batches.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 

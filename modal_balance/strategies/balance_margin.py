@@ -51,9 +51,9 @@ def balance_margin_query(
 
     This batch rule is ours, not the paper's. It first picks points as
     :func:`~modal_balance.balance_query` does, until they have cut a share ``cut_share`` of the
-    edge weight, which takes a few points. It then fills the batch with diverse low-margin points,
-    at least one: it takes five times as many low-margin points as are left to choose, clusters
-    them by the hypotheses' predictions, and chooses the least certain point of each cluster. With
+    edge weight, which takes a few points. It then fills the batch with at least one low-margin
+    point: it takes five times as many low-margin points as are left to choose, clusters them by the
+    hypotheses' predictions, and chooses the least certain point of each cluster. With
     ``n_instances=1`` and nothing pending, it is :func:`~modal_balance.margin_query`.
 
     With very few labels, uncertainty is not informative. While a modAL learner has fewer than

@@ -134,7 +134,7 @@ _READING = options(
     # A shell expands "--answers round*.csv" to several words: all but the first arrive here.
     click.argument("more_answers", metavar="[ANSWERS]...", nargs=-1, type=click.Path()),
     click.option("--answers", multiple=True, type=click.Path(), metavar="FILE ...",
-                 help="Files of `next` that annotators have filled in, oldest first."),
+                 help="Files written by `next`, filled in by annotators, oldest first."),
     click.option("--id", "id_column", metavar="COLUMN",
                  help="Column that identifies the rows. [default: row numbers]"),
     click.option("--unsure", default="?", show_default=True, metavar="TEXT",
@@ -163,8 +163,8 @@ _CHOOSING = options(
                  help="Any strategy of the package: balance, margin, entropy, bald, batchbald, "
                  "badge, random ..."),
     click.option("--pending", type=click.Path(), multiple=True, metavar="FILE",
-                 help="A file of this command whose labels are pending: its rows are not chosen "
-                 "again. May be given several times."),
+                 help="A file written by `next` that is being labelled now: its rows are not "
+                 "chosen again. May be given several times."),
     click.option("--output", type=click.Path(), metavar="FILE",
                  help="Write the rows to a new .csv, .xlsx or .parquet file, to be filled in."),
     click.option("--quiet", is_flag=True, help="Show no progress."),
@@ -172,7 +172,7 @@ _CHOOSING = options(
 _FORCE = click.option("--force", is_flag=True, help="Replace an existing output file.")
 _SIMULATION = options(
     click.option("--data", "table", required=True, metavar="NAME",
-                 help="A data set by name, a table as for `next`, or an .npz archive."),
+                 help="Name of a data set, a table as for `next`, or an .npz archive."),
     click.option("--target", help="Column of the labels. [default: the last one]"),
     click.option("--data-dir", type=click.Path(file_okay=False),
                  help="Folder with .npz archives of the named data sets."),
@@ -306,9 +306,9 @@ def next_command(
 def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
     """Write a new file: TABLE with the labels of ANSWERS filled in.
 
-    ANSWERS are files of `modal-balance next` with the target filled in, or any tables with the
-    target and the id. If an answer is for a row that has another label or does not exist, it is
-    reported, and nothing is written.
+    ANSWERS are files written by `modal-balance next` with the target filled in, or any tables with
+    the target and the id. If an answer is for a row that has another label or does not exist, it
+    is reported, and nothing is written.
 
     \b
     modal-balance merge table.csv round1.csv round2.csv --target label --output labelled.csv
@@ -436,7 +436,7 @@ def simulate(
 @click.option("--baseline", help='Strategy to compare with. [default: "margin" or "random"]')
 @one_sentence
 def report(results: tuple[str, ...], output: str, baseline: str | None) -> None:
-    """Write tables, figures and an HTML page that summarise RESULTS, files of `simulate`."""
+    """Write tables, figures and an HTML page that summarise the RESULTS of `simulate`."""
     from ..simulation.report import default_baseline, verdicts, write_report
     from ..simulation.results import read_results
 
