@@ -235,7 +235,7 @@ def herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
     space : {"inputs", "last_layer"}, default="inputs"
         Where distances are measured. "inputs": on the input of the learner's classifier, after
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
@@ -357,7 +357,7 @@ def uncertainty_herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
     y_labelled : array-like, optional
         Their labels. Default: the learner's ``y_training``.
     n_samples : int, default=100

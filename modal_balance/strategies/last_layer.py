@@ -130,7 +130,7 @@ def coreset_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
     memory_limit : int, str or None, default=None
         Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
