@@ -4,8 +4,8 @@ Four strategies on imbalanced digits
 
 This example compares four strategies in modAL's loop. It makes scikit-learn's digits imbalanced:
 only 8 % of the digits 5 to 9 stay in the pool, while the test set stays balanced. Every strategy
-starts from the same 20 labels, asks for 10 more in every round, and trains the same network anew
-each time.
+starts from the same 20 labels, asks for 10 more in every round, and retrains the same network from
+scratch each time.
 
 What was found (8 seeds; accuracy as mean ± standard deviation):
 

@@ -1,6 +1,6 @@
 """Repairs of modAL under newer scikit-learn and pandas.
 
-modAL has had no release since 2023. Since then, its two dependencies have removed functions that
+modAL has had no release since 2023. Since then, scikit-learn and pandas have removed functions that
 its learners call:
 
 ===========================================  =======================  =========================

@@ -350,7 +350,7 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
 @_MODEL
 @_TABLE
 def status(source: Source, as_json: bool, model: str, seed: int) -> None:
-    """Report how many rows of TABLE are labelled, and how accurate a model of them is.
+    """Report how many rows of TABLE are labelled, and how accurate a model fitted to them is.
 
     Accuracy is cross-validated on the labelled rows. To see whether predictions have settled, the
     model is fitted with and without the answers of each of the last three files.
@@ -380,7 +380,7 @@ def _lines(found: TableStatus) -> list[str]:
         a = found.accuracy
         lines.append(
             f"Cross-validated accuracy: {a.value:.2f}, 95 % interval {a.low:.2f} to {a.high:.2f} "
-            f"({a.n_right} of {a.n_tested} labelled rows)"
+            f"({a.n_right} of {a.n_tested} labelled rows correct)"
         )
         lines.append(
             f"Accuracy of always predicting the most frequent class: {a.most_frequent:.2f}"
