@@ -24,7 +24,7 @@ from modal_balance.table.choices import MODELS  # noqa: E402
 from modal_balance.table.commands import main  # noqa: E402
 
 QUICK = [
-    "--estimator",
+    "--model",
     "forest",
     "--seeds",
     "2",
@@ -219,7 +219,7 @@ def test_a_report_on_one_strategy(results, tmp_path):
 
 def test_a_simulation_that_begins_without_labels(tmp_path):
     path = tmp_path / "r.jsonl"
-    arguments = ["--initial", 0, "--strategy", "margin", "--estimator", "forest", "--seeds", 1]
+    arguments = ["--initial", 0, "--strategy", "margin", "--model", "forest", "--seeds", 1]
     arguments += ["--batch", 9, "--budget", 18, "--results", path]
     done = call("simulate", "--data", "iris", *arguments)
     assert done.exit_code == 0, done.output

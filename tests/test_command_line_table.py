@@ -460,7 +460,7 @@ def test_no_command_changes_the_table_or_the_answers(name, tmp_path, monkeypatch
         *remarks, error = done.stderr.splitlines()
         assert error.startswith("Error: ") and all("left out" in text for text in remarks)
     new = f"new{os.path.splitext(table)[1]}"
-    simulation = ["--estimator", "forest", "--strategy", "random", "--seeds", 1, "--budget", 2,
+    simulation = ["--model", "forest", "--strategy", "random", "--seeds", 1, "--budget", 2,
                   "--quiet", "--results", "r.jsonl"]  # fmt: skip
     for command in (
         ["status", table, "a.csv", *arguments, "--model", "forest"],

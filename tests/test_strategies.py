@@ -197,6 +197,29 @@ def test_coreset_knows_the_labelled_points_of_a_learner():
     assert indices.tolist() == expected.tolist()
 
 
+COVERING = (mb.coreset_query, mb.herding_query, mb.uncertainty_herding_query)
+
+
+@pytest.mark.parametrize("strategy", COVERING)
+def test_a_fitted_estimator_without_its_rows_is_warned_about(strategy):
+    with pytest.warns(UserWarning, match="does not keep the rows it was fitted on") as caught:
+        strategy(fitted_classifier(), POOL, 2, random_state=0)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("strategy", COVERING)
+@pytest.mark.parametrize("n_labelled", [0, 40])
+def test_given_labelled_rows_there_is_no_warning(recwarn, strategy, n_labelled):
+    known = {"X_labelled": X[:n_labelled]}
+    if strategy is mb.uncertainty_herding_query and n_labelled:
+        known["y_labelled"] = y[:n_labelled]
+    strategy(fitted_classifier(), POOL, 2, random_state=0, **known)
+    if strategy is mb.herding_query:
+        strategy(None, POOL, 2, random_state=0)
+        strategy(fast_classifier(), POOL, 2, random_state=0)
+    assert not recwarn.list
+
+
 def test_random_selection_is_uniform():
     counts = np.zeros(6)
     for seed in range(300):

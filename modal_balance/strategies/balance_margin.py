@@ -21,9 +21,9 @@ from .edges import (
     predict_samples,
     with_progress,
 )
-from .herding import NoDistances, labelled_rows, query_by_herding
+from .herding import NoDistances, query_by_herding
 from .pool import ExceedsMemory
-from .query import Callback, Query, Radius
+from .query import Callback, Query, Radius, labelled_rows
 
 
 def balance_margin_query(

@@ -38,7 +38,7 @@ from ..hypotheses.protocol import SingleHypothesis
 from ..hypotheses.unwrap import check_labels_of_net
 from ..pools.sources import RowsInMemory
 from .pool import gathered, pool_features
-from .query import SMALL_POOL, Callback, Query
+from .query import SMALL_POOL, Callback, Query, labelled_rows
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
@@ -235,7 +235,8 @@ def herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
+        none, which is warned about.
     space : {"inputs", "last_layer"}, default="inputs"
         Where distances are measured. "inputs": on the input of the learner's classifier, after
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
@@ -357,7 +358,8 @@ def uncertainty_herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
+        none, which is warned about.
     y_labelled : array-like, optional
         Their labels. Default: the learner's ``y_training``.
     n_samples : int, default=100
@@ -464,13 +466,6 @@ def uncertainty_herding_query(
 def _check_space(space: Space) -> None:
     if space not in SPACES:
         raise ValueError(f"space must be one of {SPACES}, got {space!r}.")
-
-
-def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
-    """Return the labelled rows, by default those of a modAL learner; None if there are none."""
-    if X_labelled is None:
-        X_labelled = getattr(learner, "X_training", None)
-    return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
 
 
 def _features(query: Query, space: Space) -> tuple[Tensor, Callable[[Any], Tensor]]:

@@ -12,7 +12,7 @@ import torch
 from .._utils.arguments import RandomState
 from ..acquisition.diversity import badge_batch, coreset_batch
 from .pool import pool_features
-from .query import Callback, Query
+from .query import Callback, Query, labelled_rows
 
 
 def badge_query(
@@ -130,7 +130,8 @@ def coreset_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator has none.
+        The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
+        none, which is warned about.
     memory_limit : int, str or None, default=None
         Memory that predictions may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
@@ -165,7 +166,9 @@ def coreset_query(
     >>> from modal_balance import MCDropoutClassifier, coreset_query
     >>> X, y = load_iris(return_X_y=True)
     >>> clf = MCDropoutClassifier(random_state=0).fit(X[::5], y[::5])
-    >>> indices, distances = coreset_query(clf, X, n_instances=3, random_state=0)
+    >>> indices, distances = coreset_query(
+    ...     clf, X, n_instances=3, X_labelled=X[::5], random_state=0
+    ... )
     >>> indices.shape, distances.shape
     ((3,), (3,))
     """
@@ -173,7 +176,7 @@ def coreset_query(
         learner,
         X_pool,
         n_instances,
-        X_labelled=getattr(learner, "X_training", None) if X_labelled is None else X_labelled,
+        X_labelled=labelled_rows(learner, X_labelled),
         memory_limit=memory_limit,
         X_pending=X_pending,
         random_state=random_state,

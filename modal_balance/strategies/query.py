@@ -6,6 +6,7 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import assert_all_finite
 from sklearn.utils.random import sample_without_replacement
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -500,6 +503,35 @@ class Query:
                 )
             )
         return as_learner_expects(self.learner, chosen, values)
+
+
+def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
+    """Return the labelled rows, by default those of a modAL learner; None if there are none.
+
+    A fitted estimator does not keep its rows. A strategy calls this itself, so that the warning
+    points to the caller of the strategy.
+    """
+    if X_labelled is None:
+        X_labelled = getattr(learner, "X_training", None)
+        if not hasattr(learner, "X_training") and _is_fitted(learner):
+            warnings.warn(
+                f"{type(learner).__name__} does not keep the rows it was fitted on, so the batch "
+                "may be close to labelled points. Pass them as X_labelled, or wrap the estimator "
+                "in a modAL ActiveLearner.",
+                UserWarning,
+                stacklevel=3,
+            )
+    return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
+
+
+def _is_fitted(learner: Any) -> bool:
+    try:
+        check_is_fitted(learner)
+    except NotFittedError:
+        return False
+    except TypeError:  # None, or not an estimator of scikit-learn
+        return learner is not None
+    return True
 
 
 def as_learner_expects(learner: Any, indices: np.ndarray, scores: np.ndarray) -> Any:

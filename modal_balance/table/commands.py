@@ -179,7 +179,7 @@ _SIMULATION = options(
     click.option("--strategy", "chosen", multiple=True, show_default=True,
                  default=("balance-margin", "balance", "margin", "random"),
                  help="Name of a strategy; may be given several times."),
-    click.option("--estimator", type=click.Choice(MODEL_NAMES), default="network-and-trees",
+    click.option("--model", type=click.Choice(MODEL_NAMES), default="network-and-trees",
                  show_default=True, help="Model that learns from the labels."),
     click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
                  help="Number of paired runs."),
@@ -400,7 +400,7 @@ def _lines(found: TableStatus) -> list[str]:
 @_SIMULATION
 @_READING
 def simulate(
-    source: Source, data_dir: str | None, chosen: tuple[str, ...], estimator: str, results: str,
+    source: Source, data_dir: str | None, chosen: tuple[str, ...], model: str, results: str,
     quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare query strategies on data whose labels are known.
@@ -423,7 +423,7 @@ def simulate(
     with warnings_said():
         data = labelled_data(name, table, source.target, data_dir)
     say(f"{data.source}: {len(data.y)} rows, {len(set(data.y.tolist()))} classes")
-    means = run_strategies(data, chosen, estimator, results, verbose=not quiet, **settings)
+    means = run_strategies(data, chosen, model, results, verbose=not quiet, **settings)
     click.echo("Mean accuracy over the learning curve:")
     for strategy, value in means.items():
         click.echo(f"  {strategy:<24}{value:.3f}")
