@@ -25,8 +25,8 @@ from .net_inputs import (
     PROBABILITY_CAUSE,
     batches,
     check_row_fits,
-    cloned,
     first_row,
+    predict_batch,
     twice,
     uncompiled,
     with_module,
@@ -124,13 +124,7 @@ class DropoutHypotheses:
         ensemble = DropoutEnsemble(
             self.net.module_, self.n_samples, self.seed, verbose=self.verbose
         )
-        nonlinearity = self.net._get_predict_nonlinearity()
-
-        def forward(batch: Any) -> Tensor:
-            output = self.net.infer(cloned(batch))
-            proba: Tensor = nonlinearity(output[0] if isinstance(output, tuple) else output)
-            return proba
-
+        forward = partial(predict_batch, self.net)
         row = first_row(self.net, dataset)
         check_row_fits(self.net, row)
         ensemble.trace(partial(forward, row), partial(forward, twice(row)))

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.utils import assert_all_finite
 from sklearn.utils.random import sample_without_replacement
@@ -40,7 +40,7 @@ from ..pools.opening import lazy_source
 from ..pools.sources import RowsInMemory, Source, failed_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class QueryReport:
     """What happened in a query.
 
@@ -257,7 +257,21 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
         return True
     if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
         return all(_takes_missing_values(member.unwrapped) for member in unwrapped.members or ())
+    if inner := _wrapped_estimators(classifier):
+        return all(_takes_missing_values(unwrap_inputs(estimator)) for estimator in inner)
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
+
+
+def _wrapped_estimators(classifier: Any) -> list[Any]:
+    """Return the estimators to which a classifier such as CalibratedClassifierCV passes its input.
+
+    They need not be fitted: their kind says whether they accept missing values.
+    """
+    if not isinstance(classifier, MetaEstimatorMixin):
+        return []
+    parameters = classifier.get_params(deep=False)
+    inner = [parameters.get("estimator"), *(e for _, e in parameters.get("estimators") or ())]
+    return [estimator for estimator in inner if hasattr(estimator, "fit")]
 
 
 def check_same_width(X: Any, name: str, X_pool: Any) -> None:
