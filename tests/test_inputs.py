@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
+from toy import Convolution, quick
 
 from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
@@ -180,6 +181,19 @@ def test_a_nested_pipeline_may_impute():
     ):
         with pytest.raises(ValueError, match="X_pool contains NaN"):
             check_rows(rows, "X_pool", estimator.fit(X, y))
+
+
+def test_an_ensemble_of_networks_for_images_takes_images():
+    images = np.random.default_rng(0).normal(size=(20, 1, 8, 8))
+    network = quick(module=Convolution, n_steps=1)
+    vote = VotingClassifier([("a", network), ("b", make_pipeline(network))], voting="soft")
+    calibrated = CalibratedClassifierCV(network, cv=2)
+    for estimator in (vote.fit(images, y), [vote, calibrated.fit(images, y)]):
+        assert check_rows(images, "X_pool", estimator) is images
+    with pytest.raises(
+        ValueError, match=r"shape \(20, 1, 8, 8\) but VotingClassifier takes rows of 3"
+    ):
+        check_rows(images, "X_pool", VotingClassifier([("a", quick(n_steps=1))]).fit(X, y))
 
 
 def test_numbers_next_to_strings_in_a_list_stay_numbers():

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.utils import assert_all_finite
 from sklearn.utils.random import sample_without_replacement
@@ -114,7 +114,7 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
         classes = None if is_net else getattr(voter.classifier, "classes_", None)
         if classes is None:
             return
-        known += [label for label in classes if label not in known]
+        known += [label for label in np.asarray(classes).tolist() if label not in known]
     if len(known) < 2:
         raise ValueError(
             f"This {unwrapped.name} knows a single class, {known[0]!r}, and a query needs at "
@@ -168,9 +168,8 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
             continue
         expected = getattr(classifier, "n_features_in_", None)
         shape: tuple[int, ...] = getattr(X, "shape", ())
-        takes_more_axes = getattr(classifier, "module", None) is not None
         if expected is not None and len(shape) != 2 and not hasattr(X, "iloc"):
-            if shape and (len(shape) == 1 or not takes_more_axes):
+            if shape and (len(shape) == 1 or not _takes_more_axes(classifier)):
                 raise ValueError(
                     f"{name} has the shape {shape} but {type(classifier).__name__} takes rows of "
                     f"{expected} features. Pass an array of shape (rows, {expected})."
@@ -262,12 +261,20 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
 
 
-def _wrapped_estimators(classifier: Any) -> list[Any]:
-    """Return the estimators to which a classifier such as CalibratedClassifierCV passes its input.
+def _takes_more_axes(classifier: Any) -> bool:
+    """Return whether rows may be images, for a network of the user, also inside an ensemble."""
+    return getattr(classifier, "module", None) is not None or any(
+        _takes_more_axes(unwrap_inputs(estimator).classifier)
+        for estimator in _wrapped_estimators(classifier)
+    )
 
-    They need not be fitted: their kind says whether they accept missing values.
+
+def _wrapped_estimators(classifier: Any) -> list[Any]:
+    """Return the estimators to which a classifier passes its input, such as those of a vote.
+
+    They need not be fitted: their kind says which input they accept.
     """
-    if not isinstance(classifier, MetaEstimatorMixin):
+    if not hasattr(classifier, "get_params"):
         return []
     parameters = classifier.get_params(deep=False)
     inner = [parameters.get("estimator"), *(e for _, e in parameters.get("estimators") or ())]
