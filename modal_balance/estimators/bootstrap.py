@@ -5,7 +5,6 @@ S: members    n: rows    C: classes
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -29,6 +28,7 @@ from .._utils.arguments import (
 )
 from .._utils.sklearn_compat import get_tags
 from .._utils.torch_state import seeded, undisturbed
+from .._utils.user_warnings import warn_user
 from ..hypotheses.unwrap import unwrap
 from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
@@ -169,12 +169,11 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         error = _out_of_bag_error(members, self._codes, bags, X, codes, self.classes_)
         if error is None:
             error = smoothed_error(0, 0)
-            warnings.warn(
+            warn_user(
                 f"None of the {len(codes)} rows was left out of any resample, because each is the "
                 f"only row of its class: validation_error_ is a guess, {error}, and the members "
                 "differ at most by their seeds. Label more rows; choose them at random until then.",
                 UserWarning,
-                stacklevel=2,
             )
         self.validation_error_ = error
         self.estimators_ = members

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from .._utils.user_warnings import warn_user
 from ..hypotheses.chunks import is_out_of_memory
 from .labels import class_weights, stratified_folds
 from .networks import MLP, StackedMLPs, check_logits
@@ -169,12 +169,11 @@ def validate(
             label_smoothing=classifier.label_smoothing,
         )
     if not n_rows:
-        warnings.warn(
+        warn_user(
             f"None of the {len(y)} rows can be held out: each is the only one of its class. "
             f"validation_error_ is a guess, {smoothed_error(0, 0)}. Pass more labels, or X_val and "
             "y_val.",
             UserWarning,
-            stacklevel=3,
         )
     return n_wrong, n_rows
 
@@ -741,12 +740,11 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     loss = float(cross_entropy(logits, y.to(logits.device), weight))
     uniform = math.log(logits.shape[1])
     if loss > DIVERGED * uniform:
-        warnings.warn(
+        warn_user(
             f"Training has not converged: the loss on the training rows is {loss:.3g}, but random "
             f"guessing among the {logits.shape[1]} classes has {uniform:.3g}. Scale X (for example "
             f"with StandardScaler) or lower learning_rate, which is {net.lr:g}.",
             ConvergenceWarning,
-            stacklevel=4,  # the caller of the estimator's fit
         )
 
 

@@ -6,7 +6,6 @@ S: hypotheses    n: rows    C: classes
 from __future__ import annotations
 
 import copy
-import warnings
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .._utils.torch_state import undisturbed
+from .._utils.user_warnings import warn_user
 from ..acquisition.predictions import working_precision
 from ..exceptions import UnseenDropoutWarning
 from .chunks import Blocks, rows_per_chunk
@@ -152,10 +152,9 @@ class DropoutHypotheses:
     def _warn_of_unseen(self, unseen: list[str]) -> None:
         if unseen and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_user(
                 f"The dropout of {', '.join(unseen)} cannot be sampled and is off in the "
                 "hypotheses, which therefore differ less than in training. Use nn.Dropout layers, "
                 "nn.MultiheadAttention, or recurrent layers on sequences that are not packed.",
                 UnseenDropoutWarning,
-                stacklevel=4,
             )
