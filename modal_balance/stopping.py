@@ -24,6 +24,7 @@ from ._utils.arguments import (
     RandomState,
     as_random_state,
     check_integer,
+    check_number,
     check_validation_pair,
     n_rows,
 )
@@ -80,13 +81,14 @@ class AccuracyReached:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        _check_share(self.target, "target")
+        check_number(self.target, "target", 1)
         _check_not_empty(self.X_val, "X_val")
         check_validation_pair(self.X_val, self.y_val)
+        _check_callable(self.score, "score", "score(y_val, predictions)")
 
     def __call__(self, learner: Any) -> bool:
         """Evaluate the learner after a round; return True to stop."""
-        self.accuracy_ = float(self.score(self.y_val, learner.predict(self.X_val)))
+        self.accuracy_ = float(self.score(self.y_val, _predict(learner, self.X_val)))
         return self.accuracy_ >= self.target
 
 
@@ -128,6 +130,8 @@ class BudgetSpent:
     def __post_init__(self) -> None:
         """Check the arguments."""
         check_integer(self.n_labels, "n_labels")
+        if self.n_labelled is not None:
+            _check_callable(self.n_labelled, "n_labelled", "n_labelled(learner), or None")
 
     def __call__(self, learner: Any) -> bool:
         """Evaluate the learner after a round; return True to stop."""
@@ -227,7 +231,7 @@ class NoEdgesLeft:
         if self.X_val is not None:
             _check_not_empty(self.X_val, "X_val")
         check_integer(self.n_samples, "n_samples", 2)
-        _check_share(self.threshold, "threshold")
+        check_number(self.threshold, "threshold", 1)
         check_integer(self.patience, "patience")
         as_random_state(self.random_state)
 
@@ -292,12 +296,12 @@ class PredictionsStable:
     def __post_init__(self) -> None:
         """Check the arguments."""
         _check_not_empty(self.X_stop, "X_stop")
-        _check_share(self.threshold, "threshold")
+        check_number(self.threshold, "threshold", 1)
         check_integer(self.patience, "patience")
 
     def __call__(self, learner: Any) -> bool:
         """Evaluate the learner after a round; return True to stop."""
-        last, self._last = self._last, np.asarray(learner.predict(self.X_stop))
+        last, self._last = self._last, np.asarray(_predict(learner, self.X_stop))
         self.kappa_ = math.nan if last is None else _kappa(last, self._last)
         self._rounds = self._rounds + 1 if self.kappa_ >= self.threshold else 0
         return self._rounds >= self.patience
@@ -379,16 +383,27 @@ class AllOf(_Combination):
         return len(self.held_) == len(self.criteria)
 
 
+def _predict(learner: Any, X: Any) -> Any:
+    if not hasattr(learner, "predict"):
+        raise TypeError(
+            f"A {type(learner).__name__} has no predict method. Pass a modAL learner or a fitted "
+            "estimator; for a list of classifiers, a modAL Committee or a VotingClassifier."
+        )
+    return learner.predict(X)
+
+
 def _kappa(before: np.ndarray, after: np.ndarray) -> float:
     one_class = len(np.unique(np.concatenate([before, after]))) == 1
     return math.nan if one_class else float(cohen_kappa_score(before, after))
 
 
-def _check_share(value: float, name: str) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {value}.")
+def _check_callable(function: Any, name: str, call: str) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be a callable {call}, got {function!r}.")
 
 
 def _check_not_empty(X: Any, name: str) -> None:
+    if not (X is None or hasattr(X, "shape") or hasattr(X, "__len__")):
+        raise TypeError(f"{name} must be an array or other data of at least one row, got {X!r}.")
     if X is None or n_rows(X) == 0:
         raise ValueError(f"{name} is empty. Pass at least one row.")

@@ -142,6 +142,11 @@ def test_images_and_dicts_can_be_pools():
     assert len(set(query(net, pool, X_pending={"pixels": X[:2]}).indices)) == 4
 
 
+def test_reports_can_be_compared():
+    first, second = query(), query()
+    assert first != second and [second, first].index(first) == 1 and len({first, second}) == 2
+
+
 def test_times_are_reported():
     report = query()
     assert report.inference_seconds > 0

@@ -266,6 +266,21 @@ def test_the_seed_decides_whatever_the_number_of_jobs():
     assert not torch.equal(fits[0], fits[3])
 
 
+def test_the_seed_decides_the_weights_of_nets():
+    rows = X.astype(np.float32)
+    committee = BootstrapCommittee(make_pipeline(StandardScaler(), net()), 2, random_state=0)
+    fits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        fits.append(committee.fit(rows, Y).predict_proba_samples(rows))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*fits)
+    assert not torch.equal(
+        committee.set_params(random_state=1).fit(rows, Y).predict_proba_samples(rows), fits[0]
+    )
+
+
 def test_no_global_random_state_is_read_or_written():
     results = []
     for seed in (1, 2):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from modAL.models import ActiveLearner
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
@@ -65,6 +66,13 @@ def test_the_net_is_what_the_parameters_say():
     assert net.history[0, "batches", :, "train_batch_size"] == [50] * 10 + [12]
 
 
+class Record(list):
+    """A list that copies of a network share."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Watched(Linear):
     """Logistic regression that records its training batches."""
 
@@ -83,7 +91,7 @@ def test_the_batches_seen_explain_the_weights_and_the_history(class_weight):
     X, codes = shuffled(load_breast_cancer)
     y = np.array(["a", "b"])[codes]
     X_fit, X_val = torch.tensor(X[:60]).float(), torch.tensor(X[60:160]).float()
-    batches = []
+    batches = Record()
     parameters = {"class_weight": class_weight, "patience": 2, "batch_size": 128}
     classifier = quick(
         module=partial(Watched, batches=batches), normalise=False, label_smoothing=0.0, **parameters
@@ -174,18 +182,13 @@ class Recorder(nn.Module):
     def factory(cls, record):
         return partial(cls, record=record)
 
-    def __deepcopy__(self, memo):
-        copied = type(self)(64, 10, [])
-        copied.load_state_dict(self.state_dict())
-        return copied
-
 
 # --- a fixed number of steps ----------------------------------------------------------------------
 
 
 def test_without_validation_data_all_labels_are_in_every_step():
     X, y = DIGITS
-    record = []
+    record = Record()
     classifier = quick(
         module=Recorder.factory(record), n_steps=30, validation=None, normalise=False
     ).fit(X[:100], y[:100])
@@ -199,7 +202,7 @@ def test_without_validation_data_all_labels_are_in_every_step():
 
 def test_more_rows_than_a_batch_are_drawn_anew_for_every_step():
     X, y = DIGITS
-    record = []
+    record = Record()
     quick(
         module=Recorder.factory(record), n_steps=40, batch_size=32, validation=None, normalise=False
     ).fit(X[:100], y[:100])
@@ -298,7 +301,9 @@ def test_two_rows_of_each_class_are_enough_and_one_class_is_not():
 def test_a_share_can_be_held_out():
     X, y = DIGITS
     parameters = {"max_epochs": 2, "validation": 0.2, "normalise": False}
-    classifier = quick(module=Recorder.factory(record := []), **parameters).fit(X[:100], y[:100])
+    classifier = quick(module=Recorder.factory(record := Record()), **parameters).fit(
+        X[:100], y[:100]
+    )
     validation_sizes = {len(rows) for training, rows in record if not training and len(rows) > 2}
     assert 20 in validation_sizes
     trained = np.unique(np.concatenate([rows for training, rows in record if training]), axis=0)
@@ -316,7 +321,7 @@ def test_the_seed_decides_which_rows_are_held_out():
     X, y = DIGITS
     held_out = []
     for seed in (0, 0, 1):
-        record = []
+        record = Record()
         factory = Recorder.factory(record)
         quick(module=factory, max_epochs=1, random_state=seed, validation=0.2, normalise=False).fit(
             X[:100], y[:100]
@@ -519,11 +524,20 @@ def test_unlabelled_rows_go_through_modal_a_search_and_frozen_columns():
     [
         (np.zeros((3, 2)), "^X_unlabelled is not like X: X has 2 features"),
         (np.full((3, 4), np.nan), "^X_unlabelled is not like X: Input X contains NaN"),
+        (csr_matrix(np.ones((3, 4))), "^X_unlabelled is not like X: X is a sparse matrix"),
     ],
 )
-def test_bad_unlabelled_rows_are_named(rows, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_unlabelled_and_validation_rows_are_named(rows, message):
+    with pytest.raises((TypeError, ValueError), match=message):
         quick().fit(*IRIS, X_unlabelled=rows)
+    with pytest.raises((TypeError, ValueError), match=message.replace("X_unlabelled", "X_val")):
+        quick().fit(*IRIS, X_val=rows, y_val=[0, 1, 2])
+
+
+def test_a_used_up_pool_has_no_unlabelled_rows():
+    X, y = IRIS
+    expected = quick().fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(quick().fit(X, y, X_unlabelled=X[:0]).predict_proba(X), expected)
 
 
 def test_bins_learn_what_two_columns_hide_from_a_straight_line():

@@ -209,11 +209,31 @@ def test_a_regression_net_is_no_distribution():
         samples(net.initialize(), X)
 
 
+def test_half_precision_sums_to_one():
+    """The softmax is taken in float32."""
+    X, _ = digits()
+    net = fitted_net()
+    exact = samples(net, X)
+    net.module_.to(torch.bfloat16)
+    proba = samples(net, X)
+    torch.testing.assert_close(proba.sum(-1), torch.ones(6, len(X)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(proba, exact, rtol=0, atol=0.03)
+
+
+def test_numbers_outside_of_an_embedding_are_refused():
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(), nn.Flatten(), nn.Linear(8, 2))
+    net = NeuralNetClassifier(module, criterion=nn.CrossEntropyLoss).initialize()
+    with pytest.raises(ValueError, match="of torch.int64: index out of range"):
+        samples(net, np.array([[5, 1]]))
+
+
 def test_rows_that_do_not_fit_are_refused():
     X, _ = digits()
     net = fitted_net()
     with pytest.raises(ValueError, match=r"cannot be run on a row of X, shape \(1, 5\)"):
         samples(net, X[:, :5])
+    with pytest.raises(ValueError, match=r"shape \(1, 1\) .* and 61 more: .*pass X.to_numpy"):
+        samples(net, pd.DataFrame(X))
     with pytest.raises(ValueError, match="no rows"):
         samples(net, X[:0])
     spoilt = X.copy()

@@ -234,6 +234,14 @@ def test_missing_values_of_pandas_are_those_of_numpy(dtype):
         herding_query(None, pool, 4)
 
 
+def test_inputs_of_a_net_are_side_by_side_also_one_number_for_each_row():
+    X, _ = iris()
+    together = herding_query(None, X, 5, random_state=0)
+    for words in (X[:, 3], torch.from_numpy(X[:, 3]), pd.Series(X[:, 3])):
+        apart = herding_query(None, {"numbers": X[:, :3], "words": words}, 5, random_state=0)
+        np.testing.assert_array_equal(apart, together)
+
+
 def test_distances_can_be_measured_in_the_last_layer():
     X = digits()[0][-60:]
     with pytest.raises(ValueError, match="has not been fitted"):

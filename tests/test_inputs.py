@@ -3,24 +3,28 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    StackingClassifier,
     VotingClassifier,
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
+from toy import Convolution, quick
 
 from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
-from modal_balance.hypotheses.unwrap import unwrap_learner
+from modal_balance.hypotheses.unwrap import unwrap_inputs, unwrap_learner
 from modal_balance.pools.partitions import table_rows
 from modal_balance.strategies import query
 from modal_balance.strategies.query import check_has_classes, check_same_width
@@ -66,11 +70,21 @@ def test_anything_but_a_positive_integer_is_refused_by_name(value, error):
         (BootstrapCommittee(), NotFittedError, "BootstrapCommittee has not been fitted"),
         (RandomForestClassifier(), NotFittedError, "RandomForestClassifier has not been fitted"),
         ("clf", TypeError, "must be a modAL learner or a fitted estimator, got a str"),
+        (nn.Linear(3, 2), TypeError, r"got a Linear, a torch module. Fit it as MCDropoutClass"),
+        (RandomForestClassifier, TypeError, "got the class RandomForestClassifier. Create an obj"),
     ],
 )
 def test_estimators_that_cannot_be_queried_are_refused(estimator, error, message):
     with pytest.raises(error, match=message):
         unwrap_learner(estimator)
+
+
+@pytest.mark.parametrize("learner", [nn.Linear(3, 2), RandomForestClassifier])
+def test_where_inputs_are_enough_what_is_no_estimator_is_refused_with_advice(learner):
+    with pytest.raises(
+        TypeError, match="got (a Linear, a torch module. Fit|the class Random.*. C)"
+    ):
+        unwrap_inputs(learner)
 
 
 def test_a_single_class_is_refused():
@@ -150,6 +164,8 @@ def test_a_nested_pipeline_may_impute():
         make_pipeline(StandardScaler(), GridSearchCV(LogisticRegression(), {}, cv=2)).fit(X, y),
         VotingClassifier([("a", pipeline), ("b", search)]).fit(X, y),
         BaggingClassifier(pipeline, 3).fit(X, y),
+        CalibratedClassifierCV(pipeline, cv=2).fit(X, y),
+        StackingClassifier([("a", pipeline), ("b", OneVsRestClassifier(search))]).fit(X, y),
         RandomForestClassifier(3).fit(X, y),
         HistGradientBoostingClassifier(max_iter=2).fit(X, y),
     ):
@@ -157,9 +173,27 @@ def test_a_nested_pipeline_may_impute():
         assert check_rows(rows, "X_pool", [estimator, pipeline.fit(X, y)]) is rows
         with pytest.raises(ValueError, match="X_pool contains NaN"):
             check_rows(rows, "X_pool", [estimator, FITTED])
-    voting = VotingClassifier([("a", pipeline), ("b", LogisticRegression())]).fit(X, y)
-    with pytest.raises(ValueError, match="X_pool contains NaN"):
-        check_rows(rows, "X_pool", voting)
+    mixed = [("a", pipeline), ("b", LogisticRegression())]
+    for estimator in (
+        VotingClassifier(mixed),
+        StackingClassifier(mixed),
+        CalibratedClassifierCV(LogisticRegression(), cv=2),
+    ):
+        with pytest.raises(ValueError, match="X_pool contains NaN"):
+            check_rows(rows, "X_pool", estimator.fit(X, y))
+
+
+def test_an_ensemble_of_networks_for_images_takes_images():
+    images = np.random.default_rng(0).normal(size=(20, 1, 8, 8))
+    network = quick(module=Convolution, n_steps=1)
+    vote = VotingClassifier([("a", network), ("b", make_pipeline(network))], voting="soft")
+    calibrated = CalibratedClassifierCV(network, cv=2)
+    for estimator in (vote.fit(images, y), [vote, calibrated.fit(images, y)]):
+        assert check_rows(images, "X_pool", estimator) is images
+    with pytest.raises(
+        ValueError, match=r"shape \(20, 1, 8, 8\) but VotingClassifier takes rows of 3"
+    ):
+        check_rows(images, "X_pool", VotingClassifier([("a", quick(n_steps=1))]).fit(X, y))
 
 
 def test_numbers_next_to_strings_in_a_list_stay_numbers():

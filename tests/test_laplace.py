@@ -9,12 +9,13 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
-from toy import digits, fast_classifier, skorch_net
+from toy import Convolution, digits, fast_classifier, skorch_net
 
 from modal_balance import balance_query, draw_hypotheses
 from modal_balance.estimators.laplace import LastLayerLaplace
@@ -235,6 +236,18 @@ def test_a_pipeline_on_a_data_frame():
     assert classifier.draw_hypotheses(3).predict_proba_samples(X).shape == (3, 150, 3)
     indices = balance_query(classifier, X, n_instances=4, random_state=0)[0]
     assert len(set(indices.tolist())) == 4
+
+
+@needs_library
+def test_rows_may_be_images_or_have_gaps_that_the_estimator_fills():
+    images = X.reshape(-1, 1, 8, 8)
+    network = fast_classifier(module=Convolution, n_steps=5)
+    classifier = LastLayerLaplace(network, random_state=0).fit(images[:40], Y[:40])
+    assert len(balance_query(classifier, images[40:90], 3, tau=0, random_state=0)[0]) == 3
+    holes = np.where(X > 0.9, np.nan, X)
+    pipeline = make_pipeline(SimpleImputer(), fast_classifier(n_steps=5))
+    classifier = LastLayerLaplace(pipeline, random_state=0).fit(holes[:40], Y[:40])
+    assert len(balance_query(classifier, holes[40:90], 3, tau=0, random_state=0)[0]) == 3
 
 
 @needs_library

@@ -274,6 +274,11 @@ rows = np.zeros((3, 2))
     ("make", "error", "message"),
     [
         (lambda: AccuracyReached(90, rows, [0, 1, 1]), ValueError, r"target must .* \[0, 1\], got"),
+        (lambda: AccuracyReached("0.9", rows, [0, 1, 1]), TypeError, "target must be a number"),
+        (lambda: AccuracyReached(rows, [0, 1, 1], 0.9), TypeError, "target must be a number"),
+        (lambda: AccuracyReached(0.9, 3, 4), TypeError, "X_val must be an array .*, got 3"),
+        (lambda: AccuracyReached(0.9, rows, [0, 1, 1], "f1"), TypeError, "score must be a calla"),
+        (lambda: BudgetSpent(3, n_labelled=3), TypeError, "n_labelled must be a callable"),
         (lambda: AccuracyReached(0.9, rows, [0, 1]), ValueError, "3 rows but y_val has 2 labels"),
         (lambda: AccuracyReached(0.9, rows[:0], []), ValueError, "X_val is empty"),
         (lambda: BudgetSpent(0), ValueError, "n_labels must be at least 1, got 0"),
@@ -304,6 +309,9 @@ def test_learners_that_do_not_fit_are_refused():
         NoEdgesLeft(rows, tau=0.1)(fitted_classifier())
     with pytest.raises(ValueError, match="has not been fitted"):
         NoEdgesLeft(X_val, tau=0.1)(fast_classifier())
+    for until in (AccuracyReached(0.9, X_val, y_val), PredictionsStable(X_val)):
+        with pytest.raises(TypeError, match="A list has no predict method. Pass a modAL learner"):
+            until([fitted_classifier()] * 2)
 
 
 def test_criteria_pickle_with_their_state():

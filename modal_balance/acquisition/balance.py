@@ -24,12 +24,12 @@ which is a matrix product and a sum of terms that are all >= 0.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 from torch import Tensor
 
 from .._utils.arguments import RandomState, as_random_state
+from .._utils.user_warnings import warn_user
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
@@ -235,4 +235,4 @@ def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
         )
     else:
         return
-    warnings.warn(message, RandomSelectionWarning, stacklevel=3)
+    warn_user(message, RandomSelectionWarning)

@@ -28,7 +28,6 @@ for the same number of rows, its estimates have several times the error.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,6 +35,7 @@ import torch
 from torch import Tensor
 
 from .._utils.arguments import RandomState, as_random_state, check_integer
+from .._utils.user_warnings import warn_user
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import as_tensors, greedy
@@ -223,11 +223,10 @@ def _warn_where_nothing_was_gained(
         n_idle += gain <= rounding
         yield index, gain
     if n_idle:
-        warnings.warn(
+        warn_user(
             f"{n_idle} points were chosen though they add no information on the hypotheses, so "
             "they are no better than random points. Use more hypotheses, or ask for fewer points.",
             RandomSelectionWarning,
-            stacklevel=2,
         )
 
 

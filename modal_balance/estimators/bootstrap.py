@@ -5,7 +5,7 @@ S: members    n: rows    C: classes
 
 from __future__ import annotations
 
-import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,16 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from skorch import NeuralNet
 from torch import Tensor
 
-from .._utils.arguments import RandomState, as_indexable, as_random_state, set_seeds
+from .._utils.arguments import (
+    RandomState,
+    as_indexable,
+    as_random_state,
+    draw_seed,
+    set_seeds,
+)
 from .._utils.sklearn_compat import get_tags
+from .._utils.torch_state import seeded, undisturbed
+from .._utils.user_warnings import warn_user
 from ..hypotheses.unwrap import unwrap
 from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
@@ -56,7 +64,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         Number of members fitted in parallel, as in joblib. The result does not depend on it.
     random_state : int, RandomState, Generator or None, default=None
         Draws the resamples, and sets every ``random_state`` parameter of the members, including
-        nested ones. A skorch net has none and draws from torch's global random state.
+        nested ones. A skorch net has none, so torch is seeded while it is fitted.
 
     Attributes
     ----------
@@ -161,12 +169,11 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         error = _out_of_bag_error(members, self._codes, bags, X, codes, self.classes_)
         if error is None:
             error = smoothed_error(0, 0)
-            warnings.warn(
+            warn_user(
                 f"None of the {len(codes)} rows was left out of any resample, because each is the "
                 f"only row of its class: validation_error_ is a guess, {error}, and the members "
                 "differ at most by their seeds. Label more rows; choose them at random until then.",
                 UserWarning,
-                stacklevel=2,
             )
         self.validation_error_ = error
         self.estimators_ = members
@@ -248,7 +255,8 @@ def _fit_member(
     set_seeds(member, rng)
     X = _safe_indexing(X, bag)
     if _is_net(member):  # its outputs are numbered
-        return member.fit(X, codes[bag]), bag, np.arange(len(classes))
+        with seeded(draw_seed(rng), unwrap(member).estimator.device or "cpu"):
+            return member.fit(X, codes[bag]), bag, np.arange(len(classes))
     try:
         return clone(member).fit(X, labels[bag]), bag, None
     except (TypeError, ValueError) as error:
@@ -273,9 +281,12 @@ def _member_proba(
     if not hasattr(member, "predict_proba"):
         certain: NDArray[np.float64] = np.eye(len(classes))[columns(member.predict(X))]
         return certain
-    known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
+    # The data loader of a net draws from torch's global random state.
+    is_net = _is_net(member)
+    with undisturbed(unwrap(member).estimator.module_) if is_net else nullcontext():
+        known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
     # The classes_ of a skorch net are the labels of its last fit, not its outputs.
-    own = range(len(classes)) if _is_net(member) else member.classes_
+    own = range(len(classes)) if is_net else member.classes_
     if known.shape[1] != len(own):
         raise ValueError(
             f"A member, {type(member).__name__}, predicts {known.shape[1]} classes, but the "

@@ -33,7 +33,7 @@ from .labels import encode, find_classes, stratified_holdout
 from .posteriors import DropoutPosterior, Posterior, SnapshotPosterior, posterior_of
 from .scaling import PiecewiseLinearEncoding, SquashedScaling, evenly
 from .sgmcmc import CyclicalSGLD
-from .training import fit_nets, smoothed_error, untrained_net, validate
+from .training import check_network, fit_nets, smoothed_error, untrained_net, validate
 
 __all__ = ["MCDropoutClassifier"]
 
@@ -362,7 +362,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         inputs, labels = self._to_tensor(rows), torch.from_numpy(codes)
         inputs_val, labels_val = inputs[:0], labels[:0]
         if X_val is not None:
-            inputs_val = self.to_inputs(X_val)
+            inputs_val = self._to_tensor(self._rows_like_X(X_val, "X_val"))
             labels_val = torch.from_numpy(encode(column_or_1d(y_val), self.classes_, "y_val"))
         elif not (self.validation is None or isinstance(self.validation, str)):
             kept, held_out = stratified_holdout(codes, float(self.validation), split_rng)
@@ -439,6 +439,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self._fit_scaling(rows)
         with seeded(torch_seed, self.device):
             net = untrained_net(self, torch.ones(len(self.classes_)), torch_seed)
+            check_network(self, net, self._to_tensor(rows[:2]))
         self._posterior = DropoutPosterior(net, mask_seed)
         self.validation_error_, self.n_validation_rows_ = 1 - 1 / len(self.classes_), 0
         self.n_iter_ = 0
@@ -541,12 +542,9 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return self._to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def _fit_scaling(self, X: NDArray[Any], X_unlabelled: ArrayLike | None = None) -> None:
-        if X_unlabelled is not None:
+        if X_unlabelled is not None and _num_samples(X_unlabelled) > 0:
             some = _safe_indexing(X_unlabelled, evenly(_num_samples(X_unlabelled), 10_000))
-            try:
-                more = validate_data(self, some, reset=False, **self._input_rules())
-            except ValueError as error:
-                raise ValueError(f"X_unlabelled is not like X: {error}") from error
+            more = self._rows_like_X(some, "X_unlabelled")
             X = np.concatenate([X, more.astype(X.dtype, copy=False)])
         self._scaling = None
         if self.normalise and self.n_bins and self.module is None:
@@ -554,6 +552,14 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         elif self.normalise:
             self._scaling = SquashedScaling(X)
         self._n_inputs = self._to_tensor(X[:1]).shape[1]
+
+    def _rows_like_X(self, rows: ArrayLike, name: str) -> NDArray[Any]:
+        try:
+            checked: NDArray[Any] = validate_data(self, rows, reset=False, **self._input_rules())
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{name} is not like X: {error}") from error
+        return checked
 
     def _input_rules(self) -> dict[str, Any]:
         # Scaling needs all digits of a column far from 0; the network needs float32.

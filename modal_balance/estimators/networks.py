@@ -141,7 +141,7 @@ def _scaled_mask(X: Tensor, p: float) -> Tensor:
 
 
 def check_logits(logits: Any, shape: tuple[int, int]) -> None:
-    """Raise a ValueError unless a network returned a tensor of this shape, (n, n_classes).
+    """Raise a ValueError unless a network returned logits of this shape, (n, n_classes).
 
     Examples
     --------
@@ -154,4 +154,10 @@ def check_logits(logits: Any, shape: tuple[int, int]) -> None:
         raise ValueError(
             f"module returned {got} for {shape[0]} rows and {shape[1]} classes. Expected logits of "
             f"shape {shape}: one column per class."
+        )
+    # One row may sum to 1 by chance.
+    if len(logits) > 1 and bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-5).all()):
+        raise ValueError(
+            "module returned probabilities: no value is negative, and each row sums to 1. Expected "
+            "logits: remove the softmax at its end."
         )

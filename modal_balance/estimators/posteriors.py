@@ -201,9 +201,13 @@ def posterior_of(
         if posterior == "ensemble":
             if has_dropout(net.module_, X[:1].to(net.device)):
                 return EnsemblePosterior(nets, seed)
-            states = [member.module_.state_dict() for member in nets]
+            # A state_dict would name tied weights twice.
+            states = [
+                dict([*member.module_.named_parameters(), *member.module_.named_buffers()])
+                for member in nets
+            ]
             weights = {
-                name: torch.stack([state[name] for state in states])
+                name: torch.stack([state[name].detach() for state in states])
                 for name, values in states[0].items()
                 if values.is_floating_point()
             }

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -33,6 +32,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from .._utils.user_warnings import warn_user
+from ..hypotheses.chunks import is_out_of_memory
 from .labels import class_weights, stratified_folds
 from .networks import MLP, StackedMLPs, check_logits
 from .posteriors import Posterior
@@ -41,6 +42,7 @@ __all__ = [
     "DrawnBatches",
     "WeightedCrossEntropy",
     "check_convergence",
+    "check_network",
     "cross_validated_mistakes",
     "fit_nets",
     "smoothed_error",
@@ -83,8 +85,7 @@ def fit_nets(
     weights = _weights(classifier, y)
     n_nets = classifier.n_members if classifier.posterior == "ensemble" else 1
     nets = [untrained_net(classifier, weights, seed + i) for i in range(n_nets)]
-    logits = nets[0].evaluation_step((X[:2], None))
-    check_logits(logits, (min(2, len(X)), len(weights)))
+    check_network(classifier, nets[0], X)
     if len(validation[1]):
         for net in nets:
             train(
@@ -168,14 +169,41 @@ def validate(
             label_smoothing=classifier.label_smoothing,
         )
     if not n_rows:
-        warnings.warn(
+        warn_user(
             f"None of the {len(y)} rows can be held out: each is the only one of its class. "
             f"validation_error_ is a guess, {smoothed_error(0, 0)}. Pass more labels, or X_val and "
             "y_val.",
             UserWarning,
-            stacklevel=3,
         )
     return n_wrong, n_rows
+
+
+def check_network(classifier: Any, net: NeuralNetClassifier, X: Tensor) -> None:
+    """Raise a ValueError unless an untrained net maps rows of X to logits.
+
+    Parameters
+    ----------
+    classifier : MCDropoutClassifier
+        Its parameters and ``classes_`` are read.
+    net : skorch.NeuralNetClassifier
+        The net.
+    X : Tensor of shape (n, ...)
+        Inputs, of which two rows are used.
+    """
+    rows = X[:2]
+    try:
+        logits = net.evaluation_step((rows, None))
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        if classifier.module is None or is_out_of_memory(error):
+            raise
+        advice = "Change module or X."
+        if classifier.normalise:
+            advice = "X is standardised; for the integers of an embedding, pass normalise=False."
+        raise ValueError(
+            "The network that module built cannot be run on rows of X, of shape "
+            f"{tuple(rows.shape)} and {rows.dtype}: {str(error).rstrip('. ')}. {advice}"
+        ) from error
+    check_logits(logits, (len(rows), len(classifier.classes_)))
 
 
 def _weights(classifier: Any, y: Tensor) -> Tensor:
@@ -189,12 +217,46 @@ def _builder(classifier: Any) -> Callable[[], nn.Module]:
         dropout=classifier.dropout,
         input_dropout=classifier.input_dropout,
     )
+    if classifier.module is not None:
+        build = partial(_own_network, build)
     return partial(_in_float32, build, classifier._n_inputs, len(classifier.classes_))
 
 
 def _in_float32(build: Callable[[int, int], nn.Module], n_inputs: int, n_classes: int) -> nn.Module:
     """Return a new network with parameters like its inputs, whatever torch's default dtype is."""
     return build(n_inputs, n_classes).float()
+
+
+def _own_network(
+    build: Callable[[int, int], nn.Module], n_inputs: int, n_classes: int
+) -> nn.Module:
+    """Return a network of the user that shares nothing with other networks, and keeps its input.
+
+    ``module`` may return layers that exist already, for example pretrained ones. Without the copy,
+    all fits, folds and members would train the same layers.
+    """
+    with torch.no_grad():  # a network with torch's old weight_norm can be copied only like this
+        network = build(n_inputs, n_classes)
+    if not isinstance(network, nn.Module):
+        raise ValueError(
+            f"module({n_inputs}, {n_classes}) returned {network!r}. Expected a torch.nn.Module."
+        )
+    network = copy.deepcopy(network)
+    network.register_forward_pre_hook(_copy_inputs)
+    network.register_forward_hook(_logits_in_float32)
+    return network
+
+
+def _copy_inputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    # Every step gets the same rows, perhaps the user's own array, and a network may change its
+    # input in place, as in ``x -= 0.5``.
+    return tuple(X.clone() for X in inputs)
+
+
+def _logits_in_float32(network: nn.Module, inputs: Any, output: Any) -> Any:
+    # Losses need one dtype, and a softmax in half precision does not sum to 1. The output is in
+    # half precision under autocast, for example.
+    return output.float() if isinstance(output, Tensor) else output
 
 
 def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClassifier:
@@ -678,12 +740,11 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     loss = float(cross_entropy(logits, y.to(logits.device), weight))
     uniform = math.log(logits.shape[1])
     if loss > DIVERGED * uniform:
-        warnings.warn(
+        warn_user(
             f"Training has not converged: the loss on the training rows is {loss:.3g}, but random "
             f"guessing among the {logits.shape[1]} classes has {uniform:.3g}. Scale X (for example "
             f"with StandardScaler) or lower learning_rate, which is {net.lr:g}.",
             ConvergenceWarning,
-            stacklevel=4,  # the caller of the estimator's fit
         )
 
 

@@ -6,7 +6,6 @@ S: hypotheses    n: rows    C: classes
 from __future__ import annotations
 
 import copy
-import warnings
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .._utils.torch_state import undisturbed
+from .._utils.user_warnings import warn_user
 from ..acquisition.predictions import working_precision
 from ..exceptions import UnseenDropoutWarning
 from .chunks import Blocks, rows_per_chunk
@@ -25,8 +25,8 @@ from .net_inputs import (
     PROBABILITY_CAUSE,
     batches,
     check_row_fits,
-    cloned,
     first_row,
+    predict_batch,
     twice,
     uncompiled,
     with_module,
@@ -124,13 +124,7 @@ class DropoutHypotheses:
         ensemble = DropoutEnsemble(
             self.net.module_, self.n_samples, self.seed, verbose=self.verbose
         )
-        nonlinearity = self.net._get_predict_nonlinearity()
-
-        def forward(batch: Any) -> Tensor:
-            output = self.net.infer(cloned(batch))
-            proba: Tensor = nonlinearity(output[0] if isinstance(output, tuple) else output)
-            return proba
-
+        forward = partial(predict_batch, self.net)
         row = first_row(self.net, dataset)
         check_row_fits(self.net, row)
         ensemble.trace(partial(forward, row), partial(forward, twice(row)))
@@ -158,10 +152,9 @@ class DropoutHypotheses:
     def _warn_of_unseen(self, unseen: list[str]) -> None:
         if unseen and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_user(
                 f"The dropout of {', '.join(unseen)} cannot be sampled and is off in the "
                 "hypotheses, which therefore differ less than in training. Use nn.Dropout layers, "
                 "nn.MultiheadAttention, or recurrent layers on sequences that are not packed.",
                 UnseenDropoutWarning,
-                stacklevel=4,
             )

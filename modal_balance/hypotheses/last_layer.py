@@ -25,7 +25,15 @@ from torch import Tensor, nn
 
 from .._utils.torch_state import undisturbed
 from ..acquisition.predictions import check_probabilities
-from .net_inputs import PROBABILITY_CAUSE, batches, check_row_fits, cloned, first_row, uncompiled
+from .net_inputs import (
+    PROBABILITY_CAUSE,
+    at_least_float32,
+    batches,
+    check_row_fits,
+    first_row,
+    predict_batch,
+    uncompiled,
+)
 from .unwrap import unwrap
 
 __all__ = [
@@ -131,29 +139,22 @@ def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
         raise ValueError("X has no rows. Pass at least one row.")
     # The batch size of the net, as in skorch's predict; -1 means all rows at once.
     n_batch = net.batch_size if net.batch_size > 0 else n_rows
-    nonlinearity = net._get_predict_nonlinearity()
     # Data loaders also draw from torch's global random state.
     with undisturbed(net.module_), _linear_calls(net.module_) as calls:
         check_row_fits(net, first_row(net, dataset))
         parts = []
         for batch in batches(net, dataset, n_batch):
-            parts.append(_pass(net, batch, nonlinearity, calls))
+            parts.append(_pass(net, batch, calls))
     features, proba = zip(*parts, strict=True)
     return torch.cat(features), torch.cat(proba)  # (n, D), (n, C)
 
 
-def _pass(
-    net: NeuralNet,
-    batch: Any,
-    nonlinearity: Callable[[Tensor], Tensor],
-    calls: dict[int, _LinearCall],
-) -> tuple[Tensor, Tensor]:
+def _pass(net: NeuralNet, batch: Any, calls: dict[int, _LinearCall]) -> tuple[Tensor, Tensor]:
     """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
     calls.clear()  # forget layers that only earlier batches reached
-    output = net.infer(cloned(batch))
-    proba = _at_least_float32(nonlinearity(output[0] if isinstance(output, tuple) else output))
+    proba = at_least_float32(predict_batch(net, batch))
     check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
-    return _at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba
+    return at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba
 
 
 def _input_of_output_layer(
@@ -211,10 +212,6 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 class LaplaceHypotheses:

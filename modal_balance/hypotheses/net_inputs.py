@@ -16,6 +16,7 @@ from skorch.utils import multi_indexing, to_tensor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+MAX_SHAPES = 3  # in an error message
 PROBABILITY_CAUSE = (
     "The module must return probabilities, or logits with criterion=CrossEntropyLoss; otherwise "
     "set a predict_nonlinearity that turns its output into probabilities (for logits: "
@@ -117,6 +118,50 @@ def cloned(batch: Any) -> Any:
     return _map_tensors(torch.clone, batch)
 
 
+def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
+    """Return the prediction of a net on a batch, in at least float32.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted net.
+    batch : tensor, dict or sequence of tensors
+        A batch of n rows. The module gets a copy.
+
+    Returns
+    -------
+    Tensor of shape (n, ...)
+        What the net's ``predict_nonlinearity`` makes of the module's first output.
+    """
+    output = net.infer(cloned(batch))
+    output = output[0] if isinstance(output, tuple) else output
+    proba: Tensor = net._get_predict_nonlinearity()(at_least_float32(output))
+    return proba
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return a tensor of float32 or float64.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any tensor of numbers.
+
+    Returns
+    -------
+    Tensor
+        A softmax of this precision sums to 1; one of half precision does not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.hypotheses.net_inputs import at_least_float32
+    >>> at_least_float32(torch.ones(2, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
 def check_row_fits(net: NeuralNet, row: Any) -> None:
     """Run the module on a row, and raise an error that describes the row if it does not fit.
 
@@ -134,10 +179,16 @@ def check_row_fits(net: NeuralNet, row: Any) -> None:
     """
     try:
         net.infer(cloned(row))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        advice = "X must be like the data that the net was trained on."
+        if isinstance(row, Mapping) and len(row) > 1:
+            advice += (
+                " skorch passes the columns of a DataFrame as separate arguments; if the module "
+                "takes one array, pass X.to_numpy()."
+            )
         raise ValueError(
-            f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: {error} "
-            "X must be like the data that the net was trained on."
+            f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: "
+            f"{str(error).rstrip('. ')}. {advice}"
         ) from error
 
 
@@ -220,4 +271,6 @@ def _shapes(row: Any) -> str:
         return tensor
 
     _map_tensors(note, row)
+    if len(shapes) > MAX_SHAPES:  # skorch makes a tensor of each column of a DataFrame
+        shapes[MAX_SHAPES:] = [f"{len(shapes) - MAX_SHAPES} more"]
     return " and ".join(shapes)

@@ -211,7 +211,7 @@ class SingleHypothesis:
         if not hasattr(estimator, "predict_proba"):
             raise TypeError(
                 f"{type(estimator).__name__} has no predict_proba, which a hypothesis needs. Use a "
-                "classifier that predicts probabilities; SVC needs probability=True."
+                "classifier that predicts probabilities, for example CalibratedClassifierCV(SVC())."
             )
         self.estimator = estimator
         self._net = unwrap(estimator).estimator

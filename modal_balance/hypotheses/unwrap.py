@@ -29,6 +29,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
+from torch import nn
 
 from .._utils.sklearn_compat import ALLOW_NAN, FrozenEstimator, validate_data
 from .masks import has_dropout
@@ -468,10 +469,22 @@ def unwrap_inputs(learner: Any) -> UnwrappedLearner:
         if isinstance(learner, list) and not learner:
             raise ValueError("learner is an empty list. Pass its members, an estimator or None.")
         raise TypeError(
-            "learner must be a modAL learner, an estimator or None, got a "
-            f"{type(classifier).__name__}."
+            f"learner must be a modAL learner, an estimator or None, got {_described(classifier)}."
         )
     return UnwrappedLearner(estimator, classifier, transforms)
+
+
+def _described(thing: Any) -> str:
+    """Return a description of what is no estimator, with advice if there is any."""
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}. Create an object of it, and fit it"
+    name = f"a {type(thing).__name__}"
+    if isinstance(thing, nn.Module):
+        name += (
+            ", a torch module. Fit it as MCDropoutClassifier(module=...), or in a skorch "
+            "NeuralNetClassifier, and pass that"
+        )
+    return name
 
 
 def _unwrap_fitted(estimator: Any) -> UnwrappedLearner:
@@ -493,7 +506,9 @@ def _check_is_fitted_classifier(estimator: Any) -> None:
     if is_given and not hasattr(classifier, "__sklearn_is_fitted__"):
         return  # used directly, even if it is no estimator
     if not hasattr(estimator, "fit") or isinstance(estimator, type):
-        raise TypeError(f"learner must be a modAL learner or a fitted estimator, got a {name}.")
+        raise TypeError(
+            f"learner must be a modAL learner or a fitted estimator, got {_described(estimator)}."
+        )
     if is_regressor(estimator):
         raise TypeError(f"{name} is a regressor. Pass a classifier, whose votes BALanCe compares.")
     try:

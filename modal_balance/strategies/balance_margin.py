@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from .._utils.arguments import RandomState, check_integer, check_number
+from .._utils.user_warnings import warn_user
 from ..acquisition.balance_margin import iter_balance_margin_batch
 from .clustered_margin import query_low_margins
 from .edges import (
@@ -200,11 +200,10 @@ def _warn_of_later_errors(query: Query, cut_share: float) -> None:
         if cut_share > 0:
             known_tau(query.unwrapped, query.radius)
     except (TypeError, ValueError) as error:
-        warnings.warn(
+        warn_user(
             "This batch covers the pool, but later batches of this learner, with more labels, will "
             f"fail: {error}",
             UserWarning,
-            stacklevel=3,
         )
 
 

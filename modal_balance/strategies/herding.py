@@ -146,8 +146,11 @@ def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
     return transform
 
 
-def _numbers(X: Any) -> NDArray[np.float64]:
-    """Return rows as numbers, (n, D): axes flattened, and several inputs side by side."""
+def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:
+    """Return rows as numbers, (n, D): axes flattened, and several inputs side by side.
+
+    A part of a row may be one number, such as the word of an embedding.
+    """
     if isinstance(X, Dataset):
         try:
             batch = default_collate([X[row] for row in range(get_len(X))])
@@ -155,7 +158,7 @@ def _numbers(X: Any) -> NDArray[np.float64]:
             raise NoDistances(f"The rows of X_pool cannot be stacked: {error}") from error
         return _numbers(unpack_data(batch)[0])
     if isinstance(X, Mapping):
-        return np.hstack([_numbers(X[name]) for name in sorted(X)])
+        return np.hstack([_numbers(X[name], part_of_row=True) for name in sorted(X)])
     if sparse.issparse(X):
         if math.prod(X.shape) > MAX_DENSE:
             raise NoDistances(
@@ -174,7 +177,7 @@ def _numbers(X: Any) -> NDArray[np.float64]:
             f"X_pool has values that are not numbers{_wordy(X)}. Pass a learner whose Pipeline "
             "encodes them, or encoded columns."
         ) from error
-    if values.ndim < 2:
+    if values.ndim < 2 and not part_of_row:
         raise NoDistances(
             f"X_pool has the shape {values.shape}. Pass an array of shape (rows, columns)."
         )

@@ -43,7 +43,7 @@ from ..pools.opening import lazy_source
 from ..pools.sources import RowsInMemory, Source, failed_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class QueryReport:
     """What happened in a query.
 
@@ -117,7 +117,7 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
         classes = None if is_net else getattr(voter.classifier, "classes_", None)
         if classes is None:
             return
-        known += [label for label in classes if label not in known]
+        known += [label for label in np.asarray(classes).tolist() if label not in known]
     if len(known) < 2:
         raise ValueError(
             f"This {unwrapped.name} knows a single class, {known[0]!r}, and a query needs at "
@@ -171,9 +171,8 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
             continue
         expected = getattr(classifier, "n_features_in_", None)
         shape: tuple[int, ...] = getattr(X, "shape", ())
-        takes_more_axes = getattr(classifier, "module", None) is not None
         if expected is not None and len(shape) != 2 and not hasattr(X, "iloc"):
-            if shape and (len(shape) == 1 or not takes_more_axes):
+            if shape and (len(shape) == 1 or not _takes_more_axes(classifier)):
                 raise ValueError(
                     f"{name} has the shape {shape} but {type(classifier).__name__} takes rows of "
                     f"{expected} features. Pass an array of shape (rows, {expected})."
@@ -260,7 +259,29 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
         return True
     if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
         return all(_takes_missing_values(member.unwrapped) for member in unwrapped.members or ())
+    if inner := _wrapped_estimators(classifier):
+        return all(_takes_missing_values(unwrap_inputs(estimator)) for estimator in inner)
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
+
+
+def _takes_more_axes(classifier: Any) -> bool:
+    """Return whether rows may be images, for a network of the user, also inside an ensemble."""
+    return getattr(classifier, "module", None) is not None or any(
+        _takes_more_axes(unwrap_inputs(estimator).classifier)
+        for estimator in _wrapped_estimators(classifier)
+    )
+
+
+def _wrapped_estimators(classifier: Any) -> list[Any]:
+    """Return the estimators to which a classifier passes its input, such as those of a vote.
+
+    They need not be fitted: their kind says which input they accept.
+    """
+    if not hasattr(classifier, "get_params"):
+        return []
+    parameters = classifier.get_params(deep=False)
+    inner = [parameters.get("estimator"), *(e for _, e in parameters.get("estimators") or ())]
+    return [estimator for estimator in inner if hasattr(estimator, "fit")]
 
 
 def check_same_width(X: Any, name: str, X_pool: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.arguments import RandomState, as_random_state, check_integer
+from .._utils.user_warnings import warn_user
 from ..estimators.training import smoothed_error
 from ..exceptions import RandomSelectionWarning
 from ..hypotheses.validation import validation_error
@@ -169,7 +170,7 @@ def choose_rows(
             f"{have}, so no model can be fitted. The rows are those that cover most of the table "
             "(herding), by its columns."
         )
-        warnings.warn(reason, UserWarning, stacklevel=3)
+        warn_user(reason, UserWarning)
         known = features[np.union1d(table.labelled, pending)]
         picks, _ = herding_query(None, features[pool], n, X_labelled=known, random_state=rng)
         return _as_frame(table, pool[picks], [], reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from datetime import date
 from numbers import Number
@@ -14,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from .._utils.arguments import RandomState, as_random_state, draw_seed
+from .._utils.user_warnings import warn_user
 from .values import ERRORS, MISSING, cell_text, is_missing
 
 __all__ = ["prepare", "typed"]
@@ -164,11 +164,10 @@ def _from_text(column: Any, row: Callable[[int], str]) -> Any:
     if best == 1:
         marked = filled[fits[1] & filled.str.contains(",", regex=False)]
         example = marked.iloc[0]
-        warnings.warn(
+        warn_user(
             f"Column {column.name!r}: commas separate thousands: {example} is read as "
             f"{example.replace(',', '')}.",
             UserWarning,
-            stacklevel=2,
         )
         numbers = numbers.str.replace(",", "", regex=False)
     elif best == 2:
@@ -181,8 +180,7 @@ def _say_cells(column: Any, which: Any, what: str, row: Callable[[int], str]) ->
     if len(at):
         some = ", ".join(f"{column.iloc[i]!r} ({row(i)})" for i in at[:3])
         more = f" and {len(at) - 3} more" if len(at) > 3 else ""
-        warnings.warn(
+        warn_user(
             f"Column {column.name!r}: {len(at)} cell(s) {what}: {some}{more}.",
             UserWarning,
-            stacklevel=2,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.user_warnings import warn_user
 from ..exceptions import RandomSelectionWarning
 from ..simulation import simulate
 from ..simulation.datasets import Dataset, dataset_names, load_dataset, read_archive
@@ -31,7 +32,7 @@ def labelled_data(
         X = prepare(table.columns, 0, table.row)[rows]
         if len(rows) < len(table.frame):
             left = len(table.frame) - len(rows)
-            warnings.warn(f"{left} row(s) without a label are left out.", UserWarning, stacklevel=2)
+            warn_user(f"{left} row(s) without a label are left out.", UserWarning)
         y = np.array(list(table.counts))[table.codes_of(rows)]
         return Dataset(Path(name).stem, X, y, None, None, name)
     if Path(name).suffix == ".npz":
