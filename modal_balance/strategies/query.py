@@ -6,7 +6,6 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -33,6 +32,7 @@ from .._utils.arguments import (
     nan_for_na,
 )
 from .._utils.sklearn_compat import get_tags
+from .._utils.user_warnings import warn_user
 from ..equivalence.pairs import annealed_tau, check_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import network_features
@@ -529,18 +529,16 @@ class Query:
 def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
     """Return the labelled rows, by default those of a modAL learner; None if there are none.
 
-    A fitted estimator does not keep its rows. A strategy calls this itself, so that the warning
-    points to the caller of the strategy.
+    Warns about a fitted estimator, which does not keep its rows.
     """
     if X_labelled is None:
         X_labelled = getattr(learner, "X_training", None)
         if not hasattr(learner, "X_training") and _is_fitted(learner):
-            warnings.warn(
+            warn_user(
                 f"{type(learner).__name__} does not keep the rows it was fitted on, so the batch "
                 "may be close to labelled points. Pass them as X_labelled, or wrap the estimator "
                 "in a modAL ActiveLearner.",
                 UserWarning,
-                stacklevel=3,
             )
     return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
 
