@@ -166,9 +166,11 @@ By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after
             for row in end.itertuples(index=False)
         ]
         table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
-        n_labels = int(frame.n_labelled.max())
+        ends = last.groupby("dataset").n_labelled.max()
+        at = "; ".join(f"{dataset}: {n} labels" for dataset, n in ends.items())
         tables += f"""
-Accuracy at {n_labels} labels, mean and standard deviation over the seeds shared by all strategies:
+Accuracy after the last batch ({at}), mean and
+standard deviation over the seeds shared by all strategies:
 
 {markdown(table.fillna(""))}
 """

@@ -8,16 +8,17 @@ tau is half of the validation error on MNIST, and a quarter elsewhere:
 * EMNIST ByMerge, 47 classes: 0 to 130 labels, B = 5, K = 10;
 * CIFAR-10 instead of CINIC-10, VGG-11: 200 to 300 labels, B = 10.
 
-The default size takes two cores a day: pools of 1,000 different images, K = 25, epochs
-of 2,048 draws, 1,000 validation and 1,000 test images, predictions on these averaged over 20 masks,
-and a VGG with a quarter of the channels. --paper-size, for a GPU, uses all images, the paper's K,
-epochs and validation images, 2 K masks and the full VGG. Options change single sizes:
+The default size is for a CPU, where a seed of one of these takes half an hour to two hours on a
+core: pools of 1,000 different images, K = 25, epochs of 2,048 draws, 1,000 validation and 1,000
+test images, predictions on these averaged over 20 masks, and a VGG with a quarter of the channels.
+--paper-size, for a GPU, uses all images, the paper's K, epochs and validation images, 2 K masks and
+the full VGG. Options change single sizes. The results are in images_small.jsonl, or images.jsonl at
+the paper's size:
 
 python docs/evidence/run_images.py --data-dir DATA
+python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4
 python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
-    --results images_paper_size.jsonl
-python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
-    --pool 10000 --test 5000 --masks 20 --results images_paper_size.jsonl
+    --pool 2500 --test 5000 --masks 20
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--results", type=Path, default=HERE / "images.jsonl")
+    parser.add_argument("--results", type=Path)
     parser.add_argument(
         "--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS, metavar="NAME"
     )
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args()
+    results = args.results or HERE / ("images.jsonl" if args.paper_size else "images_small.jsonl")
     os.environ["PYTHONWARNINGS"] = "ignore"  # also of the processes
     runs = [
         (seed, experiment)
@@ -158,7 +160,7 @@ def main() -> None:
             seeds=[seed],
             dataset=title,
             estimator_name="paper",
-            results=args.results,
+            results=results,
             n_jobs=args.jobs,
         )
         print(title, f"seed {seed}", sep=", ", flush=True)
