@@ -292,6 +292,9 @@ def hybrid(areas: pd.Series[float]) -> str:
             )
             + "\n",
             *(f"* {sentence(areas, 'balance_margin_query', other)}" for other in others),
+            f"* By mean rank over the {n_tables} tables that all strategies ran on, the first are "
+            + ", ".join(f"{shown(name)} ({rank:.1f})" for name, rank in ranks.head(5).items())
+            + f"; the critical difference is {difference:.1f}.",
         ]
     )
 
