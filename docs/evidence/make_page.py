@@ -389,19 +389,21 @@ def other_tables(results: Path) -> str:
 
 
 def exceptions(areas: pd.Series[float]) -> str:
-    means = areas.groupby(["dataset", "strategy"]).mean().unstack()
-    rivals = [name for name in ("margin", "random", "herding") if name in means]
-    by_classes(areas, ["balance_margin_query", *(n for n in rivals if n != "margin")]).savefig(
+    rivals = ["margin", "random", "herding", "uncertainty herding"]
+    by_classes(areas, ["balance_margin_query", *rivals[1:]]).savefig(
         HERE / "by_classes.png", dpi=140
     )
     sentences = []
     for name in rivals:
-        row = over_tables(differences(areas, "balance_margin_query")[name])
-        better = means.index[means[name] > means["balance_margin_query"]]
-        where = "; ".join(better) if len(better) else "none"  # some names have a comma
+        gaps = differences(areas, "balance_margin_query")[name]
+        row = over_tables(gaps)
+        means = gaps.groupby("dataset").mean().dropna().sort_values()
+        where = "; ".join(sorted(means.index[means > 0])) or "none"  # some names have a comma
+        most = "; ".join(f"{table} ({100 * gap:.1f})" for table, gap in means.head(3).items())
         sentences.append(
-            f"* {shown(name).capitalize()} is ahead of `balance_margin_query` on {len(better)} of "
-            f"{row['tables']} tables, on {row['better']} of them significantly: {where}."
+            f"* {shown(name).capitalize()} is ahead of `balance_margin_query` on {row['ahead']} of "
+            f"{row['tables']} tables, on {row['better']} of them significantly: {where}. It is "
+            f"furthest behind on {most}."
         )
     figure = picture("by_classes.png", "Difference from margin selection by number of classes.")
     title = "## When is margin, random selection or herding the better choice?\n"
