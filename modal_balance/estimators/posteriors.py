@@ -69,7 +69,7 @@ class DropoutPosterior:
         dtype = _precision(self.net.module_)
         if has_dropout(self.net.module_, X[:1].to(self.net.device)):
             return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=dtype), X)
-        module = copy.deepcopy(self.net.module_).to(dtype).eval()
+        module = copy.deepcopy(self.net.module_).to(dtype=dtype).eval()
         with torch.no_grad():
             parts = [
                 torch.softmax(module(part.to(self.net.device, dtype)), dim=1).cpu()
@@ -225,11 +225,11 @@ def posterior_of(
     return SnapshotPosterior(net, snapshots)
 
 
-def _precision(module: nn.Module) -> torch.dtype:
-    """Return the precision of mean predictions."""
+def _precision(module: nn.Module) -> torch.dtype | None:
+    """Return the precision of mean predictions; None is that of the module, which is not copied."""
     # float32 matrix products round differently for one row and for many. float64 costs our small
     # network little; it makes convolutions several times slower, and some devices do not have it.
-    return torch.float64 if isinstance(module, MLP) else torch.float32
+    return torch.float64 if isinstance(module, MLP) else None
 
 
 def _mean(hypotheses: Hypotheses, X: Tensor) -> NDArray[np.float64]:

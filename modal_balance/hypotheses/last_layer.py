@@ -152,7 +152,7 @@ def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
 def _pass(net: NeuralNet, batch: Any, calls: dict[int, _LinearCall]) -> tuple[Tensor, Tensor]:
     """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
     calls.clear()  # forget layers that only earlier batches reached
-    proba = at_least_float32(predict_batch(net, batch))
+    proba = predict_batch(net, batch)
     check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
     return at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba
 

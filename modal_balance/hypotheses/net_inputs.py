@@ -135,8 +135,7 @@ def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
     """
     output = net.infer(cloned(batch))
     output = output[0] if isinstance(output, tuple) else output
-    proba: Tensor = net._get_predict_nonlinearity()(at_least_float32(output))
-    return proba
+    return at_least_float32(net._get_predict_nonlinearity()(at_least_float32(output)))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -38,7 +37,7 @@ from ..hypotheses.protocol import SingleHypothesis
 from ..hypotheses.unwrap import check_labels_of_net
 from ..pools.sources import RowsInMemory
 from .pool import gathered, pool_features
-from .query import SMALL_POOL, Callback, Query, labelled_rows
+from .query import SMALL_POOL, Callback, Query, is_fitted, labelled_rows
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
@@ -129,21 +128,16 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
 def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
     """Return a pipeline step unchanged if it is fitted, otherwise a copy fitted on the rows."""
     step = getattr(transform, "__self__", None)
-    if step is None:
+    if step is None or is_fitted(step):
         return transform
     try:
-        check_is_fitted(step)
-    except NotFittedError:
-        name = type(step).__name__
-        try:
-            fitted: Callable[[Any], Any] = clone(step).fit(X).transform
-        except Exception as error:
-            raise NoDistances(
-                f"The learner has not been fitted, and its {name} cannot be fitted on the pool "
-                f"without labels: {error} Fit the learner, or pass encoded columns."
-            ) from error
-        return fitted
-    return transform
+        fitted: Callable[[Any], Any] = clone(step).fit(X).transform
+    except Exception as error:
+        raise NoDistances(
+            f"The learner has not been fitted, and its {type(step).__name__} cannot be fitted on "
+            f"the pool without labels: {error} Fit the learner, or pass encoded columns."
+        ) from error
+    return fitted
 
 
 def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import assert_all_finite
 from sklearn.utils.random import sample_without_replacement
@@ -257,8 +256,6 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
     classifier = unwrapped.classifier
     if unwrapped.transforms:
         return True
-    if isinstance(classifier, (VotingClassifier, BaggingClassifier)):
-        return all(_takes_missing_values(member.unwrapped) for member in unwrapped.members or ())
     if inner := _wrapped_estimators(classifier):
         return all(_takes_missing_values(unwrap_inputs(estimator)) for estimator in inner)
     return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
@@ -533,7 +530,7 @@ def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
     """
     if X_labelled is None:
         X_labelled = getattr(learner, "X_training", None)
-        if not hasattr(learner, "X_training") and _is_fitted(learner):
+        if not hasattr(learner, "X_training") and is_fitted(learner):
             warn_user(
                 f"{type(learner).__name__} does not keep the rows it was fitted on, so the batch "
                 "may be close to labelled points. Pass them as X_labelled, or wrap the estimator "
@@ -543,13 +540,14 @@ def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
     return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
 
 
-def _is_fitted(learner: Any) -> bool:
+def is_fitted(estimator: Any) -> bool:
+    """Return whether an estimator is fitted; None is not, and what is no estimator is."""
     try:
-        check_is_fitted(learner)
+        check_is_fitted(estimator)
     except NotFittedError:
         return False
-    except TypeError:  # None, or not an estimator of scikit-learn
-        return learner is not None
+    except TypeError:
+        return estimator is not None
     return True
 
 
