@@ -469,16 +469,17 @@ def main() -> None:
     images = compared(
         "images",
         "The paper's images and networks",
-        "The convolutional network of section 4.1 with its K, epochs, validation images and "
-        "tau, on a GPU: `run_images.py --paper-size --pool 2500 --test 5000 --masks 20`. The "
-        "pool has 2,500 different images instead of all; `repeated 3` adds three noisy copies "
-        "of each. Incomplete runs are left out.",
+        "The paper's networks with their K, epochs and tau, on a GPU: `run_images.py --paper-size "
+        "--pool 2500 --test 5000 --masks 20`, and for CIFAR-10, which stands for CINIC-10, "
+        "`--pool 2000 --validation 1000 --test 1000 --masks 20`. The pool has 2,500 or 2,000 "
+        "different images instead of all; `repeated 3` adds three noisy copies of each. "
+        "Incomplete runs are left out.",
         heat_map=False,
         at_end=True,
     )
     small_images = compared(
         "images_small",
-        "The paper's other images, at small size",
+        "Images on a CPU, at small size",
         "Fashion-MNIST, and CIFAR-10 instead of CINIC-10, with the paper's networks and tau, on a "
         "CPU (`run_images.py`). Pools have 1,000 images, K is 25, an epoch has 2,048 draws, there "
         "are 1,000 validation and 1,000 test images, and VGG-11 has a quarter of its channels. "

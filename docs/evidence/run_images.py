@@ -17,8 +17,11 @@ the paper's size:
 
 python docs/evidence/run_images.py --data-dir DATA
 python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4
-python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \
-    --pool 2500 --test 5000 --masks 20
+python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \\
+    --pool 2500 --test 5000 --masks 20 \\
+    --experiments mnist repeated-1 repeated-2 repeated-3 fashion_mnist emnist_bymerge
+python docs/evidence/run_images.py --data-dir DATA --paper-size --device cuda --jobs 4 \\
+    --pool 2000 --validation 1000 --test 1000 --masks 20 --experiments cifar10
 """
 
 from __future__ import annotations
