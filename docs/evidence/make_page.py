@@ -473,7 +473,9 @@ def main() -> None:
         "--pool 2500 --test 5000 --masks 20`, and for CIFAR-10, which stands for CINIC-10, "
         "`--pool 2000 --validation 1000 --test 1000 --masks 20`. The pool has 2,500 or 2,000 "
         "different images instead of all; `repeated 3` adds three noisy copies of each. "
-        "Incomplete runs are left out.",
+        "Except for MNIST, the runs had random subsets of the data (12,000 training images of "
+        "Fashion-MNIST, 15,000 of EMNIST, 3,000 of CIFAR-10), so the same seeds choose other "
+        "images from all of the data. Incomplete runs are left out.",
         heat_map=False,
         at_end=True,
     )
