@@ -77,6 +77,7 @@ def test_tables_are_the_unit_of_a_summary():
     n_rejected = np.argmin([*(smallest * np.arange(6, 0, -1) < 0.05), False])
     assert (row.better, row.worse) == (n_rejected, 0) and n_rejected > 2
     assert (row.tables, row.runs) == (6, 44)
+    assert row.testable == 5  # 4 seeds give at best p = 1/8, and 8 seeds 1/128, times 6
     assert row.low < row.difference < row.high
 
 

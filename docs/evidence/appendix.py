@@ -1,9 +1,7 @@
-"""Sections of the appendix: experiments under the paper's protocol, and a re-implementation."""
+"""Sections of the appendix: experiments under the paper's protocol."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +16,6 @@ from modal_balance.simulation.results import (
 )
 
 HERE = Path(__file__).parent
-RULES = HERE.parent / "studies" / "batch_rules"
-# Rules of run_lockstep.py, a re-implementation: tau = 0, 60 hypotheses.
-NAMES = {
-    "cover to 0.3, clusters apart": "70 % cut, then diverse low margins",
-    "cover to 0.1, clusters apart": "90 % cut, then diverse low margins",
-    "cover to 0.6, clusters apart": "40 % cut, then diverse low margins",
-    "cover, clusters apart": "99.99 % cut, then diverse low margins",
-    "cover, margin": "99.99 % cut, then lowest margins",
-    "clusters of hypotheses": "diverse low margins",
-}
-# With batches of one point, the rules reduce to these.
-NAMES_OF_ONE = {
-    "cover to 0.3, clusters apart": "the largest BALanCe score",
-    "cover to 0.3 of 5 x, clusters apart": "the largest score among 5 lowest margins",
-    "cover to 0.3 of 20 x, clusters apart": "the largest score among 20 lowest margins",
-    "clusters of hypotheses": "margin again",
-}
 # Names in the results files of `simulate` -> names on the page. In those runs, `balance_query` was
 # today's `balance_margin_query`.
 SIMULATED = {
@@ -44,7 +25,6 @@ SIMULATED = {
     "rest by clusters": "99.99 % cut, then diverse low margins",
     "rest by margin": "99.99 % cut, then lowest margins",
 }
-REIMPLEMENTED = "By the re-implementation, `run_lockstep.py`."
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -204,135 +184,9 @@ Seconds per round (medians, on a machine that was also doing other work):
 """
 
 
-def rule_areas(name: str) -> pd.Series[float]:
-    """Return the areas in a results file of the study of batch rules."""
-    with gzip.open(RULES / f"side_by_side{name}.jsonl.gz", "rt") as lines:
-        records = [json.loads(line) for line in lines]
-    sizes = {record["batch"] for record in records}
-    names = NAMES_OF_ONE if sizes == {1} else NAMES
-    rows = {}
-    for record in records:
-        n = np.array([point["n"] for point in record["curve"]], dtype=float)
-        value = np.array([point["accuracy"] for point in record["curve"]])
-        area = (np.diff(n) * (value[1:] + value[:-1]) / 2).sum() / (n[-1] - n[0])
-        rule = names.get(record["rule"], record["rule"])
-        dataset = record["dataset"] + (f", B={record['batch']}" if len(sizes) > 1 else "")
-        rows[dataset, record.get("estimator", "dropout"), rule, record["seed"]] = area
-    return pd.Series(rows).rename_axis(RUN)
-
-
-def practice(name: str, title: str, text: str, by_set: bool = True) -> str:
-    """Return a section on the rules for a batch."""
-    areas = rule_areas(name)
-    counts = areas.xs("margin", level="strategy").groupby("dataset").size()
-    seeds = "; ".join(f"{name}: {count}" for name, count in counts.items())
-    section = f"""
-## {title}
-
-{text} {REIMPLEMENTED}
-
-Seeds: {seeds}. Differences from margin selection over all runs, with standard errors:
-
-{markdown(summary(areas))}
-"""
-    if by_set:
-        section += f"""
-By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
-
-{markdown(against(areas, "margin"))}
-"""
-    return section
-
-
-def overview() -> str:
-    """Return a table of strategies minus margin selection, with a column for each experiment."""
-    experiments = {
-        "_confirm5": "validation, B = 5",
-        "_confirm10": "validation, B = 10",
-        "_confirm50": "validation, B = 50",
-        "_third10": "held out, B = 10",
-        "_third50": "held out, B = 50",
-    }
-    shown = {
-        "mean STD", "core-set", "variation ratio", "PowerBALanCe", "PowerBALD", "random", "entropy",
-        "BALD", "BatchBALD", "EPIG", "BADGE", *NAMES.values(),
-    }  # fmt: skip
-    columns = {}
-    for end, title in experiments.items():
-        areas = rule_areas(end).unstack("strategy")
-        gaps = areas.sub(areas["margin"], axis=0)
-        runs = gaps["70 % cut, then diverse low margins"].count()
-        columns[title] = {"runs": str(runs)} | {
-            name: mean_and_error(gap, 3)
-            for name in gaps.columns
-            if name in shown and len(gap := gaps[name].dropna()) >= 10
-        }
-    table = pd.DataFrame(columns)
-    mean = table.map(lambda cell: float(cell.split()[0]), na_action="ignore").mean(axis=1)
-    order = mean.drop("runs").sort_values(ascending=False).index
-    return markdown(table.loc[["runs", *order]].fillna("").rename_axis(""))
-
-
 def sections_of_experiments() -> list[str]:
     """Write the figures of the experiments, and return their sections."""
     sections = []
-    for size, end in ((10, 150), (50, 220)):
-        sections.append(
-            practice(
-                f"_confirm{size}",
-                f"In practice, batches of {size}: validation data sets",
-                "`MCDropoutClassifier()` without validation data, tau = 0, from 20 random labels "
-                f"to {end}. See the [study](../studies/batch_rules/README.md).",
-            )
-        )
-    sections.append(
-        practice(
-            "_confirm10_to_200",
-            "Batches of 10 to 200 labels: validation data sets",
-            "The same up to more labels, only with rules that are strategies of the package.",
-        )
-    )
-    for size in (10, 50):
-        sections.append(
-            practice(
-                f"_third{size}",
-                f"Batches of {size}: held-out data sets",
-                "The same settings. `_imbalanced`: the later half of the classes is thinned to "
-                "8 %.",
-            )
-        )
-    sections.append(
-        practice(
-            "_confirm5",
-            "Batches of 5: validation data sets",
-            "The same settings, to 150 labels.",
-        )
-    )
-    for name, title, end in (
-        ("1", "One at a time: development data sets", 80),
-        ("_confirm1", "One at a time: validation data sets", 60),
-        ("_third1", "One at a time: held-out data sets", 60),
-    ):
-        sections.append(practice(name, title, f"The same settings, to {end} labels."))
-    for size in (5, 10, 50):
-        sections.append(
-            practice(
-                str(size),
-                f"Batches of {size}: development data sets",
-                "All rules that were tried; the number of seeds differs. The "
-                "[study](../studies/batch_rules/README.md#rules-side-by-side) and "
-                "`run_lockstep.py` explain their names.",
-                by_set=False,
-            )
-        )
-    for_forests = "HAR, DRIFT, wine, MNIST, and the imbalanced digits."
-    for name, title, sets in (
-        ("forest", "Random forests, batches of 50, all rules", "The development data sets."),
-        ("forest10", "Random forests, batches of 10", for_forests),
-        ("forest50", "Random forests, batches of 50", for_forests),
-        ("logistic", "Committees of logistic regressions", "The development data sets."),
-    ):
-        sections.append(practice(f"_{name}", title, sets))
     main_strategies = (
         "margin", "random", "BALD", "BatchBALD", "BADGE", "`balance_query`",
         "`balance_margin_query`",

@@ -55,13 +55,14 @@ def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
     "difference", the mean over tables of the mean over seeds, with its interval, "low" and "high";
     "ahead" and "behind", tables by the sign of their mean; "better" and "worse", tables where
     Wilcoxon's signed-rank test over seeds is significant after Holm's correction for the number of
-    tables; "tables" and "runs".
+    tables; "testable", tables with enough seeds for this; "tables" and "runs".
     """
     gaps = gaps.dropna()
     means = gaps.groupby("dataset").mean()
     low, high = bootstrap_interval(gaps)
     p = [wilcoxon(part).pvalue if part.any() else 1.0 for _, part in gaps.groupby("dataset")]
     significant = holm(np.array(p)) < SIGNIFICANT
+    smallest_p = 2.0 ** (1 - gaps.groupby("dataset").size())  # all seeds on the same side
     return {
         "difference": float(means.mean()),
         "low": low,
@@ -70,6 +71,7 @@ def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
         "behind": int((means < 0).sum()),
         "better": int((significant & (means > 0)).sum()),
         "worse": int((significant & (means < 0)).sum()),
+        "testable": int((smallest_p * len(means) < SIGNIFICANT).sum()),
         "tables": len(means),
         "runs": len(gaps),
     }

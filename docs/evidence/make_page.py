@@ -15,7 +15,6 @@ from appendix import (
     against,
     compared,
     markdown,
-    overview,
     picture,
     sections_of_experiments,
     seeds_of,
@@ -32,6 +31,7 @@ from comparison import (
 )
 from matplotlib.figure import Figure
 from run_tables import MAIN, TABLES
+from scipy.stats import t
 
 from modal_balance.simulation.figures import COLOURS
 from modal_balance.simulation.results import normalised_areas, read_results
@@ -77,8 +77,12 @@ def shown(name: str) -> str:
     return f"`{name}`" if name.endswith("_query") else name
 
 
+def points(difference: float) -> str:
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # adding 0 makes -0.0 positive
+
+
 def signed(row: pd.Series[float] | dict[str, float]) -> str:
-    return f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+    return f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})"
 
 
 def sentence(areas: pd.Series[float], name: str, baseline: str) -> str:
@@ -93,6 +97,13 @@ def sentence(areas: pd.Series[float], name: str, baseline: str) -> str:
         f"{shown(name)} {verdict}: {signed(row)} points of accuracy, ahead on {row['ahead']} and "
         f"behind on {row['behind']} of {row['tables']} tables."
     )
+
+
+def median_interval(shares: pd.Series[float]) -> str:
+    """Return the 95 % interval of a median over tables, in %, by a bootstrap of the tables."""
+    drawn = np.random.default_rng(0).choice(shares.dropna(), (10_000, shares.count()))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
 def fewer(share: float) -> str:
@@ -115,9 +126,10 @@ def forest_plot(areas: pd.Series[float], names: Sequence[str]) -> Figure:
     places = np.arange(len(tables), 0, -1)
     for i, name in enumerate(names):
         by_table = gaps[name].groupby("dataset")
-        mean, error = 100 * by_table.mean()[tables], 196 * by_table.sem()[tables].fillna(0)
+        quantile = t.ppf(0.975, by_table.count()[tables] - 1)
+        mean, error = by_table.mean()[tables], (quantile * by_table.sem()[tables]).fillna(0)
         drawn = {"fmt": "o", "color": COLOURS[i], "markersize": 4, "linewidth": 1}
-        axis.errorbar(mean, places + 0.2 - 0.2 * i, xerr=error, label=name, **drawn)
+        axis.errorbar(100 * mean, places + 0.2 - 0.2 * i, xerr=100 * error, label=name, **drawn)
         pooled = over_tables(gaps[name])
         low, middle, high = (100 * pooled[key] for key in ("low", "difference", "high"))
         drawn |= {"fmt": "D", "markersize": 6, "linewidth": 2}
@@ -125,6 +137,7 @@ def forest_plot(areas: pd.Series[float], names: Sequence[str]) -> Figure:
     axis.axvline(0, color="0.5", linewidth=0.8)
     axis.axhline(0.5, color="0.8", linewidth=0.8)
     axis.set_yticks([*places, 0], [*tables, "all tables"], fontsize=8)
+    axis.set_ylim(-0.8, len(tables) + 0.8)
     axis.set_xlabel("mean accuracy over the curve, minus that of margin selection, in points")
     figure.legend(loc="outside upper center", ncols=len(names), fontsize=9)
     return figure
@@ -218,7 +231,7 @@ def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
             "difference from margin": signed(row),
             "tables": f"{row.tables:.0f}",
             "ahead, behind": f"{row.ahead:.0f}, {row.behind:.0f}",
-            "of these significant": f"{row.better:.0f}, {row.worse:.0f}",
+            "of these significant": f"{row.better:.0f}, {row.worse:.0f}" if row.testable else "–",
             "runs": f"{row.runs:.0f}",
             "seconds a round": f"{seconds[name]:.2f}",
         }
@@ -231,8 +244,8 @@ def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
 def first_screen(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     """Return the top of the page: the headline, the forest plot and the table of ten rows."""
     ours = "balance_margin_query"
-    saved = labels_saved(frame, "margin")[ours].median()
-    saved_random = labels_saved(frame, "random")[ours].median()
+    saved = labels_saved(frame, "margin")[ours]
+    saved_random = labels_saved(frame, "random")[ours]
     forest_plot(areas, FOREST_PLOT).savefig(HERE / "forest_plot.png", dpi=140)
     figure = picture(
         "forest_plot.png",
@@ -241,9 +254,9 @@ def first_screen(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     )
     return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique())}
 
-**In batches of 10, `{ours}` needs {fewer(saved)} labels than margin selection and
-{fewer(saved_random)} than random selection** (medians over tables, to reach their accuracy at 100
-labels).
+**In batches of 10, `{ours}` needs {fewer(saved.median())} labels than margin selection and
+{fewer(saved_random.median())} than random selection** (medians over tables, to reach their accuracy
+at 100 labels; 95 % intervals {median_interval(saved)} and {median_interval(saved_random)}).
 
 {figure}
 
@@ -252,10 +265,10 @@ labels).
 Differences are mean accuracies over the learning curve from 20 to 150 labels, minus that of margin
 selection with the same seeds, in points (hundredths), with 95 % intervals from a bootstrap of
 tables and their seeds. "Ahead, behind" counts tables. A difference on a table is significant if
-p < .05 in Wilcoxon's test over seeds, after Holm's correction for the number of tables; with few
-seeds, none can be. Seconds are the median time of a fit and a query, on a machine that was also
-doing other work. A strategy that ran on fewer tables is compared on those; one with fewer than
-{FEWEST_TABLES} is only in the [appendix](appendix.md).
+p < .05 in Wilcoxon's test over seeds, after Holm's correction for the number of tables; "–" means
+that there are too few seeds for this. Seconds are the median time of a fit and a query, on a
+machine that was also doing other work. A strategy that ran on fewer tables is compared on those;
+one with fewer than {FEWEST_TABLES} is only in the [appendix](appendix.md).
 """
 
 
@@ -400,10 +413,10 @@ def exceptions(areas: pd.Series[float]) -> str:
         means = gaps.groupby("dataset").mean().dropna().sort_values()
         where = "; ".join(sorted(means.index[means > 0])) or "none"  # some names have a comma
         most = "; ".join(f"{table} ({100 * gap:.1f})" for table, gap in means.head(3).items())
+        significantly = f", on {row['better']} of them significantly" if row["testable"] else ""
         sentences.append(
             f"* {shown(name).capitalize()} is ahead of `balance_margin_query` on {row['ahead']} of "
-            f"{row['tables']} tables, on {row['better']} of them significantly: {where}. It is "
-            f"furthest behind on {most}."
+            f"{row['tables']} tables{significantly}: {where}. It is furthest behind on {most}."
         )
     figure = picture("by_classes.png", "Difference from margin selection by number of classes.")
     title = "## When is margin, random selection or herding the better choice?\n"
@@ -496,7 +509,6 @@ def main() -> None:
             *(tables_of(case, frame) for case, frame in frames.items()),
             images,
             small_images,
-            "## The rules of the re-implementation, by batch size\n\n" + overview(),
             *sections_of_experiments(),
         ],
     )

@@ -1,7 +1,7 @@
 """Compare coverage, uncertainty and switches between them on paired seeds (resumable).
 
-The networks of all rules train in parallel, as in ../batch_rules/run_lockstep.py. The classifier is
-MCDropoutClassifier() put together from its parts. All rules start with the same random labels, and
+The networks of all rules train in one stack. The classifier is MCDropoutClassifier() without its
+cross-validation, put together from its parts. All rules start with the same random labels, and
 the networks of a round with the same weights.
 """
 
@@ -19,19 +19,23 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "few_labels"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "batch_rules"))
 from data_sets import Dataset, labelled_rows, load
-from run_lockstep import trained_networks
 
+from modal_balance._utils.torch_state import seeded
 from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.temperature import calibrated_temperature
 from modal_balance.acquisition.uncertainty import margin_scores
 from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
+from modal_balance.estimators.labels import class_weights
+from modal_balance.estimators.networks import MLP
+from modal_balance.estimators.scaling import SquashedScaling
+from modal_balance.estimators.training import train_steps
 from modal_balance.simulation.results import append_record
 from modal_balance.strategies.herding import herding_query, uncertainty_herding_query
 
 N_HYPOTHESES, N_TEST_HYPOTHESES = 40, 32
 N_POOL, N_TEST, N_ROUNDS = 1000, 800, 8
+DROPOUT = 0.2
 
 DEVELOPMENT = (
     "digits", "digits_imbalanced", "mnist", "mnist_imbalanced", "fashion", "har", "drift",
@@ -111,6 +115,54 @@ RULES: dict[str, Rule] = {
 }
 
 
+def hypotheses(network: MLP, X: torch.Tensor, seed: int, n: int) -> torch.Tensor:
+    """Return predictions (n, N, C) under fixed dropout masks."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second, last = [m for m in network.layers if isinstance(m, torch.nn.Linear)]
+    keep = 1 - DROPOUT
+
+    def mask(width: int) -> torch.Tensor:
+        return torch.rand(n, width, generator=generator).lt(keep) / keep
+
+    with torch.no_grad():
+        h1 = torch.relu(first(X))  # (n, 64)
+        own = mask(h1.shape[1])[:, :, None] * second.weight.T  # (S, 64, 64)
+        h2 = torch.relu_(torch.baddbmm(second.bias, h1.expand(n, -1, -1), own))
+        own = mask(h2.shape[2])[:, :, None] * last.weight.T
+        return torch.softmax(torch.baddbmm(last.bias, h2, own), dim=2)
+
+
+Predict = Callable[[np.ndarray, int, int], torch.Tensor]
+
+
+def trained_networks(
+    X: list[np.ndarray], y: list[np.ndarray], n_classes: int, seed: int
+) -> list[Predict]:
+    """Train a network on each set of rows, in one stack; return how they predict."""
+    scalings = [SquashedScaling(part) for part in X]
+    inputs = np.concatenate([scale(part) for scale, part in zip(scalings, X, strict=True)])
+    n = len(y[0])
+    with seeded(seed, "cpu"):
+        network = MLP(X[0].shape[1], n_classes, (64, 64), DROPOUT, 0.2)
+        networks = [network]
+        for _ in X[1:]:
+            networks.append(MLP(X[0].shape[1], n_classes, (64, 64), DROPOUT, 0.2))
+            networks[-1].load_state_dict(network.state_dict())
+        train_steps(
+            networks,
+            torch.from_numpy(inputs),
+            torch.from_numpy(np.concatenate(y)),
+            [torch.arange(i * n, (i + 1) * n) for i in range(len(X))],
+            [class_weights(part, np.arange(n_classes), "balanced") for part in y],
+            n_steps=400, learning_rate=1e-3, batch_size=256, label_smoothing=0.05,
+        )  # fmt: skip
+
+    def predict(network: MLP, scale: SquashedScaling, rows: np.ndarray, seed: int, n: int):
+        return hypotheses(network.eval(), torch.from_numpy(scale(rows)), seed, n)
+
+    return [partial(predict, net, s) for net, s in zip(networks, scalings, strict=True)]
+
+
 def load_any(name: str, data_dir: Path, keel: Path | None) -> Dataset:
     """Load a data set of the other studies, EMNIST ByMerge, or a KEEL table."""
     if name == "bymerge":
@@ -159,7 +211,7 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
         predict = dict(zip(sets, fits, strict=True))
         accuracy = {}
         for s in sets:
-            mean = predict[s](X_test, own_seed, N_TEST_HYPOTHESES)[0].mean(0)
+            mean = predict[s](X_test, own_seed, N_TEST_HYPOTHESES).mean(0)
             accuracy[s] = float((mean.argmax(1).numpy() == y_test).mean())
         for rule in rules:
             s = known[rule]
@@ -167,7 +219,7 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
             if number == N_ROUNDS:
                 continue
             left = np.setdiff1d(np.arange(len(y)), s)
-            proba = predict[s](X[left], own_seed + 1, N_HYPOTHESES)[0]
+            proba = predict[s](X[left], own_seed + 1, N_HYPOTHESES)
             labelled = list(s)
             temperature = partial(held_out_temperature, X, y, labelled, data.n_classes, own_seed)
             state = State(X[left], X[labelled], y[labelled], proba, temperature, own_seed)
@@ -186,7 +238,7 @@ def held_out_temperature(X, y, labelled, n_classes, seed) -> float:
     if n_held == 0 or len(np.unique(y[rest])) < 2:
         return 1.0
     (predict,) = trained_networks([X[rest]], [y[rest]], n_classes, seed)
-    proba = predict(X[held], seed, N_TEST_HYPOTHESES)[0].mean(0)
+    proba = predict(X[held], seed, N_TEST_HYPOTHESES).mean(0)
     return calibrated_temperature(proba, torch.from_numpy(proba.argmax(1).numpy() == y[held]))
 
 
