@@ -20,21 +20,21 @@ from modal_balance import MCDropoutClassifier
 STEPS = {"n_steps": 400, "learning_rate": 1e-3}
 # Name -> whether the columns are standardised before, and the parameters.
 CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
-    # The fourth part.
+    # Dropout of the inputs.
     "no input dropout": (False, {"validation": None, "input_dropout": 0.0}),
     "little input dropout": (False, {"validation": None, "input_dropout": 0.05}),
     "words": (False, {"validation": None, "input_dropout": 0.0, "dropout": 0.3, "n_steps": 400}),
-    # The third part. The validation error does not affect training and takes time, so leave it out.
+    # Steps. The validation error does not affect training and takes time, so leave it out.
     "200 steps": (False, {"validation": None}),
     "130 steps": (False, {"validation": None, "n_steps": 130, "learning_rate": 3e-3}),
     "150 steps": (False, {"validation": None, "n_steps": 150, "learning_rate": 4e-3}),
     "200 fast steps": (False, {"validation": None, "learning_rate": 3e-3}),
     "four members": (False, {"validation": None, "posterior": "ensemble", "n_members": 4}),
-    # The second part.
+    # Bins, with 400 steps.
     "no bins": (False, {"n_bins": 0, "validation": None, **STEPS}),
     "bins": (False, {"validation": None, **STEPS}),
     "bins of the pool": (False, {"validation": None, **STEPS}),
-    # The first part.
+    # No bins, with 400 steps.
     "default": (True, {"n_bins": 0, **STEPS}),
     "raw": (False, {"n_bins": 0, **STEPS}),
     "ensemble": (True, {"n_bins": 0, "posterior": "ensemble", **STEPS}),

@@ -1,4 +1,4 @@
-"""Print tables and draw the figure of the second to sixth part, from their results files."""
+"""Print the tables of the study, and draw its figure, from the results files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from data_sets import FRESH_TABLES, TABLES_TO_CHOOSE, TABLES_TO_CONFIRM
 
@@ -57,36 +56,6 @@ def random_labels(models: pd.DataFrame, title: str) -> pd.DataFrame:
     return runs
 
 
-def curves() -> None:
-    """Print differences of mean accuracy and macro F1 over learning curves."""
-    networks, trees = read("second_curves"), read("second_trees")
-    for metric in ("acc", "f1"):
-        networks[metric] = networks[metric].map(np.mean) * 100
-        trees[metric] = [100 * np.mean([r[metric] for r in rounds]) for rounds in trees.rounds]
-    trees = trees[trees.learner == "ET100"].assign(
-        config="ET100", strategy=lambda t: t.strategy.replace("balance_margin", "balance")
-    )
-    runs = pd.concat([networks, trees])
-    for metric in ("acc", "f1"):
-        wide = runs.pivot_table(
-            index=["strategy", "dataset", "seed"], columns="config", values=metric
-        )
-        for other in ("today", "ET100"):
-            for strategy, rows in wide.groupby("strategy"):
-                gain = (rows["P"] - rows[other]).dropna()
-                tables = gain.index.get_level_values("dataset").nunique()
-                print(
-                    f"{metric}, bins of the pool less {other}, {strategy}: {gain.mean():+.2f} +- "
-                    f"{gain.sem():.2f}; ahead in {(gain > 0).sum()} of {len(gain)} runs, "
-                    f"{tables} tables",
-                    gain.groupby("dataset").mean().round(1).to_dict(),
-                )
-    wide = runs.pivot_table(
-        index=["config", "dataset", "seed"], columns="strategy", values="acc"
-    ).dropna()
-    print((wide.balance - wide.margin).groupby("config").agg(["mean", "sem", "count"]).round(2))
-
-
 def steps() -> None:
     """Print how the number of steps and the learning rate change accuracy."""
     runs = read("third_steps").set_index(["dataset", "n", "seed"])
@@ -123,7 +92,7 @@ def input_dropout() -> None:
 
 
 def input_dropout_by_size() -> None:
-    """Print what the rule of the fifth part changes, on all tables and on twelve more."""
+    """Print what switching off input dropout from 100 labels on changes, also on more tables."""
     keys = ["dataset", "n", "seed"]
     today = read("third_classifier")[lambda r: r.config == "200 steps"].set_index(keys)
     more = read("fifth_classifier").set_index(keys)
@@ -190,21 +159,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", type=Path, help="where to save the picture")
     args = parser.parse_args()
-    names = {"today": "no bins", "L": "bins", "R": "bins"}
-    models = read("second_encodings").replace({"config": names})
-    fresh = models[models.dataset.isin(FRESH_TABLES) & models.config.isin(["bins", "no bins"])]
-    # At 20 labels, a bin needs five rows; earlier runs with eight bins are a different recipe.
-    fresh = fresh.drop_duplicates(["config", "dataset", "n", "seed"], keep="last")
-    random_labels(fresh, "fresh tables")
-    package = read("second_classifier")
-    package = package[package.config == "bins"]
-    for title, tables in (("development", TABLES_TO_CHOOSE), ("validation", TABLES_TO_CONFIRM)):
-        some = package[package.dataset.isin(tables)]
-        if len(some):
-            random_labels(some, title)
-    both = package.dataset.isin([*TABLES_TO_CHOOSE, *TABLES_TO_CONFIRM])
-    random_labels(package[both], "both")
-    curves()
     steps()
     edges()
     today = read("third_classifier")
@@ -214,7 +168,7 @@ def main() -> None:
         ("both", TABLES_TO_CHOOSE + TABLES_TO_CONFIRM),
         ("fresh tables", FRESH_TABLES),
     ):
-        runs = random_labels(today[today.dataset.isin(tables)], f"third part, {title}")
+        runs = random_labels(today[today.dataset.isin(tables)], title)
     input_dropout()
     input_dropout_by_size()
     votes()
