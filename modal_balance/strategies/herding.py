@@ -242,7 +242,7 @@ def herding_query(
         Width of the kernel ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
         between points of the pool. None: 1.4.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, for example "4GB". None: half of what is free.
+        Memory that the inputs may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -375,7 +375,7 @@ def uncertainty_herding_query(
         estimators without ``predict_proba``, and if the copy raises a ValueError because the labels
         are too few.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, for example "4GB". None: half of what is free.
+        Memory that the inputs may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

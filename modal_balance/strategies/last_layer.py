@@ -40,7 +40,7 @@ def badge_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, for example "4GB". None: half of what is free.
+        Memory that last-layer features may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None
@@ -133,7 +133,7 @@ def coreset_query(
         The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
         none, which is warned about.
     memory_limit : int, str or None, default=None
-        Memory that predictions may take, for example "4GB". None: half of what is free.
+        Memory that last-layer features may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
         Points awaiting labels, not in ``X_pool``. The batch takes them into account.
     random_state : int, RandomState, Generator or None, default=None

@@ -89,7 +89,8 @@ def power_balance_query(
     Warns
     -----
     RandomSelectionWarning
-        If no pair is further apart than tau, so that the batch is partly or wholly random.
+        If points were chosen at random: all of them if no pair is further apart than tau, some of
+        them if no other point cuts an edge.
 
     References
     ----------
