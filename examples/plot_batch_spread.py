@@ -8,10 +8,10 @@ trained on 40 imbalanced digits: random selection, margin, BALD, BatchBALD and
 
 What was found (10 seeds):
 
-* **Classes.** ``balance_margin_query`` asks for 9.0 of the 10 classes, margin for 8.4, BatchBALD for
-  7.6, random selection for 5.9 and BALD for 5.6.
-* **Rare digits.** Of the 20 points, 8 are rare digits with margin, 7 with ``balance_margin_query``, 5
-  with BatchBALD, 3 with BALD and 1 with random selection.
+* **Classes.** ``balance_margin_query`` asks for 9.0 of the 10 classes, margin for 8.4, BatchBALD
+  for 7.6, random selection for 5.9 and BALD for 5.6.
+* **Rare digits.** Of the 20 points, 8 are rare digits with margin, 7 with
+  ``balance_margin_query``, 5 with BatchBALD, 3 with BALD and 1 with random selection.
 * **Distances.** The nearest other point of the batch is 33 grey levels away with
   ``balance_margin_query``, 31 with margin, 25 with BALD and 29 with random selection.
 * **Duplicates.** If the pool has every digit three times, with a little noise, the 20 points are 20
