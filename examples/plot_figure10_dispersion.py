@@ -19,23 +19,34 @@ ones, in which every hypothesis is in the same number of pairs (its neighbours o
 
 What was found (6 networks):
 
-* **Digits.** BALanCe varies less than BALD at the same number of forward passes, as the paper says.
-  At K = 50, all pairs vary by 0.032, disjoint pairs by 0.034, BALD by 0.074. All fall about as one
-  over the square root of K.
-* **Breast cancer.** The result depends on the network. For three of the six, all pairs of
-  hypotheses are edges; all pairs then vary by 0.011 to 0.025 at K = 50, and BALD by 0.087 to 0.121.
-  For the others, 68 to 77 % of the pairs are edges; all pairs then vary by 0.070 to 0.107, and BALD
-  by 0.125 to 0.167. The means over all six are 0.052 (all pairs), 0.068 (disjoint pairs) and 0.123
-  (BALD).
+* **Scores.** BALanCe varies less than BALD at the same number of forward passes, as the paper says.
+  All fall about as one over the square root of K. At K = 50, they vary by
+
+  =============================================  ==============  ==============  ==============
+  ..                                             all pairs       disjoint pairs  BALD
+  =============================================  ==============  ==============  ==============
+  digits                                         0.032           0.034           0.074
+  breast cancer                                  0.052           0.068           0.123
+  three networks for which all pairs are edges   0.011 to 0.025                  0.087 to 0.121
+  three for which 68 to 77 % are edges           0.070 to 0.107                  0.125 to 0.167
+  =============================================  ==============  ==============  ==============
+
 * **Selection** gains less than the scores, because the top scores of BALanCe lie closer together:
   among the top points, the mean scores have a coefficient of variation of 0.09 against 0.20 for
-  BALD (digits), and 0.21 against 0.47 (breast cancer). At K = 50 on digits, two sets of draws share
-  81 % (all pairs), 77 % (disjoint pairs) and 68 % (BALD) of their 10 best points. On breast cancer,
-  these are 75 %, 72 % and 81 %. There BALD is ahead for every K, but by less than the networks
-  differ under BALanCe.
+  BALD (digits), and 0.21 against 0.47 (breast cancer). The table shows which share of their 10 best
+  points two sets of draws have in common at K = 50:
+
+  =============  =========  ==============  ====
+  ..             all pairs  disjoint pairs  BALD
+  =============  =========  ==============  ====
+  digits         81 %       77 %            68 %
+  breast cancer  75 %       72 %            81 %
+  =============  =========  ==============  ====
+
+  On breast cancer BALD is ahead for every K, but by less than the networks differ under BALanCe.
 * **Disjoint pairs** vary by 8 to 10 % more than all pairs on digits, which a fifth more forward
-  passes would make up for, and by 11 to 26 % more on breast cancer. Selecting 10 digits takes 0.02
-  s with disjoint and about 1 s with all pairs at K = 50, 0.05 s and about 7 s at K = 100 (one
+  passes would make up for, and by 11 to 26 % more on breast cancer. Selecting 10 digits takes
+  0.02 s with disjoint and about 1 s with all pairs at K = 50, 0.05 s and about 7 s at K = 100 (one
   core).
 * **Random subsets** need many edges: 8K edges are within 6 % of all pairs on digits and 14 % on
   breast cancer, and 16K within 4 % and 7 %. With all pairs of networks,
