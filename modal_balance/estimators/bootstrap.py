@@ -63,7 +63,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     n_jobs : int, default=None
         Number of members fitted in parallel, as in joblib. The result does not depend on it.
     random_state : int, RandomState, Generator or None, default=None
-        Draws the resamples, and sets every ``random_state`` parameter of the members, including
+        Seed of the resamples and of every ``random_state`` parameter of the members, including
         nested ones. A skorch net has none, so torch is seeded while it is fitted.
 
     Attributes

@@ -79,7 +79,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     n_samples : int, default=100
         Number of hypotheses, drawn once in ``fit``, that ``predict_proba`` averages.
     random_state : int, RandomState, Generator or None, default=None
-        Draws these hypotheses. The estimator has its own ``random_state``.
+        Seed of these hypotheses. The estimator has its own ``random_state``.
 
     Attributes
     ----------
@@ -209,7 +209,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         n_samples : int, at least 1
             Number of hypotheses.
         random_state : int, RandomState, Generator or None, default=None
-            Draws the hypotheses. `predict_proba` uses different ones.
+            Seed of the draw. `predict_proba` uses other hypotheses.
         verbose : int, default=0
             Ignored, because there is only one pass through the network.
 

@@ -239,8 +239,8 @@ def herding_query(
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
         the input of the output layer of a fitted network.
     radius : float or None, default=None
-        Width of the kernel ``exp(-(d / width) ** 2)``, as a multiple of the median distance d
-        between points of the pool. None: 1.4.
+        Width of the kernel ``exp(-(d / width) ** 2)`` of the distance d, as a multiple of the
+        median distance between points of the pool. None: 1.4.
     memory_limit : int, str or None, default=None
         Memory that the inputs may take, for example "4GB". None: half of what is free.
     X_pending : like X_pool, optional
