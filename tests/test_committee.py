@@ -74,7 +74,7 @@ def test_each_plain_member_is_one_hypothesis(form):
     proba = torch.tensor(np.stack([m.predict_proba(X) for m in members()]), dtype=torch.float32)
     hypotheses = draw_hypotheses(learner, 100)
     assert torch.equal(hypotheses.predict_proba_samples(X), proba)
-    assert hypotheses.complete
+    assert hypotheses.fixed
     edges, weights = edges_beyond(votes(proba), all_pairs(4), 0.02)
     expected, gains = balance_batch(proba, edges, weights, 5, random_state=0)
     report = reported(learner)
@@ -178,7 +178,7 @@ def test_members_with_dropout_share_the_draws():
     hypotheses = draw_hypotheses(learners, 11, random_state=0)
     proba = hypotheses.predict_proba_samples(DIGITS)
     assert proba.shape == (11, len(DIGITS), 4)
-    assert not hypotheses.complete
+    assert not hypotheses.fixed
     state = np.random.RandomState(0)
     drawn = [
         draw_hypotheses(learner, share, random_state=state).predict_proba_samples(DIGITS)
@@ -245,7 +245,7 @@ def test_nets_without_dropout_are_plain_members():
     assert torch.equal(torch.get_rng_state(), state)
     assert nets[1].module_.training
     assert proba.numpy() == pytest.approx(np.stack([n.predict_proba(DIGITS) for n in nets]))
-    assert hypotheses.complete
+    assert hypotheses.fixed
     with pytest.raises(ValueError, match="has 1 member"):
         reported(nets[:1], DIGITS)
     without = dropout_members(2, dropout=0)

@@ -68,7 +68,7 @@ def test_trees_are_hypotheses(kind, labels):
     hypotheses = draw_hypotheses(forest, 100)
     assert torch.equal(hypotheses.predict_proba_samples(X), stacked(forest.estimators_))
     assert hypotheses.classes_.tolist() == np.unique(labels).tolist()
-    assert hypotheses.complete
+    assert hypotheses.fixed
     mean = hypotheses.predict_proba_samples(X).mean(0).numpy()
     assert mean == pytest.approx(forest.predict_proba(X), abs=1e-6)
 
@@ -160,7 +160,7 @@ def test_voters_with_dropout_share_the_draws():
     proba = hypotheses.predict_proba_samples(X)
     assert proba.shape == (10, len(X), 4)
     assert hypotheses.classes_.tolist() == list("abcd")
-    assert not hypotheses.complete
+    assert not hypotheses.fixed
     errors = [m.validation_error_ for m in ensemble.estimators_[:2]]
     assert validation_error(ensemble) is None
     ensemble.estimators_ = ensemble.estimators_[:2]
@@ -175,7 +175,7 @@ def test_of_many_members_a_seeded_subset_is_taken():
         hypotheses = draw_hypotheses(forest, 7, random_state=seed)
         proba = hypotheses.predict_proba_samples(X)
         assert proba.shape == (7, len(X), 3)
-        assert not hypotheses.complete
+        assert hypotheses.fixed
         places = [next(i for i, t in enumerate(everything) if torch.equal(t, h)) for h in proba]
         subsets.append(places)
     assert subsets[0] == subsets[1] != subsets[2]
@@ -234,9 +234,9 @@ def test_a_forest_is_queried_by_its_trees(n_trees, pairing, pairs):
     assert len(edges) > 0
 
 
-def test_more_trees_than_asked_for_are_draws():
-    assert reported(forest_of(n=30), n_samples=10).n_pairs == 5
-    assert reported(forest_of(n=30), n_samples=10, pairing="all").n_pairs == 45
+def test_of_more_trees_than_asked_for_all_pairs_of_a_subset_are_compared():
+    assert reported(forest_of(n=30), n_samples=10).n_pairs == 45
+    assert reported(forest_of(n=30), n_samples=10, pairing="disjoint").n_pairs == 5
     assert reported(forest_of(n=30), n_samples=30).n_pairs == 435
 
 

@@ -159,7 +159,7 @@ def test_hypotheses_are_functions_of_the_row_alone():
     classifier = LastLayerLaplace(small()).fit(X_TRAIN, Y_TRAIN)
     hypotheses = classifier.draw_hypotheses(10, random_state=1)
     proba = hypotheses.predict_proba_samples(X)
-    assert not hypotheses.complete
+    assert not hypotheses.fixed
     order = np.random.default_rng(0).permutation(len(X))
     torch.testing.assert_close(hypotheses.predict_proba_samples(X[order]), proba[:, order])
     alone = torch.cat([hypotheses.predict_proba_samples(X[i : i + 1]) for i in range(20)], dim=1)

@@ -75,9 +75,9 @@ def edges_by_hand(proba, pairs):
 def hypotheses_and_edges(kind):
     learner = learner_of(kind)
     proba = draw_hypotheses(learner, N_SAMPLES, random_state=0).predict_proba_samples(POOL)
-    # Trees and members are the complete set, so every pair counts; draws are compared two by two.
-    complete = kind in ("forest", "committee", "modAL committee")
-    pairs = all_pairs(len(proba)) if complete else disjoint_pairs(len(proba))
+    # Of trees and members every pair counts; draws are compared two by two.
+    fixed = kind in ("forest", "committee", "modAL committee")
+    pairs = all_pairs(len(proba)) if fixed else disjoint_pairs(len(proba))
     return proba.double(), *edges_by_hand(proba, pairs)
 
 

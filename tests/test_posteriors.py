@@ -26,10 +26,10 @@ def test_without_dropout_the_members_are_the_hypotheses_and_all_there_are():
     classifier = ensemble(dropout=0.0).fit(X[:60], y[:60])
     hypotheses = draw_hypotheses(classifier, 100, random_state=0)
     proba = hypotheses.predict_proba_samples(X)
-    assert proba.shape == (4, 400, 10) and hypotheses.complete
+    assert proba.shape == (4, 400, 10) and hypotheses.fixed
     assert len({tuple(member.ravel().tolist()) for member in proba}) == 4
     np.testing.assert_allclose(proba.mean(0), classifier.predict_proba(X), atol=1e-5)
-    assert not draw_hypotheses(classifier, 3, random_state=0).complete
+    assert draw_hypotheses(classifier, 3, random_state=0).fixed
     # The first net is one of them.
     inputs = classifier.to_inputs(X)
     with torch.no_grad():
@@ -40,7 +40,7 @@ def test_without_dropout_the_members_are_the_hypotheses_and_all_there_are():
 def test_with_dropout_the_members_share_the_draws():
     classifier = ensemble(dropout=0.5).fit(X[:60], y[:60])
     hypotheses = draw_hypotheses(classifier, 10, random_state=0)
-    assert not hypotheses.complete
+    assert not hypotheses.fixed
     proba = hypotheses.predict_proba_samples(X)
     assert proba.shape == (10, 400, 10)
     assert torch.equal(proba, proba_of(classifier, 10, 0))

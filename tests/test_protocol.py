@@ -56,7 +56,7 @@ def test_drawn_hypotheses_can_be_queried_again():
     drawn = draw_hypotheses(classifier, 10, random_state=0)
     assert torch.equal(samples(drawn), drawn.predict_proba_samples(X))
     assert reported(drawn).n_pairs == 45
-    assert pickle.loads(pickle.dumps(draw_hypotheses(forest_of(), 5))).complete is False
+    assert pickle.loads(pickle.dumps(draw_hypotheses(forest_of(), 5))).fixed is True
 
 
 def test_a_bootstrap_committee_is_a_fixed_set():
@@ -90,7 +90,7 @@ def test_columns_must_be_the_classes():
 
 
 class Bare:
-    """Hypotheses with only predictions: no classes_, no complete."""
+    """Hypotheses with only predictions: no classes_, no fixed."""
 
     def predict_proba_samples(self, X):
         return Softmax().predict_proba_samples(X)

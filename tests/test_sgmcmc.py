@@ -280,7 +280,7 @@ def test_draws_are_snapshots_without_repetition():
     classifier, X = fitted()
     everything = classifier.draw_hypotheses(1000, random_state=0)
     few, again, other = (classifier.draw_hypotheses(4, random_state=seed) for seed in (3, 3, 4))
-    assert everything.complete and not few.complete
+    assert everything.fixed and few.fixed
     all_proba = everything.predict_proba_samples(X[:20])
     assert len(all_proba) == 10
     proba = few.predict_proba_samples(X[:20])

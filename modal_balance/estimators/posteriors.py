@@ -125,7 +125,7 @@ class EnsemblePosterior:
             if share
         ]
         # Shuffle, so that the draws of one network are not all compared with those of one other.
-        return StackedHypotheses(parts, complete=False, seed=draw_seed(rng))
+        return StackedHypotheses(parts, seed=draw_seed(rng))
 
 
 def _shares(n: int, n_parts: int) -> list[int]:
@@ -160,13 +160,7 @@ class SnapshotPosterior:
         n_snapshots = len(next(iter(self.snapshots.values())))
         chosen = torch.from_numpy(rng.permutation(n_snapshots)[:n_samples])
         snapshots = {name: values[chosen] for name, values in self.snapshots.items()}
-        return SnapshotHypotheses(
-            self.net.module_,
-            snapshots,
-            classes=classes,
-            verbose=verbose,
-            complete=n_samples >= n_snapshots,
-        )
+        return SnapshotHypotheses(self.net.module_, snapshots, classes=classes, verbose=verbose)
 
 
 def posterior_of(

@@ -143,8 +143,7 @@ def _draw_from_members(
             f"{unwrapped.name} has {len(members)} member, and a single hypothesis cannot be "
             "compared. Use at least 2 members."
         )
-    complete = len(members) <= n_samples
-    if not complete:
+    if len(members) > n_samples:
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]
     # Beside a network, a forest counts as much as the network.
@@ -170,4 +169,4 @@ def _draw_from_members(
         parts.append(Part(hypotheses, classes, transform))
     # Shuffle, so that the draws of one member are not all compared with those of one other.
     seed = draw_seed(rng) if drawing else None
-    return StackedHypotheses(parts, complete=complete, seed=seed)
+    return StackedHypotheses(parts, seed=seed)

@@ -240,7 +240,7 @@ class LaplaceHypotheses:
     torch.Size([10, 150, 3])
     """
 
-    complete = False
+    fixed = False
 
     def __init__(self, estimator: Any, theta: Tensor, classes: NDArray[Any]) -> None:
         self.estimator = estimator

@@ -31,9 +31,9 @@ class Hypotheses(Protocol):
     ----------
     classes_ : ndarray of shape (C,) or None
         Labels of the columns. None: the labels are 0..C-1.
-    complete : bool, optional
-        Whether the set is complete, such as the trees of a forest, instead of a sample of a larger
-        posterior. If missing, False for the result of ``draw_hypotheses``.
+    fixed : bool, optional
+        Whether the hypotheses are members of a fixed set, such as the trees of a forest, and not
+        draws from a posterior. If missing, False for the result of ``draw_hypotheses``.
     validation_error_ : float, optional
         Share of wrong predictions on held-out data. Sets tau if no other argument does.
 
@@ -86,7 +86,7 @@ class TransformedHypotheses:
         self.transform = transform
         self.hypotheses = hypotheses
         self.classes_ = getattr(hypotheses, "classes_", None)
-        self.complete: bool = getattr(hypotheses, "complete", False)
+        self.fixed: bool = getattr(hypotheses, "fixed", False)
 
     def predict_proba_samples(self, X: Any) -> Tensor:
         """Return the predictions of all hypotheses.
@@ -128,7 +128,7 @@ class GivenHypotheses:
     torch.Size([2, 7, 2])
     """
 
-    complete = True
+    fixed = True
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -205,7 +205,7 @@ class SingleHypothesis:
     torch.Size([1, 150, 3])
     """
 
-    complete = True
+    fixed = True
 
     def __init__(self, estimator: Any) -> None:
         if not hasattr(estimator, "predict_proba"):
@@ -252,8 +252,6 @@ class StackedHypotheses:
     ----------
     parts : sequence of Part
         The sets.
-    complete : bool, default=True
-        Whether the parts are the complete set.
     seed : int or None, default=None
         Seed for shuffling the hypotheses, so that those of a part are not all neighbours. None: no
         shuffling.
@@ -262,8 +260,8 @@ class StackedHypotheses:
     ----------
     classes_ : ndarray of shape (C,) or None
         The union of the classes. None: the labels are 0..C-1.
-    complete : bool
-        Whether the parts are the complete set and each part is complete.
+    fixed : bool
+        Whether the hypotheses of all parts are members of fixed sets.
 
     Raises
     ------
@@ -282,15 +280,11 @@ class StackedHypotheses:
     (['a', 'b', 'c'], torch.Size([2, 3, 3]))
     """
 
-    def __init__(
-        self, parts: Sequence[Part], *, complete: bool = True, seed: int | None = None
-    ) -> None:
+    def __init__(self, parts: Sequence[Part], *, seed: int | None = None) -> None:
         self.parts = list(parts)
         self.seed = seed
         self.classes_ = union_of_classes([part.classes for part in self.parts])
-        self.complete = complete and all(
-            getattr(part.hypotheses, "complete", False) for part in self.parts
-        )
+        self.fixed = all(getattr(part.hypotheses, "fixed", False) for part in self.parts)
 
     def predict_proba_samples(self, X: Any) -> Tensor:
         """Return the predictions of all hypotheses.

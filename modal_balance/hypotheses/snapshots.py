@@ -40,8 +40,6 @@ class SnapshotHypotheses:
         Evaluate in this precision. None: the precision of the module.
     verbose : int, default=0
         1 or more: predictions show a progress bar.
-    complete : bool, default=True
-        Whether these are all snapshots of the posterior.
 
     Examples
     --------
@@ -53,6 +51,8 @@ class SnapshotHypotheses:
     torch.Size([10, 5, 3])
     """
 
+    fixed = True
+
     def __init__(
         self,
         module: nn.Module,
@@ -61,13 +61,11 @@ class SnapshotHypotheses:
         classes: np.ndarray | None = None,
         dtype: torch.dtype | None = None,
         verbose: int = 0,
-        complete: bool = True,
     ) -> None:
         self.module = module if dtype is None else copy.deepcopy(module).to(dtype)
         self.snapshots = {name: values.to(dtype=dtype) for name, values in snapshots.items()}
         self.classes_ = classes
         self.verbose = verbose
-        self.complete = complete
 
     def predict_proba_samples(self, X: Tensor) -> Tensor:
         """Return the predictions of all hypotheses.

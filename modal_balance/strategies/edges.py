@@ -104,7 +104,7 @@ class Predictions(NamedTuple):
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
-    complete: bool  # whether the hypotheses are the complete set
+    fixed: bool  # whether the hypotheses are members of a fixed set
 
 
 class Edges(NamedTuple):
@@ -130,8 +130,8 @@ def predict_samples(query: Query) -> Predictions:
     else:
         template, reference_votes = _reference_votes(query, hypotheses, X_reference)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
-    complete = getattr(hypotheses, "complete", False)
-    return Predictions(hypotheses, proba, template, pending, reference_votes, tau, complete)
+    fixed = getattr(hypotheses, "fixed", False)
+    return Predictions(hypotheses, proba, template, pending, reference_votes, tau, fixed)
 
 
 def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tensor, Tensor]:
@@ -192,7 +192,7 @@ def edges_of(
         ends, weights = partition_edges(cells)
         n_pairs = n_hypotheses * (n_hypotheses - 1) // 2
     else:
-        pairs = pairs_of(n_hypotheses, predictions.complete, pairing)
+        pairs = pairs_of(n_hypotheses, predictions.fixed, pairing)
         ends, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
         n_pairs = len(pairs)
     if max_edges is not None:
@@ -200,14 +200,14 @@ def edges_of(
     return Edges(ends, weights, n_pairs)
 
 
-def pairs_of(n_hypotheses: int, complete: bool, pairing: Pairing) -> Tensor:
+def pairs_of(n_hypotheses: int, fixed: bool, pairing: Pairing) -> Tensor:
     """Return the pairs of hypotheses to compare, of shape (P, 2).
 
     "auto" takes disjoint pairs of draws, as the paper does: more pairs of the same draws hardly
-    make the scores more stable. A complete set of hypotheses cannot be drawn again, so "auto"
-    takes all its pairs.
+    make the scores more stable. Of a fixed set, "auto" takes all pairs: trees mostly predict 0 or
+    1, so the edges of disjoint pairs are soon used up.
     """
-    if pairing == "all" or (pairing == "auto" and complete):
+    if pairing == "all" or (pairing == "auto" and fixed):
         return all_pairs(n_hypotheses)
     if pairing == "ring":
         return ring_pairs(n_hypotheses)
