@@ -190,7 +190,8 @@ def gathered(
         raise ExceedsMemory(
             f"{who} holds the {what} of all points in memory: about {needed / 1e9:.2g} GB for the "
             f"{query.n_points} rows of X_pool, and the limit is {limit / 1e9:.2g} GB, which is "
-            f"enough for {most} rows. {advice} memory_limit, or use balance_query, which streams."
+            f"enough for {most} rows. {advice} memory_limit, or use margin_query or balance_query, "
+            "which predict the pool in blocks."
         )
     with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
         gathered = torch.cat(pool.map(itself, title="Hypotheses"), dim=1)
