@@ -1,5 +1,7 @@
 """Frozen masks, compared with one plain pass per mask with masks applied by hand."""
 
+import pickle
+import signal
 import warnings
 from functools import partial
 
@@ -7,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from skorch import NeuralNetClassifier
 from torch import nn
 
+from modal_balance import DropoutHypotheses
 from modal_balance._utils.torch_state import undisturbed
 from modal_balance.hypotheses.chunks import Blocks
+from modal_balance.hypotheses.last_layer import last_layer_features
 from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
 from modal_balance.hypotheses.snapshots import SnapshotHypotheses
 
@@ -455,7 +460,7 @@ def test_transformer_layers_are_reached():
 def fingerprint(module):
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     flags = [m.training for m in module.modules()]
-    hooks = [len(m._forward_hooks) for m in module.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules()]
     return state, flags, hooks, torch.get_rng_state(), np.random.get_state()[1].copy()
 
 
@@ -495,6 +500,54 @@ def test_module_and_random_states_are_as_before_after_an_exception():
     with pytest.raises(OverflowError):
         ensemble(lambda: module(x))
     assert_same(before, fingerprint(module))
+
+
+class Interrupted(nn.Linear):
+    """A layer at which the user presses Ctrl-C, in the method ``at``."""
+
+    at = ""
+
+    def _interrupt(self, method):
+        if method == self.at:
+            self.at = ""
+            signal.raise_signal(signal.SIGINT)
+
+    def register_forward_pre_hook(self, *args, **options):
+        self._interrupt("register_forward_pre_hook")
+        return super().register_forward_pre_hook(*args, **options)
+
+    def register_forward_hook(self, *args, **options):
+        self._interrupt("register_forward_hook")
+        return super().register_forward_hook(*args, **options)
+
+
+def predict_with_snapshots(net, x):
+    snapshots = {name: p[None].detach().clone() for name, p in net.module_.named_parameters()}
+    SnapshotHypotheses(net.module_, snapshots).predict_proba_samples(x)
+
+
+@pytest.mark.parametrize(
+    ("predict", "at"),
+    [
+        (
+            lambda net, x: DropoutHypotheses(net, S, 0).predict_proba_samples(x),
+            "register_forward_pre_hook",
+        ),
+        (predict_with_snapshots, "register_forward_hook"),
+        (last_layer_features, "register_forward_pre_hook"),
+    ],
+)
+def test_ctrl_c_leaves_no_hooks_in_the_module(predict, at):
+    module = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), Interrupted(8, 3))
+    net = NeuralNetClassifier(module, criterion=nn.CrossEntropyLoss).initialize()
+    before = fingerprint(net.module_)
+    net.module_[2].at = at
+    with pytest.raises(KeyboardInterrupt):
+        predict(net, rows(10, 6))
+    assert net.module_[2].at == ""
+    assert_same(before, fingerprint(net.module_))
+    pickle.dumps(net.module_)  # fails with any hook
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_undisturbed_restores_mixed_training_flags():

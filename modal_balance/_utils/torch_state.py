@@ -2,15 +2,62 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 # Held while global state of torch, or state of a module shared by threads, is changed.
 TORCH_STATE_LOCK = threading.RLock()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C until the end of a short block, so that the block cleans up completely.
+
+    An interrupt while hooks are added or removed, or while ``torch.func.vmap`` starts or ends,
+    would leave them behind, and later predictions would fail. A second Ctrl-C is not held back.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> import signal
+    >>> from modal_balance._utils.torch_state import interrupts_held
+    >>> finished = False
+    >>> try:
+    ...     with interrupts_held():
+    ...         signal.raise_signal(signal.SIGINT)
+    ...         finished = True
+    ... except KeyboardInterrupt:
+    ...     print(finished)
+    True
+    """
+    before = signal.getsignal(signal.SIGINT)
+    # Python runs signal handlers in the main thread only.
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[Any, ...]] = []
+
+    def hold(*call: Any) -> None:
+        held.append(call)
+        if len(held) > 1:
+            before(*call)
+
+    try:
+        signal.signal(signal.SIGINT, hold)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if len(held) == 1:
+            before(*held[0])
 
 
 @contextmanager
@@ -47,8 +94,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
             module.eval()
             yield
         finally:
-            for submodule, flag in training:
-                submodule.training = flag
+            with interrupts_held():
+                for submodule, flag in training:
+                    submodule.training = flag
 
 
 class _Threads:

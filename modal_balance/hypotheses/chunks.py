@@ -15,6 +15,8 @@ from skorch.utils import multi_indexing
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._utils.torch_state import interrupts_held
+
 # Number of values in a layer's output for all hypotheses on one chunk: 16 MiB in float32, which
 # fits the cache of a CPU.
 CHUNK_VALUES = 2**22
@@ -121,11 +123,12 @@ class Blocks:
         while True:
             size = n_rows if self.size is None else min(self.size, n_rows)
             try:
-                if size == n_rows:
-                    return predict(batch)
-                starts = range(0, n_rows, size)
-                blocks = [multi_indexing(batch, slice(i, i + size)) for i in starts]
-                return torch.cat([predict(block) for block in blocks], dim=1)
+                with interrupts_held():
+                    if size == n_rows:
+                        return predict(batch)
+                    starts = range(0, n_rows, size)
+                    blocks = [multi_indexing(batch, slice(i, i + size)) for i in starts]
+                    return torch.cat([predict(block) for block in blocks], dim=1)
             except RuntimeError as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from .._utils.torch_state import undisturbed
+from .._utils.torch_state import interrupts_held, undisturbed
 from ..acquisition.predictions import check_probabilities
 from .net_inputs import (
     PROBABILITY_CAUSE,
@@ -202,16 +202,18 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
 
         return hook
 
-    handles = [
-        layer.register_forward_pre_hook(hook_of(name), with_kwargs=True)
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear)
-    ]
+    handles: list[Any] = []
     try:
+        with interrupts_held():
+            for name, layer in module.named_modules():
+                if isinstance(layer, nn.Linear):
+                    hook = hook_of(name)
+                    handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
         yield calls
     finally:
-        for handle in handles:
-            handle.remove()
+        with interrupts_held():
+            for handle in handles:
+                handle.remove()
 
 
 class LaplaceHypotheses:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from tqdm.auto import tqdm
 
-from .._utils.torch_state import undisturbed
+from .._utils.torch_state import interrupts_held, undisturbed
 from .chunks import Blocks, is_out_of_memory, rows_per_chunk
 
 __all__ = ["SnapshotHypotheses"]
@@ -88,7 +88,8 @@ class SnapshotHypotheses:
             undisturbed(self.module),
             tqdm(total=len(X), desc="Hypotheses", unit="row", disable=self.verbose < 1) as bar,
         ):
-            row_size = self._row_size(X[:1].to(reference.device, dtype))
+            with interrupts_held():
+                row_size = self._row_size(X[:1].to(reference.device, dtype))
             blocks = Blocks(self.verbose)
             n_rows = rows_per_chunk(len(reference), row_size, reference.device)
             for part in torch.split(X, n_rows):
