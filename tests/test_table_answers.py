@@ -12,6 +12,8 @@ from modal_balance.table.answers import join_answers  # noqa: E402
 from modal_balance.table.labelled import LabelledTable  # noqa: E402
 from modal_balance.table.values import Names, class_of  # noqa: E402
 
+DAY = pd.Timestamp(2024, 5, 1)
+
 
 def table(labels=("a", "b", None, None, None), **columns):
     return pd.DataFrame({"name": list("vwxyz"), "size": range(5), "kind": list(labels), **columns})
@@ -112,6 +114,8 @@ def test_unsure_is_no_class_and_is_not_asked_again():
         (["true", "false", None, None, None], "TRUE", "true"),
         (["007", "12E4", None, None, None], "7", "007"),
         (["007", "12E4", None, None, None], "1.20E+05", "12E4"),
+        ([DAY, pd.Timestamp(2024, 5, 2), None, None, None], "2024-05-01", DAY),
+        (["2024-05-01", "b", None, None, None], DAY, "2024-05-01"),
         (["café", "b", None, None, None], unicodedata.normalize("NFD", "café"), "café"),
     ],
 )
@@ -169,6 +173,15 @@ def test_ids_are_text_except_for_whole_numbers():
     by_id = answers(["a", "b"], name=["A1 ", 1])
     merged = merge_answers(frame, by_id, "kind", id_column="name")
     assert merged.kind[2] == "a" and merged.kind[3] == "b"
+
+
+def test_dates_are_ids_with_or_without_the_time_of_midnight():
+    frame = table().assign(name=pd.date_range("2024-05-01", periods=5))
+    merged = merge_answers(frame, answers(["b"], name=["2024-05-03"]), "kind", id_column="name")
+    assert merged.kind[2] == "b"
+    times = frame.assign(name=pd.date_range("2024-05-01", periods=5, freq="6h").astype(str))
+    merged = merge_answers(times, answers(["b"], name=["2024-05-02"]), "kind", id_column="name")
+    assert merged.kind[4] == "b"
 
 
 def test_names_like_a_number():

@@ -335,7 +335,8 @@ def test_parquet_labels_must_be_of_the_type_of_the_column(tmp_path):
     frame = pd.DataFrame({"a": [1, 2], "kind": pd.array([1, None], dtype="Int64")})
     frame.to_parquet(tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet")
-    write_filled(table, "kind", {1: "2"}, tmp_path / "n.parquet")
+    write_filled(table, "kind", {1: "2.0"}, tmp_path / "n.parquet")
+    assert parquet.read_table(tmp_path / "n.parquet").column("kind").to_pylist() == [1, 2]
     with pytest.raises(ValueError, match="'x' cannot be written to the column 'kind'.*int64"):
         write_filled(table, "kind", {1: "x"}, tmp_path / "m.parquet")
     assert not (tmp_path / "m.parquet").exists()
@@ -362,6 +363,17 @@ def test_a_parquet_table_as_csv_keeps_every_digit(tmp_path):
         ["", "", "", "?"],
         ["3", "1e-300", "1999-01-01 12:30:00", ""],
     ]
+
+
+def test_text_that_parquet_stores_as_bytes_is_text(tmp_path):
+    table = pa.table({"name": [b"\xc3\xa4", b"b"], "raw": [b"\xff", b"c"], "kind": [b"x", None]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet")
+    assert read.frame.name.tolist() == ["ä", "b"] and read.frame.kind[0] == "x"
+    assert read.frame.raw.tolist() == [b"\xff", b"c"]
+    write_filled(read, "kind", {1: "y"}, tmp_path / "n.parquet")
+    filled = parquet.read_table(tmp_path / "n.parquet")
+    assert filled.equals(table.set_column(2, "kind", pa.array([b"x", b"y"])))
 
 
 def test_a_column_of_nulls_takes_labels_and_whole_numbers_stay_whole(tmp_path):

@@ -22,6 +22,7 @@ from .answers import join_answers
 from .choices import fit_quietly, model_by_name, strategy_by_name
 from .labelled import LabelledTable
 from .preparation import prepare
+from .values import cell_text
 
 __all__ = ["GUESSES", "choose_rows", "next_rows"]
 
@@ -165,7 +166,7 @@ def choose_rows(
     if len(table.counts) < 2:
         have = "There are no labels yet"
         for name, count in table.counts.items():
-            have = f"All labels so far ({count}) are of one class, {table.spelling[name]!r}"
+            have = f"All labels so far ({count}) are of one class, {name!r}"
         reason = (
             f"{have}, so no model can be fitted. The rows are those that cover most of the table "
             "(herding), by its columns."
@@ -245,16 +246,17 @@ def _guesses(
     guesses = []
     for row, (i, j), split, reason in zip(proba, order, splits, without_model, strict=True):
         doubt = round(100 * (1 - float(row[i] - row[j])))
+        one, other = cell_text(names[i]), cell_text(names[j])
         if reason:
             why = reason
         elif split:
-            why = f"its label rules out most models: {names[i]} or {names[j]}"
+            why = f"its label rules out most models: {one} or {other}"
         elif doubt >= 80:
-            why = f"torn between {names[i]} and {names[j]}"
+            why = f"torn between {one} and {other}"
         elif doubt >= 40:
-            why = f"rather {names[i]}, but maybe {names[j]}"
+            why = f"rather {one}, but maybe {other}"
         else:
-            why = f"probably {names[i]}"
+            why = f"probably {one}"
         guesses.append((names[i], float(row[i]), names[j], float(row[j]), doubt, why))
     return guesses
 

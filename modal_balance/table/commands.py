@@ -317,6 +317,7 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
     """  # noqa: D301
     from .answers import AnswersRefused, cells_to_fill
     from .files import check_output, write_filled
+    from .values import cell_text
 
     if not source.answers:
         raise click.UsageError("Name at least one file of answers.")
@@ -332,7 +333,7 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
         raise click.exceptions.Exit(1) from None
     cells = cells_to_fill(known)
     notes = write_filled(file, known.target, cells, output)
-    labels = [str(label) for label in cells.values() if label != known.unsure]
+    labels = [cell_text(label) for label in cells.values() if label != known.unsure]
     counts, n_unsure = dict(sorted(Counter(labels).items())), len(cells) - len(labels)
     if as_json:
         result |= {"output": output, "written": len(labels), "classes": counts}

@@ -10,7 +10,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from .._utils.atomic import replacing
 from .labelled import quoted
-from .values import cell_text
+from .values import cell_text, class_of
 
 __all__ = ["TableFile", "check_output", "read_table", "table_format", "write_filled", "write_rows"]
 
@@ -452,6 +452,10 @@ def _read_parquet(path: Path) -> TableFile:
     import pyarrow as pa
 
     table, _ = _parquet(path)
+    for at, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            with suppress(pa.ArrowInvalid):  # Some programs store text as bytes.
+                table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
     names = [n for n in table.column_names if not re.fullmatch(r"__index_level_\d+__", n)]
     if not names:
         raise ValueError(f"{path} is empty.")
@@ -493,7 +497,8 @@ def _write_parquet_like(old: Path, path: Path, target: str, cells: dict[int, Any
     values = column.to_pylist()
     for position, label in cells.items():
         try:
-            values[position] = pa.scalar(str(label)).cast(kind).as_py()
+            text = class_of(label) if pa.types.is_integer(kind) else str(label)  # 3 for "3.0"
+            values[position] = pa.scalar(text).cast(kind).as_py()
         except (pa.ArrowException, TypeError, ValueError):
             raise ValueError(
                 f"The label {label!r} cannot be written to the column {target!r}, which holds "

@@ -19,6 +19,7 @@ from .answers import join_answers
 from .choices import fit_quietly, model_by_name
 from .labelled import LabelledTable
 from .preparation import prepare
+from .values import cell_text
 
 __all__ = ["Accuracy", "TableStatus", "status_of", "table_status"]
 
@@ -203,7 +204,7 @@ def status_of(
         n_labelled=len(table.labelled),
         n_unlabelled=len(table.unlabelled),
         n_unsure=sum(label is None for label in table.given.values()),
-        counts={str(table.spelling[name]): count for name, count in table.counts.items()},
+        counts={cell_text(table.spelling[name]): count for name, count in table.counts.items()},
         accuracy=accuracy,
         kappas=kappas,
         settled=settled,

@@ -20,8 +20,8 @@ ERRORS = frozenset(["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#
 MISSING = ERRORS | {
     "", "NA", "N/A", "n/a", "<NA>", "#NA", "NaN", "nan", "-NaN", "-nan", "NULL", "null",
 }  # fmt: skip
-# pandas writes the 1 of a column with gaps as "1.0".
-WHOLE_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+# pandas writes the 1 of a column with gaps as "1.0", and a date of a workbook with its time.
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*|(\d{4}-\d\d-\d\d) 00:00:00")
 NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
 EXACT_DIGITS = 15  # digits of a number that a spreadsheet keeps
 
@@ -49,7 +49,8 @@ def class_of(value: Any) -> str | None:
     """Return the class that a label means, as text, or None for an empty cell.
 
     Surrounding blanks and the Unicode normal form are ignored; 1, 1.0, "1" and "1.0" are one
-    class. "Cat" and "cat" are two classes, and so are "007" and "7".
+    class, and a date is the same with and without the time 00:00:00. "Cat" and "cat" are two
+    classes, and so are "007" and "7".
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def class_of(value: Any) -> str | None:
     text = str(value).strip()
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    whole = WHOLE_NUMBER.fullmatch(text)
-    return whole.group(1) if whole else text
+    whole = WHOLE.fullmatch(text)
+    return whole.group(1) or whole.group(2) if whole else text
 
 
 def spellings(values: Iterable[Any]) -> dict[str, Any]:
