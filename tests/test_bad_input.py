@@ -4,6 +4,7 @@ import random
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -11,7 +12,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from toy import fast_classifier, indices_of, iris
 
-from modal_balance import MCDropoutClassifier, strategies
+from modal_balance import BootstrapCommittee, MCDropoutClassifier, strategies
+from modal_balance.simulation import simulate
+from modal_balance.stopping import AccuracyReached
 
 X, y = iris()
 X_TRAIN, y_TRAIN, POOL = X[:60], y[:60], X[60:100]
@@ -189,6 +192,33 @@ def test_that_nothing_can_be_drawn_comes_before_tau(name):
     learner = LogisticRegression(max_iter=999).fit(X, y)
     with pytest.raises(TypeError, match="draw hypotheses from a LogisticRegression"):
         getattr(strategies, name)(learner, POOL, 3)
+
+
+# Whatever takes labels, as a function of a fitted classifier and 60 labels; the name of the labels.
+LABELS = [
+    (lambda _, labels: MCDropoutClassifier(classes=[0, 1, 2]).fit(X_TRAIN, labels), "y"),
+    (lambda _, labels: BootstrapCommittee(LogisticRegression()).fit(X_TRAIN, labels), "y"),
+    (lambda _, labels: simulate(RandomForestClassifier(), X_TRAIN, labels, {"a": max}), "y"),
+    (lambda _, labels: MCDropoutClassifier().fit(X, y, X_val=X_TRAIN, y_val=labels), "y_val"),
+    (lambda c, labels: strategies.balance_query(c, POOL, X_val=X_TRAIN, y_val=labels), "y_val"),
+    (lambda _, labels: AccuracyReached(0.5, X_TRAIN, labels), "y_val"),
+    (
+        lambda c, labels: strategies.uncertainty_herding_query(
+            c, POOL, X_labelled=X_TRAIN, y_labelled=labels
+        ),
+        "y_labelled",
+    ),
+]
+
+
+@pytest.mark.parametrize(("give", "name"), LABELS)
+def test_missing_labels_are_counted_and_located(give, name, classifier):
+    words = np.array(["a", "b", "c"], dtype=object)[y_TRAIN]
+    words[[7, 9]] = np.nan
+    series = pd.Series(words)
+    for labels in (list(words), words, series.astype("string"), np.where(series.isna(), np.nan, 1)):
+        with pytest.raises(ValueError, match=f"^{name} lacks a label in 2 of 60 rows.*position 7"):
+            give(classifier, labels)
 
 
 @pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")

@@ -310,8 +310,10 @@ def draw_seed(random_state: RandomState) -> int:
     return int(as_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def check_validation_pair(X_val: Any, y_val: Any) -> None:
-    """Raise unless validation data are a pair of equal length or both None.
+def check_validation_pair(
+    X_val: Any, y_val: Any, names: tuple[str, str] = ("X_val", "y_val")
+) -> None:
+    """Raise unless validation data are a pair of equal length, with all labels, or both None.
 
     Parameters
     ----------
@@ -319,11 +321,13 @@ def check_validation_pair(X_val: Any, y_val: Any) -> None:
         Validation inputs.
     y_val : array-like or None
         Their labels.
+    names : pair of str, default=("X_val", "y_val")
+        Their names in error messages.
 
     Raises
     ------
     ValueError
-        If one is given without the other, or they differ in length.
+        If one is given without the other, they differ in length, or a label is missing.
 
     Examples
     --------
@@ -332,11 +336,48 @@ def check_validation_pair(X_val: Any, y_val: Any) -> None:
     Traceback (most recent call last):
     ValueError: X_val has 3 rows but y_val has 2 labels.
     """
+    X_name, y_name = names
     if (X_val is None) != (y_val is None):
-        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        given, missing = names if y_val is None else (y_name, X_name)
         raise ValueError(f"{given} was given without {missing}. Pass both or neither.")
-    if X_val is not None and n_rows(X_val) != n_rows(y_val):
-        raise ValueError(f"X_val has {n_rows(X_val)} rows but y_val has {n_rows(y_val)} labels.")
+    if X_val is None:
+        return
+    if n_rows(X_val) != n_rows(y_val):
+        raise ValueError(
+            f"{X_name} has {n_rows(X_val)} rows but {y_name} has {n_rows(y_val)} labels."
+        )
+    check_labels(y_val, y_name)
+
+
+def check_labels(y: Any, name: str) -> None:
+    """Raise a ValueError if some of the labels are missing.
+
+    Parameters
+    ----------
+    y : array-like
+        Labels of any kind.
+    name : str
+        Their name in the error message.
+
+    Examples
+    --------
+    >>> from modal_balance._utils.arguments import check_labels
+    >>> check_labels(["cat", None, "dog"], "y")
+    Traceback (most recent call last):
+    ValueError: y lacks a label in 1 of 3 rows, the first at position 1. Pass labelled rows only.
+    """
+    labels = np.asarray(y, dtype=object).ravel()
+    missing = [
+        at
+        for at, label in enumerate(labels)
+        if type(label).__name__ in ("NoneType", "NAType", "NaTType")
+        or (isinstance(label, float) and math.isnan(label))
+    ]
+    if missing and y is not None:
+        raise ValueError(
+            f"{name} lacks a label in {len(missing)} of {len(labels)} rows, the first at position "
+            f"{missing[0]}. Pass labelled rows only."
+        )
 
 
 def kind_of(value: object) -> str:

@@ -23,6 +23,7 @@ from .._utils.arguments import (
     RandomState,
     as_indexable,
     as_random_state,
+    check_labels,
     draw_seed,
     set_seeds,
 )
@@ -150,6 +151,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 "BootstrapCommittee requires y to be passed, but the target y is None."
             )
+        check_labels(y, "y")
         labels = column_or_1d(y, warn=True)
         X, labels = indexable(as_indexable(X), labels)
         self.classes_ = find_classes(labels, self.classes)

@@ -14,7 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 from torch import Tensor, nn
 
-from .._utils.arguments import RandomState, as_random_state, check_validation_pair
+from .._utils.arguments import RandomState, as_random_state, check_labels, check_validation_pair
 from .._utils.sklearn_compat import validate_data
 from .._utils.torch_state import seeded
 from ..hypotheses.protocol import Hypotheses
@@ -350,6 +350,7 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         for name in ("net_", "snapshots_"):
             self.__dict__.pop(name, None)
         check_parameters(self)
+        check_labels(y, "y")
         check_validation_pair(X_val, y_val)
         rows, targets = validate_data(self, X, y, **self._input_rules())
         self.classes_ = find_classes(targets, self.classes)

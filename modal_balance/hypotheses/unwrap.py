@@ -132,7 +132,8 @@ def check_labels_of_net(estimator: Any, y: Any) -> None:
     labels = np.asarray(y)
     if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).estimator, NeuralNet):
         raise TypeError(
-            f"A skorch net needs the numbers 0, 1, ... as labels, but a label is {labels[0]!r}. "
+            f"A skorch net needs the numbers 0, 1, ... as labels, but a label is "
+            f"{labels.tolist()[0]!r}. "
             "Use MCDropoutClassifier(module=...) or BootstrapCommittee(net), which accept "
             "strings, or encode the labels with sklearn.preprocessing.LabelEncoder."
         )

@@ -166,7 +166,7 @@ def first_labels(
         if counts.min() < n_initial:
             raise ValueError(
                 f"n_initial={n_initial} rows of each class are needed, but class "
-                f"{classes[counts.argmin()]!r} has {counts.min()} in the pool."
+                f"{classes.tolist()[counts.argmin()]!r} has {counts.min()} in the pool."
             )
         rows = np.concatenate([order[y[order] == c][:n_initial] for c in classes])
         return rng.permutation(rows)

@@ -24,7 +24,7 @@ from sklearn.utils.validation import _num_samples, column_or_1d
 from skorch import NeuralNet
 from tqdm.auto import tqdm
 
-from .._utils.arguments import as_indexable, check_integer, check_validation_pair
+from .._utils.arguments import as_indexable, check_integer, check_labels, check_validation_pair
 from .._utils.versions import __version__
 from ..strategies.herding import herding_query
 from .loop import Fit, Round, Strategy, first_labels, fit_round, rounds
@@ -136,9 +136,10 @@ def simulate(
     check_integer(n_instances, "n_instances", 1)
     check_integer(budget, "budget", 1)
     check_validation_pair(X_val, y_val)
-    check_validation_pair(X_test, y_test)
+    check_validation_pair(X_test, y_test, ("X_test", "y_test"))
     if not strategies:
         raise ValueError("strategies is empty. Expected a dict of names to query strategies.")
+    check_labels(y, "y")
     y = column_or_1d(y)
     numbers = [int(s) for s in (seeds if isinstance(seeds, Iterable) else range(seeds))]
     name = type(estimator).__name__ if estimator_name is None else estimator_name

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset, default_collate
 
 from .._utils.arguments import (
     RandomState,
+    check_labels,
     check_positive,
     draw_seed,
     n_rows,
@@ -522,6 +523,7 @@ def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
     if X is None or y is None or query.unwrapped.is_committee or not can_refit:
         return 1.0
     check_labels_of_net(estimator, y)
+    check_labels(y, "y_labelled")
     y = column_or_1d(y)
     if len(y) != n_rows(X):
         raise ValueError(
