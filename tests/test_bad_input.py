@@ -194,6 +194,13 @@ def test_that_nothing_can_be_drawn_comes_before_tau(name):
         getattr(strategies, name)(learner, POOL, 3)
 
 
+@pytest.mark.parametrize("name", WITH_TAU)
+def test_labels_of_one_class_are_named_as_a_cause_of_an_unknown_tau(name):
+    one_class = fast_classifier(classes=[0, 1, 2]).fit(X_TRAIN[y_TRAIN == 0], y_TRAIN[y_TRAIN == 0])
+    with pytest.raises(ValueError, match="tau is unknown.*labels of two classes"):
+        getattr(strategies, name)(one_class, POOL, 3)
+
+
 # Whatever takes labels, as a function of a fitted classifier and 60 labels; the name of the labels.
 LABELS = [
     (lambda _, labels: MCDropoutClassifier(classes=[0, 1, 2]).fit(X_TRAIN, labels), "y"),

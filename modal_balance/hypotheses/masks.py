@@ -381,7 +381,7 @@ class DropoutEnsemble:
             If there is no dropout, if the batch is not the first dimension, or if the output for a
             row is random or depends on other rows.
         """
-        with interrupts_held(), undisturbed(self.module):
+        with undisturbed(self.module), interrupts_held():
             twice = self._run(same_row_twice, self._trace_site)
             with self._widths_noted():
                 alone = self._run(one_row, self._trace_site)
@@ -589,6 +589,6 @@ def has_dropout(module: nn.Module, row: Tensor | None = None) -> bool:
         sites.append(site)
         return x
 
-    with interrupts_held(), undisturbed(module), DropoutCalls(module, note):
+    with undisturbed(module), interrupts_held(), DropoutCalls(module, note):
         module(row)
     return bool(sites)

@@ -52,7 +52,8 @@ def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
         raise ValueError(
             "tau is unknown: the estimator has no validation error from its last fit. Pass tau=, "
             "or X_val= and y_val=, or hold out validation data when the estimator is fitted "
-            "(skorch: train_split; a forest: oob_score=True; a committee: all its members)."
+            "(MCDropoutClassifier: labels of two classes, and not validation=None; skorch: "
+            "train_split; a forest: oob_score=True; a committee: all its members)."
         )
     return annealed_tau(error, radius.anneal)
 
