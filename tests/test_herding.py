@@ -207,6 +207,11 @@ def test_the_unit_of_a_column_does_not_matter_and_gaps_count_as_the_mean():
     X, _ = blobs()
     expected = herding_query(None, X, 5, random_state=0)[0].tolist()
     assert herding_query(None, X * [1000.0, 0.001], 5, random_state=0)[0].tolist() == expected
+    far = X + [1.7e9, 0]  # such as times in seconds
+    assert herding_query(None, far, 5, random_state=0)[0].tolist() == expected
+    rounded = np.full(len(X), 0.1, dtype=np.float32)
+    rounded[::3] = np.nextafter(np.float32(0.1), np.float32(1))  # as good as constant
+    assert herding_query(None, np.c_[X, rounded], 5, random_state=0)[0].tolist() == expected
     forest = RandomForestClassifier(5).fit(np.where(X > 9, np.nan, X), np.arange(120) % 2)
     holes = X - X.mean(0)
     filled, holes[7] = holes.copy(), np.nan
