@@ -87,10 +87,10 @@ class InputFeatures:
         values = np.where(known, values, 0.0)
         mean = values.sum(0) / n_known
         deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / n_known)
-        # Rounding errors are not variation; those of float32 only if all values are float32.
+        # Rounding errors are not variation: those of float32 values, or of a sum of n float64.
         with np.errstate(over="ignore"):
             is_float32 = (values == values.astype(np.float32)).all(0)
-        eps = np.where(is_float32, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+        eps = np.where(is_float32, np.finfo(np.float32).eps, len(values) * np.finfo(np.float64).eps)
         varies = deviation > 8 * eps * np.abs(mean)
         return cls(tuple(fitted), mean, varies / np.where(varies, deviation, 1.0))
 
