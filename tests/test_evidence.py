@@ -1,6 +1,7 @@
 """The statistics of the page of the evidence."""
 
 import json
+import re
 import sys
 from itertools import product
 from pathlib import Path
@@ -127,6 +128,15 @@ def test_labels_saved():
     saved = comparison.labels_saved(frame, "margin").loc["t"]
     assert saved.to_dict() == pytest.approx({"fast": 1 - needed["fast"] / 100, "slow": -0.4})
     assert comparison.labels_to_reach(n, np.array(curves["margin"]), 0.5) == 20
+
+
+def test_the_readme_quotes_the_headline_of_the_page():
+    page, readme = (
+        " ".join(path.read_text().replace("**", "").split())
+        for path in (EVIDENCE / "index.md", EVIDENCE.parents[1] / "README.md")
+    )
+    headline = re.search(r"`balance_margin_query` needs .* than random selection", page)
+    assert headline is not None and headline[0] in readme
 
 
 def test_sizes_of_images_are_given_or_the_papers(tmp_path, monkeypatch):

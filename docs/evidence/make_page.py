@@ -229,11 +229,10 @@ def ten_rows(frame: pd.DataFrame, compared_with_margin: pd.DataFrame) -> str:
     rows = {
         shown(name): {
             "difference from margin": signed(row),
-            "tables": f"{row.tables:.0f}",
             "ahead, behind": f"{row.ahead:.0f}, {row.behind:.0f}",
-            "of these significant": f"{row.better:.0f}, {row.worse:.0f}" if row.testable else "–",
+            "significantly": f"{row.better:.0f}, {row.worse:.0f}" if row.testable else "–",
             "runs": f"{row.runs:.0f}",
-            "seconds a round": f"{seconds[name]:.2f}",
+            "seconds": f"{seconds[name]:.2f}",
         }
         for name, row in compared_with_margin.iterrows()
         if name in wanted
@@ -264,10 +263,10 @@ at 100 labels; 95 % intervals {median_interval(saved)} and {median_interval(save
 
 Differences are mean accuracies over the learning curve from 20 to 150 labels, minus that of margin
 selection with the same seeds, in points (hundredths), with 95 % intervals from a bootstrap of
-tables and their seeds. "Ahead, behind" counts tables. A difference on a table is significant if
-p < .05 in Wilcoxon's test over seeds, after Holm's correction for the number of tables; "–" means
-that there are too few seeds for this. Seconds are the median time of a fit and a query, on a
-machine that was also doing other work. A strategy that ran on fewer tables is compared on those;
+tables and their seeds. "Ahead, behind" counts tables, and "significantly" those with p < .05 in
+Wilcoxon's test over seeds, after Holm's correction for the number of tables; "–" means that there
+are too few seeds for this. Seconds are the median time of a fit and a query, on a machine that was
+also doing other work. A strategy that ran on fewer tables is compared on those;
 one with fewer than {FEWEST_TABLES} is only in the [appendix](appendix.md).
 """
 
