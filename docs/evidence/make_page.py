@@ -254,8 +254,9 @@ def first_screen(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique())}
 
 **In batches of 10, `{ours}` needs {fewer(saved.median())} labels than margin selection and
-{fewer(saved_random.median())} than random selection** (medians over tables, to reach their accuracy
-at 100 labels; 95 % intervals {median_interval(saved)} and {median_interval(saved_random)}).
+{fewer(saved_random.median())} than random selection** (medians over
+tables, to reach their accuracy at 100 labels; 95 % intervals {median_interval(saved)} and
+{median_interval(saved_random)}).
 
 {figure}
 
@@ -266,8 +267,7 @@ selection with the same seeds, in points (hundredths), with 95 % intervals from 
 tables and their seeds. "Ahead, behind" counts tables, and "significantly" those with p < .05 in
 Wilcoxon's test over seeds, after Holm's correction for the number of tables; "–" means that there
 are too few seeds for this. Seconds are the median time of a fit and a query, on a machine that was
-also doing other work. A strategy that ran on fewer tables is compared on those;
-one with fewer than {FEWEST_TABLES} is only in the [appendix](appendix.md).
+also doing other work. The [appendix](appendix.md) has all strategies.
 """
 
 
