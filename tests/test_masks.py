@@ -13,7 +13,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from modal_balance import DropoutHypotheses
-from modal_balance._utils.torch_state import undisturbed
+from modal_balance._utils.torch_state import interrupts_held, undisturbed
 from modal_balance.hypotheses.chunks import Blocks
 from modal_balance.hypotheses.last_layer import last_layer_features
 from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
@@ -526,6 +526,15 @@ def predict_with_snapshots(net, x):
     SnapshotHypotheses(net.module_, snapshots).predict_proba_samples(x)
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """Let SIGINT raise KeyboardInterrupt; a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 @pytest.mark.parametrize(
     ("predict", "at"),
     [
@@ -548,6 +557,18 @@ def test_ctrl_c_leaves_no_hooks_in_the_module(predict, at):
     assert_same(before, fingerprint(net.module_))
     pickle.dumps(net.module_)  # fails with any hook
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
+def test_the_first_ctrl_c_waits_for_the_end_of_a_block_and_the_second_does_not():
+    for n_presses in (1, 2):
+        done = []
+        with pytest.raises(KeyboardInterrupt), interrupts_held():
+            for press in range(n_presses):
+                signal.raise_signal(signal.SIGINT)
+                done.append(press)
+        assert done == [0]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_undisturbed_restores_mixed_training_flags():

@@ -28,16 +28,12 @@ def interrupts_held() -> Iterator[None]:
 
     Examples
     --------
-    >>> import signal
+    >>> from torch import nn
     >>> from modal_balance._utils.torch_state import interrupts_held
-    >>> finished = False
-    >>> try:
-    ...     with interrupts_held():
-    ...         signal.raise_signal(signal.SIGINT)
-    ...         finished = True
-    ... except KeyboardInterrupt:
-    ...     print(finished)
-    True
+    >>> layer = nn.Linear(2, 2)
+    >>> with interrupts_held():
+    ...     handle = layer.register_forward_hook(print)
+    ...     handle.remove()
     """
     before = signal.getsignal(signal.SIGINT)
     # Python runs signal handlers in the main thread only.
