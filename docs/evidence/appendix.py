@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from modal_balance.simulation.figures import area_heat_map, learning_curves
@@ -63,18 +62,13 @@ def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     return table.pivot(index="strategy", columns="dataset", values="text").loc[order].fillna("")
 
 
-def mean_and_error(gap: pd.Series[float], digits: int) -> str:
-    """Return a mean and its standard error."""
-    return f"{gap.mean():+.{digits}f} ± {gap.std() / np.sqrt(len(gap)):.{digits}f}"
-
-
 def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
     """Return the mean difference from a baseline over all runs, with its standard error."""
     wide = areas.unstack("strategy")
     gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
     rows = {
         strategy: {
-            "difference": mean_and_error(gap, 4),
+            "difference": f"{gap.mean():+.4f} ± {gap.sem():.4f}",
             "runs ahead": f"{(gap > 0).sum()} of {len(gap)}",
         }
         for strategy in gaps.mean().sort_values(ascending=False).index

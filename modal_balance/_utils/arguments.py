@@ -354,8 +354,8 @@ def check_labels(y: Any, name: str) -> None:
 
     Parameters
     ----------
-    y : array-like
-        Labels of any kind.
+    y : array-like or None
+        Labels of any kind. None: there is nothing to check.
     name : str
         Their name in the error message.
 
@@ -366,6 +366,8 @@ def check_labels(y: Any, name: str) -> None:
     Traceback (most recent call last):
     ValueError: y lacks a label in 1 of 3 rows, the first at position 1. Pass labelled rows only.
     """
+    if y is None:
+        return
     labels = np.asarray(y, dtype=object).ravel()
     missing = [
         at
@@ -373,7 +375,7 @@ def check_labels(y: Any, name: str) -> None:
         if type(label).__name__ in ("NoneType", "NAType", "NaTType")
         or (isinstance(label, float) and math.isnan(label))
     ]
-    if missing and y is not None:
+    if missing:
         raise ValueError(
             f"{name} lacks a label in {len(missing)} of {len(labels)} rows, the first at position "
             f"{missing[0]}. Pass labelled rows only."

@@ -33,24 +33,24 @@ TABLES = [
     (
         [*NAMES.values(), *SCORES],
         {
-            "confirm5": "validation, B = 5",
-            "confirm10": "validation, B = 10",
-            "confirm50": "validation, B = 50",
-            "third10": "held out, B = 10",
-            "third50": "held out, B = 50",
+            "_confirm5": "validation, B = 5",
+            "_confirm10": "validation, B = 10",
+            "_confirm50": "validation, B = 50",
+            "_third10": "held out, B = 10",
+            "_third50": "held out, B = 50",
         },
     ),
     (
         [*NAMES.values(), "random"],
         {
-            "forest10": "random forests, B = 10",
-            "forest50": "random forests, B = 50",
-            "logistic": "committees of logistic regressions",
+            "_forest10": "random forests, B = 10",
+            "_forest50": "random forests, B = 50",
+            "_logistic": "committees of logistic regressions",
         },
     ),
     (
         [*NAMES_OF_ONE.values(), "random"],
-        {"1": "development, B = 1", "confirm1": "validation, B = 1", "third1": "held out, B = 1"},
+        {"1": "development, B = 1", "_confirm1": "validation, B = 1", "_third1": "held out, B = 1"},
     ),
 ]
 
@@ -74,7 +74,7 @@ def table(rules: list[str], experiments: dict[str, str]) -> str:
     cells = {rule: ["" for _ in experiments] for rule in ["runs", *rules]}
     means = dict.fromkeys(rules, -np.inf)
     for i, name in enumerate(experiments):
-        wide = areas(f"_{name}" if name != "1" else name)
+        wide = areas(name)
         gaps = wide.sub(wide["margin"], axis=0)
         cells["runs"][i] = str(gaps[[rule for rule in rules if rule in gaps]].count().max())
         for rule in rules:
