@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def forest_plot(areas: pd.Series[float], names: Sequence[str]) -> Figure:
         by_table = gaps[name].groupby("dataset")
         quantile = t.ppf(0.975, by_table.count()[tables] - 1)
         mean, error = by_table.mean()[tables], (quantile * by_table.sem()[tables]).fillna(0)
-        drawn = {"fmt": "o", "color": COLOURS[i], "markersize": 4, "linewidth": 1}
+        drawn: dict[str, Any] = {"fmt": "o", "color": COLOURS[i], "markersize": 4, "linewidth": 1}
         axis.errorbar(100 * mean, places + 0.2 - 0.2 * i, xerr=100 * error, label=name, **drawn)
         pooled = over_tables(gaps[name])
         low, middle, high = (100 * pooled[key] for key in ("low", "difference", "high"))
@@ -286,7 +287,7 @@ def papers_method(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
 
 def best_peer(areas: pd.Series[float]) -> str:
     """Return the strategy of another package with the largest mean difference to margin."""
-    return next(name for name in summary(areas, "margin").index if name.startswith(PEER))
+    return next(str(name) for name in summary(areas, "margin").index if name.startswith(PEER))
 
 
 def hybrid(areas: pd.Series[float]) -> str:

@@ -43,10 +43,10 @@ def deltas(
     cut_free = ratio[edges[:, 0]] * ratio[edges[:, 1]]  # (E, N, C)
     W = weights.expand(n_hypotheses, -1).clone() / n_hypotheses  # (S, E)
     r = proba.new_full((n_hypotheses,), 1 / n_hypotheses)
-    if chosen and configurations is None:
+    if configurations is None:
         for point in chosen:
             W *= proba[:, point] @ cut_free[:, point].T
-    elif chosen:
+    else:
         likelihood = proba.new_ones(n_hypotheses, len(configurations))  # (S, M)
         free = proba.new_ones(len(edges), len(configurations))  # (E, M)
         for point, labels in zip(chosen, configurations.T, strict=True):
@@ -79,6 +79,7 @@ def paper_estimator_query(
         radius=Radius(None, 0.25, X_val, y_val), random_state=random_state, callback=callback,
     )  # fmt: skip
     predictions = predict_samples(query)
+    assert predictions.proba is not None
     proba = predictions.proba.double()
     pairs = disjoint_pairs(len(proba) - len(proba) % 2)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)

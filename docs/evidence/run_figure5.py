@@ -40,7 +40,7 @@ def epig_query(
 
 def strategies(n_pairs: int) -> dict[str, Any]:
     """Return the strategies by name, with 2K hypotheses each."""
-    drawn = {"n_samples": 2 * n_pairs}
+    drawn: dict[str, Any] = {"n_samples": 2 * n_pairs}
     return {
         "random": mb.random_query,
         "margin": partial(mb.margin_query, **drawn),
@@ -78,7 +78,7 @@ def main() -> None:
             settings, data = PAPER_SETTINGS[name], load_dataset(name, args.data_dir)
             rows = np.random.RandomState(seed).permutation(len(data.X))
             test = data.X_test, data.y_test
-            if data.X_test is not None:
+            if data.X_test is not None and data.y_test is not None:
                 few = np.random.RandomState(0).permutation(len(data.X_test))[:1500]
                 test = data.X_test[few], data.y_test[few]
             n_held = settings.n_validation

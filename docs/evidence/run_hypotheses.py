@@ -121,7 +121,7 @@ def tempered(
     )  # fmt: skip
 
 
-BALANCE = {"tau": 0.0, "n_samples": 60}
+BALANCE: dict[str, Any] = {"tau": 0.0, "n_samples": 60}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
     "margin": partial(mb.margin_query, n_samples=60),

@@ -129,6 +129,7 @@ def main() -> None:
         size = {k: v if getattr(args, k) is None else getattr(args, k) for k, v in size.items()}
         rows = np.random.RandomState(seed).permutation(len(data.X))
         validation, pool = rows[: size["validation"]], rows[size["validation"] :][: size["pool"]]
+        assert data.X_test is not None and data.y_test is not None
         test = np.random.RandomState(0).permutation(len(data.X_test))[: size["test"]]
         mean, deviation = data.X[pool].mean(), data.X[pool].std()
         X, X_val, X_test = (

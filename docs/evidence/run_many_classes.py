@@ -18,7 +18,7 @@ import modal_balance as mb
 from modal_balance.simulation import simulate
 from modal_balance.simulation.datasets import load_dataset
 
-DRAWN = {"n_samples": 20}
+DRAWN: dict[str, Any] = {"n_samples": 20}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
     "margin": partial(mb.margin_query, **DRAWN),
@@ -60,7 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     data = load_dataset("emnist_bymerge", args.data_dir)
-    assert data.X_test is not None
+    assert data.X_test is not None and data.y_test is not None
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         rows = np.random.RandomState(seed).permutation(len(data.X))
         pool, validation = rows[2000:22000], rows[:2000]

@@ -22,7 +22,7 @@ import modal_balance as mb
 from modal_balance.simulation import simulate
 from modal_balance.simulation.datasets import load_dataset, repeated
 
-DRAWN = {"n_samples": 40}
+DRAWN: dict[str, Any] = {"n_samples": 40}
 STRATEGIES: dict[str, Any] = {
     "random": mb.random_query,
     "margin": partial(mb.margin_query, **DRAWN),

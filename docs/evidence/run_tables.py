@@ -117,7 +117,7 @@ def table(name: str, data_dir: Path | None, seed: int) -> dict[str, Any]:
     """
     data = whole_table(name.removesuffix(", thinned"), data_dir)
     rng = np.random.RandomState(seed)
-    if data.X_test is None:
+    if data.X_test is None or data.y_test is None:
         X, X_test, y, y_test = train_test_split(
             data.X, data.y, test_size=0.3, stratify=data.y, random_state=seed
         )

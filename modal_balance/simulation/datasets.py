@@ -273,7 +273,10 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
 
 
 def imbalanced(
-    y: NDArray[Any], rare_classes: Sequence[Any], share: float, random_state: RandomState = None
+    y: NDArray[Any],
+    rare_classes: Sequence[Any] | NDArray[Any],
+    share: float,
+    random_state: RandomState = None,
 ) -> NDArray[np.intp]:
     """Return the rows that remain after rare classes are thinned at random.
 

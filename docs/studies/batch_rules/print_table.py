@@ -82,7 +82,8 @@ def table(rules: list[str], experiments: dict[str, str]) -> str:
                 mean, error = gaps[rule].mean(), gaps[rule].sem()
                 cells[rule][i] = f"{mean:+.3f} ± {error:.3f}"
                 means[rule] = max(means[rule], mean)
-    order = ["runs", *sorted((rule for rule in rules if any(cells[rule])), key=means.get)[::-1]]
+    shown = [rule for rule in rules if any(cells[rule])]
+    order = ["runs", *sorted(shown, key=means.__getitem__)[::-1]]
     lines = [["", *experiments.values()], ["---"] * (1 + len(experiments))]
     lines += [[rule, *cells[rule]] for rule in order]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

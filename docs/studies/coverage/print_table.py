@@ -7,6 +7,7 @@ import gzip
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ N_POINTS = 9  # of a curve, including the start
 BINS = ((0, 1.5), (1.5, 2.5), (2.5, 4), (4, 6), (6, 10), (10, 100))
 
 
-def lines(path: Path) -> list[dict]:
+def lines(path: Path) -> list[dict[str, Any]]:
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     with opened as file:
         return [json.loads(line) for line in file]
@@ -58,14 +59,14 @@ def switch_tables(path: Path) -> None:
     row(["labels per class", *rules[1:], "margin"])
     row(["---"] * (1 + len(rules)))
     for low, high in BINS:
-        gains = defaultdict(list)
+        gains_of: dict[str, list[float]] = defaultdict(list)
         for (name, _), run in curves.items():
             for rule in run:
                 for point in range(1, N_POINTS):
                     if low <= run[rule][point, 0] / classes[name] < high:
                         gain = run[rule][point, 1] - run["balance_margin"][point, 1]
-                        gains[rule].append(100 * gain)
-        row([f"{low} to {high}", *(f"{np.mean(gains[r]):+.1f}" if gains[r] else ""
+                        gains_of[rule].append(100 * gain)
+        row([f"{low} to {high}", *(f"{np.mean(gains_of[r]):+.1f}" if gains_of[r] else ""
                                   for r in [*rules[1:], "margin"])])  # fmt: skip
     pairs = [("herding until 4 per class", "balance_margin"),
              ("uncertainty herding", "balance_margin"),

@@ -26,22 +26,24 @@ PER_CLASS = (1, 3)
 
 
 def of_length_one(X: np.ndarray) -> np.ndarray:
-    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+    rows: np.ndarray = X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+    return rows
 
 
 def coordinates(kind: str, X: np.ndarray) -> np.ndarray:
     """Return the coordinates of the rows X."""
     if kind == "rawL2":  # as in scikit-activeml
         return of_length_one(X)
-    scaled = SquashedScaling(X)(X).astype(np.float64)
+    scaled: np.ndarray = SquashedScaling(X)(X).astype(np.float64)
     if kind == "sqL2":
         return of_length_one(scaled)
     if kind == "range2":
-        return (scaled - scaled.min(0)) / np.maximum(np.ptp(scaled, axis=0), 1e-12)
+        scaled -= scaled.min(0)
+        scaled /= np.maximum(np.ptp(scaled, axis=0), 1e-12)
     if kind == "pca":
         scaled -= scaled.mean(0)
         left, size, _ = np.linalg.svd(scaled, full_matrices=False)
-        return left[:, :30] * size[:30]
+        scaled = left[:, :30] * size[:30]
     return scaled
 
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -54,19 +55,23 @@ class Given:
         return self.proba
 
 
-class State:
+class State(NamedTuple):
     """Input of a rule."""
 
-    def __init__(self, X, labelled, y, proba, temperature, seed) -> None:
-        self.X, self.labelled, self.y = X, labelled, y
-        self.proba, self.temperature, self.seed = proba, temperature, seed
+    X: np.ndarray  # rows without a label
+    labelled: np.ndarray
+    y: np.ndarray
+    proba: torch.Tensor
+    temperature: Callable[[], float]
+    seed: int
 
 
 Rule = Callable[[State, int], np.ndarray]
 
 
 def margin(state: State, n: int) -> np.ndarray:
-    return margin_scores(state.proba).topk(n).indices.numpy()
+    rows: np.ndarray = margin_scores(state.proba).topk(n).indices.numpy()
+    return rows
 
 
 def balance_margin(state: State, n: int) -> np.ndarray:
@@ -79,7 +84,8 @@ def balance_margin(state: State, n: int) -> np.ndarray:
 
 
 def herding(state: State, n: int) -> np.ndarray:
-    return herding_query(None, state.X, n, X_labelled=state.labelled, random_state=state.seed)[0]
+    rows, _ = herding_query(None, state.X, n, X_labelled=state.labelled, random_state=state.seed)
+    return np.asarray(rows)
 
 
 def scikit_activeml(state: State, n: int) -> np.ndarray:
@@ -88,14 +94,16 @@ def scikit_activeml(state: State, n: int) -> np.ndarray:
 
     y = np.concatenate([state.y.astype(float), np.full(len(state.X), np.nan)])
     query = MaxHerding(random_state=state.seed).query
-    return query(np.concatenate([state.labelled, state.X]), y, batch_size=n) - len(state.y)
+    rows: np.ndarray = query(np.concatenate([state.labelled, state.X]), y, batch_size=n)
+    return rows - len(state.y)
 
 
 def uncertainty_herding(state: State, n: int) -> np.ndarray:
-    return uncertainty_herding_query(
+    rows, _ = uncertainty_herding_query(
         Given(state.proba), state.X, n, X_labelled=state.labelled,
         temperature=state.temperature(), random_state=state.seed,
-    )[0]  # fmt: skip
+    )  # fmt: skip
+    return np.asarray(rows)
 
 
 def until(per_class: float, state: State, n: int) -> np.ndarray:
@@ -157,7 +165,9 @@ def trained_networks(
             n_steps=400, learning_rate=1e-3, batch_size=256, label_smoothing=0.05,
         )  # fmt: skip
 
-    def predict(network: MLP, scale: SquashedScaling, rows: np.ndarray, seed: int, n: int):
+    def predict(
+        network: MLP, scale: SquashedScaling, rows: np.ndarray, seed: int, n: int
+    ) -> torch.Tensor:
         return hypotheses(network.eval(), torch.from_numpy(scale(rows)), seed, n)
 
     return [partial(predict, net, s) for net, s in zip(networks, scalings, strict=True)]
@@ -200,6 +210,7 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
     batch = 20 if data.n_classes > 20 else 10
     pool = Dataset(data.name, X, y, X_test, y_test, data.n_classes)
     start = labelled_rows(pool, n_first, seed)
+    assert start is not None  # the pool is large enough
     known = {rule: tuple(start.tolist()) for rule in rules}
     curves: dict[str, list[list[float]]] = {rule: [] for rule in rules}
     for number in range(N_ROUNDS + 1):
@@ -230,7 +241,9 @@ def run(data: Dataset, rules: list[str], seed: int, out: Path) -> None:
                             "n_classes": data.n_classes, "curve": curves[rule]})  # fmt: skip
 
 
-def held_out_temperature(X, y, labelled, n_classes, seed) -> float:
+def held_out_temperature(
+    X: np.ndarray, y: np.ndarray, labelled: list[int], n_classes: int, seed: int
+) -> float:
     """Return the temperature of a network trained without a fifth of the labels, on that fifth."""
     order = np.random.RandomState(seed).permutation(labelled)
     n_held = round(0.2 * len(order))
