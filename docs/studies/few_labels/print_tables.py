@@ -69,6 +69,13 @@ def steps() -> None:
         )
 
 
+def many_labels() -> None:
+    """Print what 1,500 steps change with 1,000 labels and more, in points of accuracy."""
+    wide = read("sixth_steps").pivot(index=["n", "dataset", "seed"], columns="config", values="acc")
+    gap = 100 * (wide["1500 steps"] - wide["200 steps"])
+    print(gap.groupby(["dataset", "n"]).mean().unstack("n").round(1).to_string())
+
+
 def edges() -> None:
     """Print how many of 50 pairs are edges, by kind of hypotheses."""
     runs = read("third_edges")
@@ -160,6 +167,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where to save the picture")
     args = parser.parse_args()
     steps()
+    many_labels()
     edges()
     today = read("third_classifier")
     for title, tables in (

@@ -26,6 +26,7 @@ CONFIGURATIONS: dict[str, tuple[bool, dict[str, Any]]] = {
     "words": (False, {"validation": None, "input_dropout": 0.0, "dropout": 0.3, "n_steps": 400}),
     # Steps. The validation error does not affect training and takes time, so leave it out.
     "200 steps": (False, {"validation": None}),
+    "1500 steps": (False, {"validation": None, "n_steps": 1500}),
     "130 steps": (False, {"validation": None, "n_steps": 130, "learning_rate": 3e-3}),
     "150 steps": (False, {"validation": None, "n_steps": 150, "learning_rate": 4e-3}),
     "200 fast steps": (False, {"validation": None, "learning_rate": 3e-3}),
