@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -98,21 +97,6 @@ def test_the_critical_difference_is_that_of_demsars_table(k, q):
     )
 
 
-def test_cliques_are_the_longest_runs_within_the_difference():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        ranks, difference = np.sort(rng.uniform(1, 6, 6)), rng.uniform(0, 3)
-        runs = {
-            (i, j) for i, j in product(range(6), repeat=2)
-            if i < j and ranks[j] - ranks[i] <= difference
-        }  # fmt: skip
-        longest = {
-            (i, j) for i, j in runs
-            if not any((a, b) != (i, j) and a <= i and j <= b for a, b in runs)
-        }  # fmt: skip
-        assert set(comparison.cliques(ranks, difference)) == longest
-
-
 def test_labels_saved():
     n = np.array([20.0, 60.0, 100.0, 140.0])
     curves = {"margin": [0.5, 0.6, 0.7, 0.72], "fast": [0.5, 0.8, 0.7, 0.9], "slow": [0.1] * 4}
@@ -128,6 +112,8 @@ def test_labels_saved():
     saved = comparison.labels_saved(frame, "margin").loc["t"]
     assert saved.to_dict() == pytest.approx({"fast": 1 - needed["fast"] / 100, "slow": -0.4})
     assert comparison.labels_to_reach(n, np.array(curves["margin"]), 0.5) == 20
+    rounded_up = np.nextafter(0.6, 1)
+    assert comparison.labels_to_reach(n, np.array(curves["margin"]), rounded_up) == 60
 
 
 def test_the_readme_quotes_the_headline_of_the_page():

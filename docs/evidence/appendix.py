@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from comparison import SIGNIFICANT
 
 from modal_balance.simulation.figures import area_heat_map, learning_curves
 from modal_balance.simulation.results import (
@@ -18,8 +19,8 @@ HERE = Path(__file__).parent
 # Names in the results files of `simulate` -> names on the page. In those runs, `balance_query` was
 # today's `balance_margin_query`.
 SIMULATED = {
-    "default of balance_query": "`balance_margin_query`",
-    "Batch-BALanCe, to the end": "`balance_query`",
+    "default of balance_query": "balance_margin_query",
+    "Batch-BALanCe, to the end": "balance_query",
     "Batch-BALanCe": "Batch-BALanCe, weights restored at 1e-4",
     "rest by clusters": "99.99 % cut, then diverse low margins",
     "rest by margin": "99.99 % cut, then lowest margins",
@@ -53,9 +54,10 @@ def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     table = pairwise(areas, baseline)
     # No-break spaces and hyphens keep a cell on one line.
     table["text"] = [
-        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses}, p {row.p_holm:.2g})".replace(
+        f"{row.difference:+.4f} ({row.wins}-{row.ties}-{row.losses})".replace(
             " ", "\u00a0"
         ).replace("-", "\u2011")
+        + ("*" if row.p_holm < SIGNIFICANT else "")
         for row in table.itertuples()
     ]
     order = table.groupby("strategy").difference.mean().sort_values(ascending=False).index
@@ -127,7 +129,8 @@ all runs, paired by seed, with standard errors:
 
 {markdown(gaps)}
 
-By data set: difference, wins-ties-losses over seeds, p of Wilcoxon's test after Holm's correction.
+By data set: difference, wins-ties-losses over seeds, and a star if p < .05 in Wilcoxon's test after
+Holm's correction for the number of strategies.
 
 {markdown(against(areas, "margin"))}
 """
@@ -182,15 +185,16 @@ def sections_of_experiments() -> list[str]:
     """Write the figures of the experiments, and return their sections."""
     sections = []
     main_strategies = (
-        "margin", "random", "BALD", "BatchBALD", "BADGE", "`balance_query`",
-        "`balance_margin_query`",
+        "margin", "random", "BALD", "BatchBALD", "BADGE", "balance_query", "balance_margin_query",
     )  # fmt: skip
     sections.append(
         compared(
             "hypotheses",
             "Which hypotheses, how many, and which tau",
-            "All accuracies are those of `MCDropoutClassifier()`. Hypotheses are drawn from it, or "
-            "from another model fitted on the same labels. From 20 random labels to 120, in "
+            "All accuracies are those of `MCDropoutClassifier()`. Rows with a model choose by an "
+            "earlier `balance_margin_query` (with tau = 0, unless the name says otherwise), whose "
+            "hypotheses are drawn from this classifier or from another model fitted on the same "
+            "labels. From 20 random labels to 120, in "
             "batches of 10, from pools of at most 2,000 rows.",
             heat_map=False,
             drawn=(

@@ -6,7 +6,6 @@ python docs/evidence/comparison.py tables/mcdropout_10/*.jsonl
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from scipy.stats import studentized_range, wilcoxon
 from modal_balance.simulation.results import holm, normalised_areas, read_results
 
 SIGNIFICANT = 0.05
+ROUNDING = 1e-9  # equal means of accuracies may differ by this
 
 
 def differences(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
@@ -103,22 +103,14 @@ def critical_difference(n_strategies: int, n_tables: int, level: float = SIGNIFI
     return float(q * np.sqrt(n_strategies * (n_strategies + 1) / (6 * n_tables)))
 
 
-def cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Return the maximal runs (first, last) of sorted ranks without a significant difference."""
-    ends = [
-        max(j for j in range(i, len(ranks)) if ranks[j] - ranks[i] <= difference)
-        for i in range(len(ranks))
-    ]
-    return [(i, end) for i, end in enumerate(ends) if end > i and (i == 0 or end > ends[i - 1])]
-
-
 def labels_to_reach(n: NDArray[np.float64], value: NDArray[np.float64], target: float) -> float:
     """Return the number of labels at which a curve reaches a value; its last number if never."""
     best = np.maximum.accumulate(value)
-    i = int(np.searchsorted(best, target))
+    i = int(np.searchsorted(best, target - ROUNDING))
     if i == 0 or i == len(n):
         return float(n[min(i, len(n) - 1)])
-    return float(n[i - 1] + (target - best[i - 1]) / (best[i] - best[i - 1]) * (n[i] - n[i - 1]))
+    share = min((target - best[i - 1]) / (best[i] - best[i - 1]), 1.0)
+    return float(n[i - 1] + share * (n[i] - n[i - 1]))
 
 
 def labels_saved(frame: pd.DataFrame, baseline: str, n_labels: int = 100) -> pd.DataFrame:
