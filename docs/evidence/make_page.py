@@ -72,7 +72,7 @@ INTRODUCTION = """# Evidence
 
 Do the strategies save labels, and on which data? All strategies ran with their defaults on up to
 {n_tables} tables, with `MCDropoutClassifier()`, no validation data, and 20 random labels at the
-start. "Thinned" tables are copies in which half of the classes are rare: only {kept:.0%} of their
+start. "Thinned" tables are copies in which half of the classes are rare: only {kept:.0f} % of their
 rows are in the pool. The strategies are compared with margin selection, which asks for the rows
 whose two most probable classes are closest in probability, and with random selection."""
 
@@ -269,7 +269,7 @@ def first_screen(frame: pd.DataFrame, areas: pd.Series[float], table: pd.DataFra
         "Difference from margin selection by table, with 95 % intervals over seeds; at the bottom, "
         "the mean over tables with its interval.",
     )
-    return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique(), kept=SHARE_KEPT)}
+    return f"""{INTRODUCTION.format(n_tables=frame.dataset.nunique(), kept=100 * SHARE_KEPT)}
 
 **In batches of 10, `{ours}` needs {fewer(saved.median())} labels than margin selection and
 {fewer(saved_random.median())} than random selection** (medians over
@@ -478,8 +478,8 @@ def little_to_learn(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     return (
         f"* The more random labels raise the accuracy, the larger is the lead of `{ours}` over "
         f"random (Spearman's correlation over tables {spearmanr(rise, lead[rise.index])[0]:.2f}). "
-        f"On the {len(few)} tables where {100 * LITTLE:.0f} points or less are gained from the "
-        f"first round to the last, the lead is at most {100 * lead[few].max():.1f} points: "
+        f"On the {len(few)} tables where they raise it by less than {100 * LITTLE:.0f} points from "
+        f"the first round to the last, the lead is at most {100 * lead[few].max():.1f} points: "
         f"{'; '.join(few)}."
     )
 
