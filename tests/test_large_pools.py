@@ -282,6 +282,23 @@ def test_parquet_folders_of_uneven_files_and_row_groups(tmp_path, expected):
         assert batch(folder, named) == expected
 
 
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_tables_in_memory_are_sliced(library, expected):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip(library)
+    X, y = rows()
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    columns = dict(zip(COLUMNS, X.T, strict=True))
+    module = sys.modules[library]
+    table = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    named = quick(hidden_layer_sizes=(16,), dropout=0.5).fit(frame[:80], y[:80])
+    assert batch(table, named) == expected
+    some = {"strategy": batchbald_query, "n_instances": 3, "max_pool": 50}
+    assert batch(table, named, **some) == batch(frame, named, **some)
+    with pytest.raises(ValueError, match="22000 rows of X_pool, and the limit is 0.001 GB"):
+        batch(table, named, strategy=batchbald_query, memory_limit="1MB")
+
+
 def test_zarr_arrays(tmp_path, expected):
     zarr = pytest.importorskip("zarr")
     X, _ = rows()

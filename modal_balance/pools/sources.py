@@ -65,7 +65,7 @@ class RowsInMemory:
 
     Parameters
     ----------
-    X : ndarray, Tensor, DataFrame, sparse matrix, dict of these, or Dataset, N rows
+    X : ndarray, Tensor, table, sparse matrix, dict of these, or Dataset, N rows
         The pool. Rows of a torch or skorch data set are a ``torch.utils.data.Subset``, so data on
         disk are read only when they are predicted.
 
@@ -88,8 +88,9 @@ class RowsInMemory:
         """Return whether X can be sliced by rows."""
         if isinstance(X, Mapping):
             return all(RowsInMemory.can_slice(part) for part in X.values())
-        known = isinstance(X, np.ndarray | Tensor | Dataset)
-        return known or hasattr(X, "iloc") or sparse.issparse(X)
+        known = isinstance(X, np.ndarray | Tensor | Dataset) or sparse.issparse(X)
+        # Tables of pandas, or of another library such as polars or pyarrow.
+        return known or hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__")
 
     def read(self, start: int, stop: int) -> Any:
         """Return a range of rows.
@@ -135,6 +136,8 @@ class RowsInMemory:
 def _taken(X: Any, rows: Any) -> Any:
     if isinstance(X, Mapping):
         return {key: _taken(part, rows) for key, part in X.items()}
+    if hasattr(X, "to_batches"):  # a table of pyarrow
+        return X.take(np.arange(len(X))[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
