@@ -227,6 +227,14 @@ def test_numbers_outside_of_an_embedding_are_refused():
         samples(net, np.array([[5, 1]]))
 
 
+def test_normalisation_by_the_batch_is_an_error_that_names_it():
+    norm = nn.BatchNorm1d(8, track_running_stats=False)
+    module = nn.Sequential(nn.Linear(64, 8), norm, nn.Dropout(), nn.Linear(8, 4))
+    net = NeuralNetClassifier(module, criterion=nn.CrossEntropyLoss).initialize()
+    with pytest.raises(ValueError, match="single row: .*not normalise by the statistics of the"):
+        samples(net, digits()[0])
+
+
 def test_rows_that_do_not_fit_are_refused():
     X, _ = digits()
     net = fitted_net()

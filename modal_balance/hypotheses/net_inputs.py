@@ -179,7 +179,10 @@ def check_row_fits(net: NeuralNet, row: Any) -> None:
     try:
         net.infer(cloned(row))
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        advice = "X must be like the data that the net was trained on."
+        advice = (
+            "X must be like the data that the net was trained on, and the module must accept a "
+            "single row: it must not normalise by the statistics of the batch."
+        )
         if isinstance(row, Mapping) and len(row) > 1:
             advice += (
                 " skorch passes the columns of a DataFrame as separate arguments; if the module "
