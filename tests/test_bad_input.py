@@ -21,9 +21,9 @@ X_TRAIN, y_TRAIN, POOL = X[:60], y[:60], X[60:100]
 EITHER = (TypeError, ValueError)
 
 EVERY = [name for name in strategies.__all__ if name.endswith("_query")]
-# herding_query takes any estimator, fitted or not, and none at all.
-FITTED = [name for name in EVERY if name != "herding_query"]
-DRAWING = [name for name in FITTED if name not in {"badge_query", "coreset_query", "random_query"}]
+# These take any estimator, fitted or not, and none at all.
+FITTED = [name for name in EVERY if name not in {"herding_query", "random_query"}]
+DRAWING = [name for name in FITTED if name not in {"badge_query", "coreset_query"}]
 EDGES = ["balance_query", "balance_margin_query"]
 WITH_TAU = ["balance_query", "balance_margin_query", "power_balance_query"]
 
@@ -55,7 +55,7 @@ TABLE = [
     (FITTED, {"learner": MCDropoutClassifier()}, NotFittedError, ["has not been fitted"]),
     (FITTED, {"learner": LinearRegression().fit(X, y)}, TypeError, ["regressor"]),
     (
-        FITTED,
+        DRAWING,
         {"learner": RandomForestClassifier(3).fit(X, np.zeros(150))},
         ValueError,
         ["single class"],

@@ -430,6 +430,20 @@ def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_clas
 
 
 @pytest.mark.modal
+def test_balance_margin_covers_the_pool_while_there_is_one_class():
+    X, _ = digits()
+    forest = RandomForestClassifier(5, oob_score=True, random_state=0)
+    learner = ActiveLearner(forest, X_training=X[:3], y_training=["a"] * 3)
+    found = indices_of(balance_margin_query(learner, X[-60:], 5, random_state=0))
+    assert found.tolist() == indices_of(herding_query(learner, X[-60:], 5, random_state=0)).tolist()
+    # Without covering, predictions of two classes are needed.
+    with pytest.raises(ValueError, match="knows a single class, 'a'.*herding_query"):
+        balance_margin_query(learner, X[-60:], 1)
+    with pytest.raises(ValueError, match="knows a single class, 'a'"):
+        balance_margin_query(learner, X[-60:], 5, min_labels_per_class=None)
+
+
+@pytest.mark.modal
 def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeypatch):
     monkeypatch.setattr(strategy, "MAX_DENSE", 1000)
     X = sparse.random(40, 50, density=0.1, format="csr", random_state=0)

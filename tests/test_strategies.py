@@ -5,6 +5,8 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression
 from toy import digits, fast_classifier, fitted_classifier
 
 import modal_balance as mb
@@ -226,6 +228,22 @@ def test_random_selection_is_uniform():
         counts[mb.random_query(fitted_classifier(), POOL[:6], 2, random_state=seed)[0]] += 1
     assert counts.sum() == 600
     assert counts.min() > 70  # 100 expected, standard deviation 8
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        None,
+        RandomForestClassifier(),
+        RandomForestClassifier(3).fit(X, np.zeros(len(X))),
+        LinearRegression().fit(X, y),
+    ],
+    ids=["none", "unfitted", "single class", "regressor"],
+)
+def test_random_selection_needs_no_predictions(learner):
+    found = mb.random_query(learner, POOL, 5, random_state=0)[0]
+    expected = mb.random_query(fitted_classifier(), POOL, 5, random_state=0)[0]
+    assert found.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

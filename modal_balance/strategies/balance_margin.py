@@ -23,7 +23,7 @@ from .edges import (
 )
 from .herding import NoDistances, query_by_herding
 from .pool import ExceedsMemory
-from .query import Callback, Query, Radius, labelled_rows
+from .query import Callback, Query, Radius, check_has_classes, labelled_rows
 
 
 def balance_margin_query(
@@ -149,7 +149,7 @@ def balance_margin_query(
         learner,
         X_pool,
         n_instances,
-        # Herding needs no hypotheses.
+        # Herding needs neither hypotheses nor two classes.
         needs="fit" if has_few_labels else "hypotheses",
         n_samples=n_samples,
         min_samples=2,
@@ -167,6 +167,7 @@ def balance_margin_query(
             batch = query_by_herding(query, X_labelled)
             _warn_of_later_errors(query, cut_share)
             return batch
+    check_has_classes(query.unwrapped)
     if query.n_instances == 1 or cut_share == 0:
         return query_low_margins(query)
     predictions = predict_samples(query)

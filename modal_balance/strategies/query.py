@@ -120,7 +120,8 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
     if len(known) < 2:
         raise ValueError(
             f"This {unwrapped.name} knows a single class, {known[0]!r}, and a query needs at "
-            "least two. Label points of another class first, or declare the classes."
+            "least two. Label points of another class first, chosen by herding_query or "
+            "random_query, or declare the classes."
         )
 
 
@@ -401,8 +402,8 @@ class Query:
             unwrapped = unwrap_inputs(learner)
         else:
             unwrapped = unwrap_learner(learner)
-            check_has_classes(unwrapped)
         if needs == "hypotheses":
+            check_has_classes(unwrapped)
             unwrapped.check_has_hypotheses()
         limit = None if memory_limit is None else memory_bytes(memory_limit)
         X_pool, source = open_pool(X_pool, unwrapped)

@@ -27,8 +27,8 @@ def random_query(
 
     Parameters
     ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        The learner to query for.
+    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
+        The learner to query for, fitted or not, or None: no predictions are needed.
     X_pool : array-like, DataFrame, CSR matrix, path of a file or other data of N rows
         The unlabelled pool; it may be larger than memory.
     n_instances : int, default=1
@@ -68,6 +68,7 @@ def random_query(
         learner,
         X_pool,
         n_instances,
+        needs="inputs",
         X_pending=X_pending,
         random_state=random_state,
         verbose=verbose,
