@@ -116,7 +116,7 @@ def simulate(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If an argument is invalid, a class has too few rows, or the results file has one of the
         runs with other settings: other data, or another estimator or strategy.
 
@@ -137,6 +137,11 @@ def simulate(
     check_integer(budget, "budget", 1)
     check_validation_pair(X_val, y_val)
     check_validation_pair(X_test, y_test, ("X_test", "y_test"))
+    if not isinstance(strategies, Mapping) or not all(map(callable, strategies.values())):
+        raise TypeError(
+            "strategies must be a dict of names to query strategies, such as "
+            f'{{"margin": margin_query}}, got {strategies!r}.'
+        )
     if not strategies:
         raise ValueError("strategies is empty. Expected a dict of names to query strategies.")
     check_labels(y, "y")
