@@ -355,7 +355,7 @@ def check_labels(y: Any, name: str) -> None:
     Parameters
     ----------
     y : array-like or None
-        Labels of any kind. None: there is nothing to check.
+        Labels of any kind. None is accepted.
     name : str
         Their name in the error message.
 
