@@ -174,6 +174,20 @@ def test_only_seeds_that_both_have_are_compared():
     assert (twin.ties, twin.p) == (8, 1.0)
 
 
+def test_equal_areas_are_ties_whatever_the_last_bits():
+    correct = {"a": [49, 45, 51, 42, 44, 53], "b": [49, 45, 42, 51, 44, 53]}  # of 54 test rows
+    run = {"dataset": "one", "estimator": "e", "seed": 0, "n_labelled": range(10, 70, 10)}
+    frame = pd.concat(
+        [
+            pd.DataFrame({**run, "strategy": name, "accuracy": np.array(n) / 54})
+            for name, n in correct.items()
+        ]
+    )
+    areas = normalised_areas(frame)
+    assert pairwise(areas, "b")[["wins", "ties", "losses"]].to_numpy().tolist() == [[0, 1, 0]]
+    assert mean_ranks(areas).to_dict() == {"a": 1.5, "b": 1.5}
+
+
 def test_holm():
     # Sorted 0.005, 0.01, 0.03, 0.04: times 4, 3, 2, 1, and no smaller than the one before.
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])

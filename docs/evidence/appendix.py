@@ -9,6 +9,7 @@ from comparison import SIGNIFICANT
 
 from modal_balance.simulation.figures import area_heat_map, learning_curves
 from modal_balance.simulation.results import (
+    DECIMALS,
     RUN,
     normalised_areas,
     pairwise,
@@ -137,7 +138,8 @@ Holm's correction for the number of strategies.
     if at_end:
         last = shared_seeds(frame)
         last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
-        end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std"])
+        by_strategy = last.groupby(["strategy", "dataset"])
+        end = by_strategy.accuracy.agg(["mean", "std"]).round(DECIMALS)
         cells = [
             f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
             for row in end.itertuples(index=False)

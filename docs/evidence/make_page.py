@@ -481,14 +481,14 @@ The vote of network and trees on the further tables:
 
 
 def little_to_learn(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
-    """Return a sentence on tables where more random labels hardly raise the accuracy."""
+    """Return how much there is to win where more random labels hardly raise the accuracy."""
     ours = "balance_margin_query"
     curves = frame[frame.strategy == "random"].groupby(["dataset", "round"]).accuracy.mean()
     rise = curves.groupby("dataset").last() - curves.groupby("dataset").first()
     lead = differences(areas, "random")[ours].groupby("dataset").mean()
     few = rise.index[rise < LITTLE]
     return (
-        f"* The more random labels raise the accuracy, the larger is the lead of `{ours}` over "
+        f"The more random labels raise the accuracy, the larger is the lead of `{ours}` over "
         f"random (Spearman's correlation over tables {spearmanr(rise, lead[rise.index])[0]:.2f}). "
         f"On the {len(few)} tables where they raise it by less than {100 * LITTLE:.0f} points from "
         f"the first round to the last, the lead is at most {100 * lead[few].max():.1f} points: "
@@ -500,24 +500,27 @@ def exceptions(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
     rivals = ["margin", "random", "herding"]
     shown_names = ["balance_margin_query", "random", "herding", "uncertainty herding"]
     by_classes(areas, shown_names).savefig(HERE / "by_classes.png", dpi=140)
-    sentences = []
+    rows = {}
     for name in rivals:
         gaps = differences(areas, "balance_margin_query")[name]
         row = over_tables(gaps)
         means = gaps.groupby("dataset").mean().dropna().sort_values()
-        where = "; ".join(sorted(means.index[means > 0])) or "none"  # some names have a comma
-        most = "; ".join(f"{table} ({100 * gap:.1f})" for table, gap in means.head(3).items())
-        significantly = f", on {row['better']} of them significantly" if row["testable"] else ""
-        sentences.append(
-            f"* {shown(name).capitalize()} is ahead of `balance_margin_query` on {row['ahead']} of "
-            f"{row['tables']} tables{significantly}: {where}. It is furthest behind on {most}."
-        )
+        rows[shown(name)] = {
+            "tables": row["ahead"],
+            "significantly": row["better"] if row["testable"] else "–",
+            "ahead on": "; ".join(sorted(means.index[means > 0])),  # some names have a comma
+            "furthest behind on": "; ".join(
+                f"{table} ({100 * gap:.1f})" for table, gap in means.head(3).items()
+            ),
+        }
+    table = pd.DataFrame(rows).T.rename_axis("ahead of `balance_margin_query`")
     figure = picture(
         "by_classes.png",
         "Difference from margin selection by number of classes. Triangles are thinned tables.",
     )
     title = "## When is margin, random selection or herding the better choice?\n"
-    return "\n".join([title, figure, "", *sentences, little_to_learn(frame, areas)])
+    parts = [title, figure, "", markdown(table), "", little_to_learn(frame, areas)]
+    return "\n".join(parts)
 
 
 def tables_of(case: tuple[str, int], frame: pd.DataFrame) -> str:

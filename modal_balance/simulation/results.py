@@ -238,6 +238,7 @@ def finished_rounds(
 
 
 RUN = ["dataset", "estimator", "strategy", "seed"]
+DECIMALS = 12  # otherwise equal areas, or differences, may differ in the last bits
 
 
 def read_results(*paths: str | Path) -> pd.DataFrame:
@@ -299,7 +300,7 @@ def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series
     Returns
     -------
     Series
-        Indexed by data set, estimator, strategy and seed.
+        Indexed by data set, estimator, strategy and seed; rounded to 12 decimals.
 
     Examples
     --------
@@ -320,7 +321,7 @@ def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series
         return float(strips.sum() / (n[-1] - n[0]))
 
     areas: pd.Series[float] = frame.groupby(RUN)[["n_labelled", metric]].apply(area)
-    return areas.rename(metric)
+    return areas.rename(metric).round(DECIMALS)
 
 
 def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
@@ -369,7 +370,7 @@ def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
             continue
         rows = []
         for strategy in wide.columns.drop(baseline):
-            gap = (wide[strategy] - wide[baseline]).dropna().to_numpy()
+            gap = (wide[strategy] - wide[baseline]).dropna().round(DECIMALS).to_numpy()
             rows.append(
                 {
                     "dataset": dataset,
