@@ -303,8 +303,8 @@ interval does not include 0. On a single table, "ahead" means the larger mean ov
 seeds, after Holm's correction for the number of tables. On {testable:.0f} tables,
 `{ours}` has enough seeds for this; "–" means that a strategy has on none.
 
-Seconds are the median time of a query on the digits, with one core. In each round, a fit takes
-{of_fit:.1f} more. The [appendix](appendix.md) has all strategies.
+Seconds are the median time of a query on the digits, with one core. Each round also needs a fit,
+which takes {of_fit:.1f} seconds. The [appendix](appendix.md) has all strategies.
 """
 
 
@@ -497,7 +497,7 @@ def little_to_learn(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
 
 
 def exceptions(frame: pd.DataFrame, areas: pd.Series[float]) -> str:
-    rivals = ["margin", "random", "herding"]
+    rivals = ["margin", "random", "herding", "uncertainty herding"]
     shown_names = ["balance_margin_query", "random", "herding", "uncertainty herding"]
     by_classes(areas, shown_names).savefig(HERE / "by_classes.png", dpi=140)
     rows = {}
