@@ -87,6 +87,7 @@ TABLE = [
     (WITH_TAU, {"y_val": y[:9]}, ValueError, ["X_val", "y_val"]),
     (WITH_TAU, {"tau": None, "X_val": X[:9], "y_val": y[:8]}, ValueError, ["X_val", "y_val"]),
     (WITH_TAU, {"tau": None, "X_val": X[:9], "y_val": y[:9] + 7}, ValueError, ["y_val"]),
+    (WITH_TAU, {"X_val": X[:9], "y_val": np.eye(3)[y[:9]]}, ValueError, ["y_val", "(9, 3)"]),
     (WITH_TAU, {"tau": None, "X_val": X[:9, :3], "y_val": y[:9]}, ValueError, ["X_val", "3"]),
     (WITH_TAU, {"X_reference": X[:, :3]}, ValueError, ["X_reference", "3"]),
     (EDGES, {"X_pending": X[:, :3]}, ValueError, ["X_pending", "3"]),

@@ -13,16 +13,20 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Checkpoint, EpochScoring
 from toy import digits, fitted_classifier, indices_of, iris, quick
 
 from modal_balance import (
+    BootstrapCommittee,
     balance_margin_query,
     herding_query,
     margin_query,
+    random_query,
     uncertainty_herding_query,
 )
 from modal_balance.acquisition import herding, herding_batch
@@ -32,12 +36,13 @@ from modal_balance.acquisition.temperature import (
     expected_calibration_error,
     tempered,
 )
+from modal_balance.strategies import coordinates
 from modal_balance.strategies import herding as strategy
 
 try:
-    from modAL.models import ActiveLearner
+    from modAL.models import ActiveLearner, Committee
 except ImportError:
-    ActiveLearner = None
+    ActiveLearner = Committee = None
 
 
 def blobs(n_each=20, seed=0):
@@ -235,8 +240,11 @@ def test_missing_values_of_pandas_are_those_of_numpy(dtype):
     for query in (herding_query, uncertainty_herding_query):
         batches = [query(forest, P, 4, random_state=0)[0].tolist() for P in (X, pool)]
         assert batches[0] == batches[1]
-    with pytest.raises(ValueError, match="X_pool contains NaN"):
-        herding_query(None, pool, 4)
+    for query in (herding_query, random_query):  # without a learner, there is none to refuse gaps
+        batches = [query(None, P, 4, random_state=0)[0].tolist() for P in (X, pool)]
+        assert batches[0] == batches[1]
+    with pytest.raises(ValueError, match="X_pool contains infinity"):
+        herding_query(None, X.fillna(np.inf), 4)
 
 
 def test_inputs_of_a_net_are_side_by_side_also_one_number_for_each_row():
@@ -381,6 +389,114 @@ def test_uncertainty_herding_takes_the_labels_of_a_modal_learner():
     assert taken.tolist() == given[0].tolist()
 
 
+@pytest.mark.modal
+@pytest.mark.parametrize("gather", [lambda learners: learners, lambda ls: Committee(ls)])
+def test_the_labelled_rows_of_a_committee_are_those_of_the_member_with_the_most(gather):
+    X, y = iris()
+    starts = (slice(0, 30), slice(20, 60))
+    learners = [
+        ActiveLearner(LogisticRegression(max_iter=500), X_training=X[rows], y_training=y[rows])
+        for rows in starts
+    ]
+    options = {"n_instances": 4, "random_state": 0}
+    given = {"X_labelled": X[20:60], "y_labelled": y[20:60]}
+    for query, known in (
+        (herding_query, {"X_labelled": X[20:60]}),
+        (uncertainty_herding_query, given),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = indices_of(query(gather(learners), X[60:], **options))
+        expected = query([one.estimator for one in learners], X[60:], **known, **options)
+        assert found.tolist() == expected[0].tolist()
+
+
+@pytest.mark.modal
+def test_a_learner_without_training_rows_is_warned_about():
+    X, y = iris()
+    learner = ActiveLearner(LogisticRegression(max_iter=500).fit(X[:30], y[:30]))
+    for one in (learner, [learner], [learner.estimator]):
+        with pytest.warns(UserWarning, match="LogisticRegression does not keep the rows"):
+            herding_query(one, X[30:], 2, random_state=0)
+
+
+def dropout_net(**options):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(16, 3)
+    )
+    return NeuralNetClassifier(
+        module, criterion=torch.nn.CrossEntropyLoss, lr=0.1, train_split=None, **options
+    )
+
+
+def test_the_copy_of_a_net_writes_no_files_and_prints_nothing(tmp_path, capsys):
+    X, y = iris()
+    X = X.astype("float32")
+    accuracy = EpochScoring("accuracy", on_train=True)
+    writer = ("best", Checkpoint(monitor=None, dirname=str(tmp_path)))
+    options = {"X_labelled": X[::3], "y_labelled": y[::3], "random_state": 0, "radius": 1.0}
+    plain = dropout_net(verbose=0, callbacks=[accuracy]).fit(X[::3], y[::3])
+    _, expected = uncertainty_herding_query(plain, X, 4, **options)
+    net = dropout_net(verbose=1, callbacks=[accuracy, writer]).fit(X[::3], y[::3])
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert files
+    capsys.readouterr()
+    _, gains = uncertainty_herding_query(net, X, 4, **options)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert capsys.readouterr().out == ""
+    assert gains.tolist() == expected.tolist()
+    assert net.verbose == 1 and writer in net.callbacks
+
+
+def test_the_copy_of_a_search_is_a_copy_of_its_best_estimator():
+    X, y = iris()
+    pool, X = X[1::3], X[::3]
+    y = np.random.default_rng(0).permutation(y[::3])  # noise: the temperature is high
+    grid = {"max_depth": [2, 8]}
+    options = {"X_labelled": X, "y_labelled": y, "random_state": 0, "radius": 1.0}
+    search = GridSearchCV(RandomForestClassifier(10, random_state=0), grid, cv=3).fit(X, y)
+    search.cv = "a second search would fail"
+    _, expected = uncertainty_herding_query(search.best_estimator_, pool, 4, **options)
+    _, uncalibrated = uncertainty_herding_query(search, pool, 4, temperature=1, **options)
+    assert not np.allclose(expected, uncalibrated, rtol=0.1)
+    _, gains = uncertainty_herding_query(search, pool, 4, **options)
+    assert gains.tolist() == expected.tolist()
+    same = FunctionTransformer()
+    best = make_pipeline(same, search.best_estimator_)
+    _, expected = uncertainty_herding_query(best, pool, 4, **options)
+    _, gains = uncertainty_herding_query(make_pipeline(same, search), pool, 4, **options)
+    assert gains.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("is_fitted", [True, False])
+def test_rows_of_words_get_coordinates_from_the_first_pipeline_of_an_ensemble(is_fitted):
+    words = np.array(["a", "b", "c"], dtype=object)
+    rows = pd.DataFrame({"word": words[np.repeat([0, 1, 2], [20, 15, 5])]})
+    y = np.tile([0, 1], 20)
+    pipeline = make_pipeline(OneHotEncoder(), LogisticRegression())
+    vote = VotingClassifier([("a", pipeline), ("b", pipeline)])
+    for ensemble in (BootstrapCommittee(pipeline, 3, random_state=0), vote):
+        learner = ensemble.fit(rows, y) if is_fitted else ensemble
+        picks, gains = herding_query(
+            learner, rows, 3, X_labelled=rows[:1], radius=0.1, random_state=0
+        )
+        assert rows["word"].iloc[picks[:2]].tolist() == ["b", "c"]
+        assert gains.tolist() == pytest.approx([15 / 40, 5 / 40, 0])
+
+
+def test_labelled_points_that_differ_by_rounding_do_not_set_the_width():
+    X, y = iris()
+    forest = RandomForestClassifier(10, random_state=0).fit(X[::3], y[::3])
+    copied, labels = np.concatenate([X[::3], X[:1] * (1 + 1e-7)]), [*y[::3], y[0]]
+    options = {"random_state": 0, "temperature": 1}
+    known = {"X_labelled": X[::3], "y_labelled": y[::3]}
+    _, expected = uncertainty_herding_query(forest, X, 4, **known, **options)
+    known = {"X_labelled": copied, "y_labelled": labels}
+    _, gains = uncertainty_herding_query(forest, X, 4, **known, **options)
+    assert gains.tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+
+
 def test_the_temperature_divides_logits_and_calibrates():
     logits = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 3)) * 4)
     true = torch.softmax(logits / 2, 1)
@@ -430,6 +546,21 @@ def test_balance_margin_covers_the_pool_while_there_are_few_labels_for_each_clas
 
 
 @pytest.mark.modal
+def test_balance_margin_covers_the_pool_for_a_committee_too():
+    X, y = iris()
+    for n_labels, is_covering in ((11, True), (12, False)):  # three classes
+        rows = np.r_[0:150:50, 1:150][:n_labels]
+        labels = np.arange(n_labels) % 3
+        learners = [
+            ActiveLearner(LogisticRegression(C=c), X_training=X[rows], y_training=labels)
+            for c in (0.1, 1, 10)
+        ]
+        found = balance_margin_query(Committee(learners), X[20:], 4, tau=0.0, random_state=0)
+        herd = herding_query(Committee(learners), X[20:], 4, random_state=0)
+        assert (indices_of(found).tolist() == indices_of(herd).tolist()) is is_covering
+
+
+@pytest.mark.modal
 def test_balance_margin_covers_the_pool_while_there_is_one_class():
     X, _ = digits()
     forest = RandomForestClassifier(5, oob_score=True, random_state=0)
@@ -445,7 +576,7 @@ def test_balance_margin_covers_the_pool_while_there_is_one_class():
 
 @pytest.mark.modal
 def test_balance_margin_predicts_where_inputs_are_too_many_for_distances(monkeypatch):
-    monkeypatch.setattr(strategy, "MAX_DENSE", 1000)
+    monkeypatch.setattr(coordinates, "MAX_DENSE", 1000)
     X = sparse.random(40, 50, density=0.1, format="csr", random_state=0)
     forest = RandomForestClassifier(10, random_state=0)
     learner = ActiveLearner(forest, X_training=X[:4], y_training=[0, 1, 2, 3])

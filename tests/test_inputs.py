@@ -16,10 +16,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
+from torch.utils.data import TensorDataset
 from toy import Convolution, quick
 
 from modal_balance._utils.arguments import check_integer, n_rows
@@ -210,6 +212,46 @@ def test_widths_are_compared():
     for other in (X[:, :2], X[:, :, None], {"a": X}):
         with pytest.raises(ValueError, match="X_pending has rows of"):
             check_same_width(other, "X_pending", X)
+
+
+def test_a_data_set_of_tensors_has_the_width_of_an_array():
+    check_same_width(TensorDataset(torch.from_numpy(X)), "X_pending", X)
+    with pytest.raises(ValueError, match=r"X_pending has rows of shape \(3,\) but"):
+        check_same_width(TensorDataset(torch.from_numpy(X)), "X_pending", X[:, :2])
+
+
+def test_a_sparse_matrix_of_keys_is_no_dict_of_inputs():
+    rows = check_rows(sparse.dok_array(X), "X_pool", FITTED)
+    assert rows.format == "csr" and (rows.toarray() == X).all()
+
+
+def test_several_outputs_are_refused_by_name():
+    outputs = np.column_stack([y, np.arange(len(y)) % 3])  # of two and of three classes
+    learner = MultiOutputClassifier(LogisticRegression()).fit(X, outputs)
+    with pytest.raises(ValueError, match="MultiOutputClassifier predicts 2 outputs"):
+        check_has_classes(unwrap_learner(learner))
+
+
+def test_missing_values_are_left_to_an_estimator_that_says_it_takes_them():
+    pytest.importorskip("sklearn.frozen")  # scikit-learn since 1.6
+
+    class Foreign:  # such as CatBoost's, which is no BaseEstimator
+        classes_ = np.array([0, 1])
+
+        def fit(self, X, y):
+            return self
+
+        def predict_proba(self, X):
+            return np.full((len(X), 2), 0.5)
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        def __sklearn_tags__(self):
+            return HistGradientBoostingClassifier().__sklearn_tags__()
+
+    holes = np.where(X > 1, np.nan, X)
+    assert check_rows(holes, "X_pool", [Foreign()]) is holes
 
 
 def test_a_tuple_of_inputs_is_refused():

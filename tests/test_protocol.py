@@ -30,10 +30,25 @@ class Softmax:
         return self.form(odds / odds.sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor, np.float32, np.float16])
+def backwards(proba):
+    """The same predictions, in an array that runs backwards in memory."""
+    return proba[..., ::-1].copy()[..., ::-1]
+
+
+def read_only(proba):
+    proba.flags.writeable = False
+    return proba
+
+
+FORMS = [np.asarray, torch.as_tensor, np.float32, np.float16, backwards, read_only]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", FORMS)
 def test_whatever_predicts_samples_can_be_queried(form):
     learner = Softmax(form=form)
-    proba = torch.as_tensor(learner.predict_proba_samples(X))
+    given = learner.predict_proba_samples(X)
+    proba = given if isinstance(given, torch.Tensor) else torch.from_numpy(given.copy())
     proba = proba.float() if proba.dtype == torch.float16 else proba
     assert torch.equal(samples(learner, n_samples=3), proba)  # taken as it is
     edges, weights = edges_beyond(votes(proba), all_pairs(20), 0.02)

@@ -154,6 +154,17 @@ def test_tau_is_annealed_from_the_estimators_error_or_from_validation_data():
         NoEdgesLeft(X_val)(fitted_net())
 
 
+def test_validation_rows_are_checked():
+    clf = fitted_classifier()
+    until = NoEdgesLeft(X_val, X_val=X_val[:, :3], y_val=y_val, random_state=0)
+    with pytest.raises(ValueError, match="X_val has 3 features"):
+        until(clf)
+    listed = NoEdgesLeft(X_val, X_val=X_val.tolist(), y_val=y_val, random_state=0)
+    plain = NoEdgesLeft(X_val, X_val=X_val, y_val=y_val, random_state=0)
+    listed(clf), plain(clf)
+    assert listed.tau_ == plain.tau_
+
+
 def test_edges_go_as_labels_come():
     until = NoEdgesLeft(X_val, tau=0.15, random_state=0)
     shares = []

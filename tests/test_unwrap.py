@@ -9,6 +9,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     VotingClassifier,
 )
+from sklearn.feature_selection import RFECV
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -29,10 +30,11 @@ from toy import (
 from modal_balance import (
     balance_query,
     draw_hypotheses,
+    herding_query,
     margin_query,
 )
 from modal_balance.hypotheses.last_layer import last_layer_features
-from modal_balance.hypotheses.unwrap import check_labels_of_net
+from modal_balance.hypotheses.unwrap import check_labels_of_net, unwrap_learner
 from modal_balance.hypotheses.validation import validation_error
 from modal_balance.simulation.loop import rounds
 
@@ -103,6 +105,14 @@ def test_a_search_that_keeps_no_estimator_is_refused():
     search = GridSearchCV(GaussianNB(), {"var_smoothing": [0.1]}, refit=False).fit(X, y)
     with pytest.raises(ValueError, match="Use refit=True"):
         balance_query(search, X, tau=0.1)
+
+
+def test_a_feature_search_is_a_classifier_of_its_own():
+    selection = RFECV(forest_of()).fit(X, y)  # it has cv_results_, but finds no estimator
+    assert unwrap_learner(selection).classifier is selection
+    assert len(herding_query(selection, X, 2, X_labelled=X[:2], random_state=0)[0]) == 2
+    with pytest.raises(TypeError, match="Cannot draw hypotheses from a RFECV"):
+        balance_query(selection, X, tau=0.1)
 
 
 def test_frozen_estimators_are_what_is_frozen():

@@ -346,6 +346,9 @@ def check_validation_pair(
         raise ValueError(
             f"{X_name} has {n_rows(X_val)} rows but {y_name} has {n_rows(y_val)} labels."
         )
+    shape = np.shape(y_val)
+    if math.prod(shape[1:]) > 1:
+        raise ValueError(f"{y_name} has the shape {shape}. Pass one label for each row.")
     check_labels(y_val, y_name)
 
 

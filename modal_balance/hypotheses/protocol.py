@@ -147,7 +147,10 @@ class GivenHypotheses:
         -------
         Tensor of shape (S, n, C)
         """
-        proba = torch.as_tensor(self.source.predict_proba_samples(X)).detach()
+        given = self.source.predict_proba_samples(X)
+        if isinstance(given, np.ndarray):
+            given = np.require(given, requirements=["C", "W"])  # torch takes no other arrays
+        proba = torch.as_tensor(given).detach()
         if proba.dtype not in (torch.float32, torch.float64):
             proba = proba.float()
         name = f"The result of {type(self.source).__name__}.predict_proba_samples"

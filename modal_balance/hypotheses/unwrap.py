@@ -97,7 +97,7 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
             estimator = estimator.steps[-1][1]
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
-        elif hasattr(estimator, "cv_results_"):
+        elif hasattr(estimator, "cv_results_") and not getattr(estimator, "refit", True):
             raise ValueError(
                 f"This {type(estimator).__name__} has no best_estimator_, because it was created "
                 "with refit=False. Use refit=True to get a classifier to query with."

@@ -12,6 +12,7 @@ from .._utils.arguments import RandomState, check_integer, check_number
 from .._utils.user_warnings import warn_user
 from ..acquisition.balance_margin import iter_balance_margin_batch
 from .clustered_margin import query_low_margins
+from .coordinates import NoDistances
 from .edges import (
     Pairing,
     check_pairing,
@@ -21,9 +22,9 @@ from .edges import (
     predict_samples,
     with_progress,
 )
-from .herding import NoDistances, query_by_herding
+from .herding import query_by_herding
 from .pool import ExceedsMemory
-from .query import Callback, Query, Radius, check_has_classes, labelled_rows
+from .query import Callback, Query, Radius, check_has_classes, kept_labels, labelled_rows
 
 
 def balance_margin_query(
@@ -82,8 +83,9 @@ def balance_margin_query(
         last point is a low-margin point, unless every edge is cut earlier.
     min_labels_per_class : float or None, default=4
         The batch covers the pool while the learner has fewer labels per known class than this,
-        on average. The learner must have ``y_training``, as modAL's ActiveLearner does, and the
-        inputs must be numeric, with distances that fit into memory. None: never cover the pool.
+        on average. The learner, or a member of a committee, must have ``y_training``, as modAL's
+        ActiveLearner does, and the inputs must be numeric, with distances that fit into memory.
+        None: never cover the pool.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare.
     max_edges : int or None, default=None
@@ -210,7 +212,7 @@ def _warn_of_later_errors(query: Query, cut_share: float) -> None:
 
 def _has_few_labels(learner: Any, min_labels_per_class: float | None) -> bool:
     """Return whether a learner has fewer labels per known class than the minimum."""
-    labels = getattr(learner, "y_training", None)
+    _, labels = kept_labels(learner)
     if min_labels_per_class is None or labels is None:
         return False
     labels = np.asarray(labels)

@@ -35,7 +35,7 @@ from ..pools.caching import CachePolicy
 from ..pools.shard import block_rows_for
 from ..pools.sources import RowsInMemory
 from .pool import held_or_sharded
-from .query import SMALL_POOL, Query, Radius, check_has_classes, check_rows
+from .query import SMALL_POOL, Query, Radius, check_has_classes, check_rows, check_same_width
 
 
 def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
@@ -83,6 +83,9 @@ def edge_share(
     check_has_classes(unwrapped)
     unwrapped.check_has_hypotheses()
     X = check_rows(X_reference, "X_reference", unwrapped)
+    if radius.X_val is not None:
+        radius = radius._replace(X_val=check_rows(radius.X_val, "X_val", unwrapped))
+        check_same_width(radius.X_val, "X_val", X, "X_reference")
     known = known_tau(unwrapped, radius)
     hypotheses = draw_from(unwrapped, n_samples, random_state=random_state)
     tau = final_tau(known, hypotheses, radius)

@@ -1,195 +1,25 @@
-"""Strategies that cover the pool: MaxHerding and uncertainty herding, and their coordinates.
+"""Strategies that cover the pool: MaxHerding and uncertainty herding.
 
-N: points of the pool    n: rows    M: reference points    D: features    C: classes
+N: points of the pool    M: reference points    D: features    C: classes
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.base import clone
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import column_or_1d
-from skorch.dataset import get_len, unpack_data
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
 
-from .._utils.arguments import (
-    RandomState,
-    check_labels,
-    check_positive,
-    draw_seed,
-    n_rows,
-    nan_for_na,
-    set_seeds,
-)
-from .._utils.torch_state import seeded
+from .._utils.arguments import RandomState, check_positive
 from ..acquisition.herding import herding_batch
-from ..acquisition.temperature import calibrated_temperature, tempered
-from ..hypotheses.protocol import SingleHypothesis
-from ..hypotheses.unwrap import check_labels_of_net
-from ..pools.sources import RowsInMemory
-from .pool import gathered, pool_features
-from .query import SMALL_POOL, Callback, Query, is_fitted, labelled_rows
-
-BOUND = 3.0  # standard deviations
-MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
-MAX_NAMES = 5  # columns named in an error message
-
-
-class NoDistances(ValueError):
-    """Rows have no coordinates, so no distances between them."""
-
-
-@dataclass(frozen=True)
-class InputFeatures:
-    """Coordinates of rows, as a picklable function.
-
-    Columns are standardised and squashed, as in :class:`~modal_balance.MCDropoutClassifier`: a
-    value becomes ``3 tanh(z / 3)``, where z is its distance from the mean in standard deviations,
-    so an outlier is not far from everything else. A missing value counts as the mean.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from modal_balance.strategies.herding import InputFeatures
-    >>> features = InputFeatures((), np.array([1.0]), np.array([2.0]))
-    >>> features(np.array([[1.0], [1e9]])).tolist()
-    [[0.0], [3.0]]
-    """
-
-    transforms: tuple[Callable[[Any], Any], ...]  # steps of the pipeline before its classifier
-    mean: NDArray[np.float64]  # (D,)
-    factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
-
-    @classmethod
-    def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
-        """Return the coordinates, with columns scaled by rows of the pool.
-
-        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
-        step needs labels, or its output is not a table of numbers.
-        """
-        fitted = []
-        for transform in transforms:
-            fitted.append(_fitted(transform, X))
-            X = fitted[-1](X)
-        values = _numbers(X)  # (n, D)
-        known = np.isfinite(values)
-        n_known = np.maximum(known.sum(0), 1)
-        values = np.where(known, values, 0.0)
-        mean = values.sum(0) / n_known
-        deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / n_known)
-        # Rounding errors are not variation: those of float32 values, or of a sum of n float64.
-        with np.errstate(over="ignore"):
-            is_float32 = (values == values.astype(np.float32)).all(0)
-        eps = np.where(is_float32, np.finfo(np.float32).eps, len(values) * np.finfo(np.float64).eps)
-        varies = deviation > 8 * eps * np.abs(mean)
-        return cls(tuple(fitted), mean, varies / np.where(varies, deviation, 1.0))
-
-    def __call__(self, X: Any) -> Tensor:
-        """Return the coordinates of n rows, (n, D) float32."""
-        for transform in self.transforms:
-            X = transform(X)
-        values = _numbers(X)
-        z = np.nan_to_num((values - self.mean) * self.factor, nan=0.0)
-        return torch.from_numpy((BOUND * np.tanh(z / BOUND)).astype(np.float32))
-
-
-@dataclass(frozen=True)
-class AsBlock:
-    """Coordinates in the shape of predictions, which the shards of a pool hold."""
-
-    features: InputFeatures
-
-    def __call__(self, X: Any) -> Tensor:
-        """Return the coordinates of n rows, (1, n, D)."""
-        return self.features(X)[None]
-
-
-def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
-    """Return the coordinates (N, D) of the pool, and the function for those of other rows.
-
-    Columns are scaled by the rows of the pool, or by 10,000 random rows of a larger pool. The
-    learner need not be fitted. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
-    the coordinates exceed the memory limit.
-    """
-    transforms = query.unwrapped.voters[0].transforms
-    if query.source is None:
-        of_rows = InputFeatures.of(transforms, query.X_pool)
-        return of_rows(query.X_pool), of_rows
-    of_rows = InputFeatures.of(transforms, query.some_rows(SMALL_POOL)[1])
-    return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows
-
-
-def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
-    """Return a pipeline step unchanged if it is fitted, otherwise a copy fitted on the rows."""
-    step = getattr(transform, "__self__", None)
-    if step is None or is_fitted(step):
-        return transform
-    try:
-        fitted: Callable[[Any], Any] = clone(step).fit(X).transform
-    except Exception as error:
-        raise NoDistances(
-            f"The learner has not been fitted, and its {type(step).__name__} cannot be fitted on "
-            f"the pool without labels: {error} Fit the learner, or pass encoded columns."
-        ) from error
-    return fitted
-
-
-def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:
-    """Return rows as numbers, (n, D): axes flattened, and several inputs side by side.
-
-    A part of a row may be one number, such as the word of an embedding.
-    """
-    if isinstance(X, Dataset):
-        try:
-            batch = default_collate([X[row] for row in range(get_len(X))])
-        except (RuntimeError, TypeError) as error:
-            raise NoDistances(f"The rows of X_pool cannot be stacked: {error}") from error
-        return _numbers(unpack_data(batch)[0])
-    if isinstance(X, Mapping):
-        return np.hstack([_numbers(X[name], part_of_row=True) for name in sorted(X)])
-    if sparse.issparse(X):
-        if math.prod(X.shape) > MAX_DENSE:
-            raise NoDistances(
-                f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, too large to be made dense. Put "
-                "TruncatedSVD into the learner's Pipeline, or pass fewer columns."
-            )
-        X = X.toarray()
-    elif hasattr(X, "detach"):
-        X = X.detach().cpu().numpy()
-    elif hasattr(X, "select_dtypes"):
-        X = nan_for_na(X)
-    try:
-        values = np.asarray(X, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise NoDistances(
-            f"X_pool has values that are not numbers{_wordy(X)}. Pass a learner whose Pipeline "
-            "encodes them, or encoded columns."
-        ) from error
-    if values.ndim < 2 and not part_of_row:
-        raise NoDistances(
-            f"X_pool has the shape {values.shape}. Pass an array of shape (rows, columns)."
-        )
-    return values.reshape(len(values), -1)
-
-
-def _wordy(X: Any) -> str:
-    """Return the names of the non-numeric columns, as part of a message."""
-    if not hasattr(X, "select_dtypes"):
-        return ""
-    names = list(X.select_dtypes(exclude=["number", "bool"]).columns)
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f", in {names[:MAX_NAMES]}{more}"
-
+from ..acquisition.temperature import tempered
+from .coordinates import pool_input_features
+from .held_out import held_out_temperature
+from .pool import pool_features
+from .query import Callback, Query, kept_labels, labelled_rows
 
 Space = Literal["inputs", "last_layer"]
 SPACES = ("inputs", "last_layer")
@@ -199,7 +29,7 @@ REFERENCE_POINTS = 5_000
 MEDIAN_POINTS = 1_000
 # Kernel width as a multiple of the median distance; chosen in docs/studies/coverage.
 RADIUS = 1.4
-HELD_OUT = 0.2  # share of the labelled rows used to find the temperature
+SAME = 1e-5  # distance of points that differ by rounding only
 
 
 def herding_query(
@@ -236,8 +66,8 @@ def herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
-        none, which is warned about.
+        The labelled points. Default: the learner's ``X_training``, and of a committee that of the
+        member with the most; a plain estimator keeps none, which is warned about.
     space : {"inputs", "last_layer"}, default="inputs"
         Where distances are measured. "inputs": on the input of the learner's classifier, after
         the other steps of its pipeline, with columns standardised by the pool. "last_layer": on
@@ -359,8 +189,8 @@ def uncertainty_herding_query(
     n_instances : int, default=1
         Number of points to choose, at most N.
     X_labelled : like X_pool, optional
-        The labelled points. Default: the learner's ``X_training``; a plain estimator keeps
-        none, which is warned about.
+        The labelled points. Default: the learner's ``X_training``, and of a committee that of the
+        member with the most; a plain estimator keeps none, which is warned about.
     y_labelled : array-like, optional
         Their labels. Default: the learner's ``y_training``.
     n_samples : int, default=100
@@ -438,9 +268,10 @@ def uncertainty_herding_query(
         callback=callback,
     )
     labelled = query.X_labelled
-    y_labelled = getattr(learner, "y_training", None) if y_labelled is None else y_labelled
+    if y_labelled is None:
+        _, y_labelled = kept_labels(learner)
     if temperature is None:
-        temperature = _held_out_temperature(query, labelled, y_labelled)
+        temperature = held_out_temperature(query, labelled, y_labelled)
     features, of_rows = _features(query, space)  # (N, D)
     width = None
     if radius is None and labelled is not None:
@@ -503,9 +334,9 @@ def _median_distance(features: Tensor, random_state: np.random.RandomState) -> f
 
 
 def _smallest_distance(features: Tensor) -> float | None:
-    """Return the smallest non-zero distance between points, or None if there is none."""
+    """Return the smallest distance between different points, or None if there is none."""
     distances = torch.pdist(features.double())
-    distances = distances[distances > 0]
+    distances = distances[distances > SAME]
     return distances.min().item() if len(distances) else None
 
 
@@ -516,40 +347,3 @@ def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
         return query.predict(hypotheses, query.source.rows(reference.numpy())).mean(0)
     proba = query.predict(hypotheses, query.X_pool).mean(0)  # (N, C)
     return proba if reference is None else proba[reference]
-
-
-def _held_out_temperature(query: Query, X: Any, y: Any) -> float:
-    """Return the best temperature of a copy of the estimator on held-out labelled rows."""
-    estimator = query.unwrapped.estimator
-    needed = ("fit", "get_params", "predict_proba")
-    can_refit = all(hasattr(estimator, name) for name in needed)
-    if X is None or y is None or query.unwrapped.is_committee or not can_refit:
-        return 1.0
-    check_labels_of_net(estimator, y)
-    check_labels(y, "y_labelled")
-    y = column_or_1d(y)
-    if len(y) != n_rows(X):
-        raise ValueError(
-            f"y_labelled has {len(y)} labels but X_labelled has {n_rows(X)} rows. Pass one label "
-            "for each row."
-        )
-    order = query.random_state.permutation(len(y))
-    n_held = round(HELD_OUT * len(y))
-    held, rest = np.sort(order[:n_held]), np.sort(order[n_held:])
-    if n_held == 0 or len(np.unique(y[rest])) < 2:
-        return 1.0
-    copy = clone(estimator)
-    set_seeds(copy, query.random_state)
-    rows = RowsInMemory(X)
-    with seeded(draw_seed(query.random_state), "cpu"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user has seen those of the learner's own fit
-        try:
-            copy.fit(rows.rows(rest), y[rest])
-            hypothesis = SingleHypothesis(copy)
-            proba = hypothesis.predict_proba_samples(rows.rows(held))[0].double()  # (n, C)
-        except ValueError:  # too few labels for this estimator
-            return 1.0
-    labels = proba.argmax(1).numpy()  # (n,)
-    if hypothesis.classes_ is not None:
-        labels = hypothesis.classes_[labels]
-    return calibrated_temperature(proba, torch.from_numpy(labels == y[held]))

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import assert_all_finite
@@ -36,7 +37,12 @@ from ..equivalence.pairs import annealed_tau, check_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs, unwrap_learner
+from ..hypotheses.unwrap import (
+    UnwrappedLearner,
+    committee_members,
+    unwrap_inputs,
+    unwrap_learner,
+)
 from ..pools.caching import memory_bytes
 from ..pools.opening import lazy_source
 from ..pools.sources import RowsInMemory, Source, failed_rows
@@ -111,6 +117,12 @@ def check_has_classes(unwrapped: UnwrappedLearner) -> None:
     """
     known: list[Any] = []
     for voter in unwrapped.voters:
+        several = getattr(voter.classifier, "classes_", None)
+        if isinstance(several, list) and np.ndim(several[0]) > 0:
+            raise ValueError(
+                f"This {voter.name} predicts {len(several)} outputs. Expected one: fit an "
+                "estimator for each output."
+            )
         # The classes_ of a skorch net are the labels of its last fit, not its columns.
         is_net = isinstance(voter.classifier, NeuralNet)
         classes = None if is_net else getattr(voter.classifier, "classes_", None)
@@ -150,6 +162,8 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
         )
     if isinstance(X, list):
         X = _as_array(X, name)
+    if sparse.issparse(X) and X.format == "dok":
+        X = X.tocsr()  # it counts as a dict, too
     if isinstance(X, Dataset):
         return _checked_data_set(X, name, unwrapped)
     if X is None:
@@ -182,9 +196,10 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
                 f"{name} has {shape[1]} features but {type(classifier).__name__} was fitted with "
                 f"{expected}. Pass the same columns as in fit."
             )
-        if not _takes_missing_values(voter):
+        is_absent = classifier is None  # distances take a gap for the mean
+        if is_absent or not _takes_missing_values(voter):
             for part in X.values() if isinstance(X, Mapping) else [X]:
-                _check_finite(part, name)
+                _check_finite(part, name, allow_nan=is_absent)
     return X
 
 
@@ -257,20 +272,21 @@ def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
     classifier = unwrapped.classifier
     if unwrapped.transforms:
         return True
-    if inner := _wrapped_estimators(classifier):
+    if inner := wrapped_estimators(classifier):
         return all(_takes_missing_values(unwrap_inputs(estimator)) for estimator in inner)
-    return isinstance(classifier, BaseEstimator) and bool(get_tags(classifier).input_tags.allow_nan)
+    has_tags = isinstance(classifier, BaseEstimator) or hasattr(classifier, "__sklearn_tags__")
+    return has_tags and bool(get_tags(classifier).input_tags.allow_nan)
 
 
 def _takes_more_axes(classifier: Any) -> bool:
     """Return whether rows may be images, for a network of the user, also inside an ensemble."""
     return getattr(classifier, "module", None) is not None or any(
         _takes_more_axes(unwrap_inputs(estimator).classifier)
-        for estimator in _wrapped_estimators(classifier)
+        for estimator in wrapped_estimators(classifier)
     )
 
 
-def _wrapped_estimators(classifier: Any) -> list[Any]:
+def wrapped_estimators(classifier: Any) -> list[Any]:
     """Return the estimators to which a classifier passes its input, such as those of a vote.
 
     They need not be fitted: their kind says which input they accept.
@@ -282,7 +298,7 @@ def _wrapped_estimators(classifier: Any) -> list[Any]:
     return [estimator for estimator in inner if hasattr(estimator, "fit")]
 
 
-def check_same_width(X: Any, name: str, X_pool: Any) -> None:
+def check_same_width(X: Any, name: str, X_pool: Any, pool_name: str = "X_pool") -> None:
     """Raise a ValueError unless the rows of X have the shape of the pool's rows.
 
     Examples
@@ -293,7 +309,7 @@ def check_same_width(X: Any, name: str, X_pool: Any) -> None:
     """
     width, expected = _width(X), _width(X_pool)
     if width != expected:
-        raise ValueError(f"{name} has rows of {width} but X_pool has rows of {expected}.")
+        raise ValueError(f"{name} has rows of {width} but {pool_name} has rows of {expected}.")
 
 
 def _width(X: Any) -> str:
@@ -303,19 +319,19 @@ def _width(X: Any) -> str:
         row = X[0]  # usually with its label
         row = row[0] if isinstance(row, tuple) else row
         if isinstance(row, Mapping):
-            return ", ".join(f"{key}: shape {np.shape(row[key])}" for key in sorted(row))
-        return f"shape {np.shape(row)}"
+            return ", ".join(f"{key}: shape {tuple(np.shape(row[key]))}" for key in sorted(row))
+        return f"shape {tuple(np.shape(row))}"
     shape = tuple(X.shape[1:]) if hasattr(X, "shape") else np.asarray(X[0]).shape
     return f"shape {shape}"
 
 
-def _check_finite(X: Any, name: str) -> None:
+def _check_finite(X: Any, name: str, allow_nan: bool) -> None:
     if hasattr(X, "iloc"):
         frame = X.to_frame() if X.ndim == 1 else X
         X = nan_for_na(frame).select_dtypes("number").to_numpy()
     if hasattr(X, "detach"):
         X = X.detach().cpu().numpy()
-    assert_all_finite(X, input_name=name)
+    assert_all_finite(X, allow_nan=allow_nan, input_name=name)
 
 
 Callback = Callable[[QueryReport], object]
@@ -525,20 +541,42 @@ class Query:
 
 
 def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
-    """Return the labelled rows, by default those of a modAL learner; None if there are none.
+    """Return the labelled rows, by default those that a learner keeps; None if there are none.
 
     Warns about a fitted estimator, which does not keep its rows.
     """
     if X_labelled is None:
-        X_labelled = getattr(learner, "X_training", None)
-        if not hasattr(learner, "X_training") and is_fitted(learner):
+        X_labelled, _ = kept_labels(learner)
+        first = _learners(learner)[0]
+        estimator = first.estimator if hasattr(first, "query_strategy") else first
+        if X_labelled is None and is_fitted(estimator):
             warn_user(
-                f"{type(learner).__name__} does not keep the rows it was fitted on, so the batch "
-                "may be close to labelled points. Pass them as X_labelled, or wrap the estimator "
-                "in a modAL ActiveLearner.",
+                f"{type(estimator).__name__} does not keep the rows it was fitted on, so the batch "
+                "may be close to labelled points. Pass them as X_labelled, or to a modAL "
+                "ActiveLearner as X_training.",
                 UserWarning,
             )
     return None if X_labelled is None or n_rows(X_labelled) == 0 else X_labelled
+
+
+def kept_labels(learner: Any) -> tuple[Any, Any]:
+    """Return the labelled rows and the labels that a modAL learner keeps, or (None, None).
+
+    Of a committee, whose members may have been started with different rows, these are those of the
+    member with the most.
+    """
+    kept = [
+        (one.X_training, one.y_training)
+        for one in _learners(learner)
+        if getattr(one, "y_training", None) is not None
+    ]
+    return max(kept, key=lambda rows: len(rows[1]), default=(None, None))
+
+
+def _learners(learner: Any) -> list[Any]:
+    """Return the members of a committee, or a list of the learner."""
+    members = committee_members(learner)
+    return [member.estimator for member in members] if members else [learner]
 
 
 def is_fitted(estimator: Any) -> bool:

@@ -1,0 +1,183 @@
+"""Coordinates of rows, between which herding measures distances.
+
+N: points of the pool    n: rows    D: features
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from skorch.dataset import get_len, unpack_data
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from .._utils.arguments import nan_for_na
+from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs
+from .pool import gathered
+from .query import SMALL_POOL, Query, is_fitted, wrapped_estimators
+
+BOUND = 3.0  # standard deviations
+MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
+MAX_NAMES = 5  # columns named in an error message
+
+
+class NoDistances(ValueError):
+    """Rows have no coordinates, so no distances between them."""
+
+
+@dataclass(frozen=True)
+class InputFeatures:
+    """Coordinates of rows, as a picklable function.
+
+    Columns are standardised and squashed, as in :class:`~modal_balance.MCDropoutClassifier`: a
+    value becomes ``3 tanh(z / 3)``, where z is its distance from the mean in standard deviations,
+    so an outlier is not far from everything else. A missing value counts as the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from modal_balance.strategies.coordinates import InputFeatures
+    >>> features = InputFeatures((), np.array([1.0]), np.array([2.0]))
+    >>> features(np.array([[1.0], [1e9]])).tolist()
+    [[0.0], [3.0]]
+    """
+
+    transforms: tuple[Callable[[Any], Any], ...]  # steps of the pipeline before its classifier
+    mean: NDArray[np.float64]  # (D,)
+    factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
+
+    @classmethod
+    def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
+        """Return the coordinates, with columns scaled by rows of the pool.
+
+        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
+        step needs labels, or its output is not a table of numbers.
+        """
+        fitted = []
+        for transform in transforms:
+            fitted.append(_fitted(transform, X))
+            X = fitted[-1](X)
+        values = _numbers(X)  # (n, D)
+        known = np.isfinite(values)
+        n_known = np.maximum(known.sum(0), 1)
+        values = np.where(known, values, 0.0)
+        mean = values.sum(0) / n_known
+        deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / n_known)
+        # Rounding errors are not variation: those of float32 values, or of a sum of n float64.
+        with np.errstate(over="ignore"):
+            is_float32 = (values == values.astype(np.float32)).all(0)
+        eps = np.where(is_float32, np.finfo(np.float32).eps, len(values) * np.finfo(np.float64).eps)
+        varies = deviation > 8 * eps * np.abs(mean)
+        return cls(tuple(fitted), mean, varies / np.where(varies, deviation, 1.0))
+
+    def __call__(self, X: Any) -> Tensor:
+        """Return the coordinates of n rows, (n, D) float32."""
+        for transform in self.transforms:
+            X = transform(X)
+        values = _numbers(X)
+        z = np.nan_to_num((values - self.mean) * self.factor, nan=0.0)
+        return torch.from_numpy((BOUND * np.tanh(z / BOUND)).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class AsBlock:
+    """Coordinates in the shape of predictions, which the shards of a pool hold."""
+
+    features: InputFeatures
+
+    def __call__(self, X: Any) -> Tensor:
+        """Return the coordinates of n rows, (1, n, D)."""
+        return self.features(X)[None]
+
+
+def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
+    """Return the coordinates (N, D) of the pool, and the function for those of other rows.
+
+    Columns are scaled by the rows of the pool, or by 10,000 random rows of a larger pool. The
+    learner need not be fitted. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
+    the coordinates exceed the memory limit.
+    """
+    transforms = _input_steps(query.unwrapped.voters[0])
+    if query.source is None:
+        of_rows = InputFeatures.of(transforms, query.X_pool)
+        return of_rows(query.X_pool), of_rows
+    of_rows = InputFeatures.of(transforms, query.some_rows(SMALL_POOL)[1])
+    return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows
+
+
+def _input_steps(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ...]:
+    """Return the steps before the classifier and, of an ensemble, those of its first estimator."""
+    steps = unwrapped.transforms
+    for inner in wrapped_estimators(unwrapped.classifier)[:1]:
+        steps += _input_steps(unwrap_inputs(inner))
+    return steps
+
+
+def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
+    """Return a pipeline step unchanged if it is fitted, otherwise a copy fitted on the rows."""
+    step = getattr(transform, "__self__", None)
+    if step is None or is_fitted(step):
+        return transform
+    try:
+        fitted: Callable[[Any], Any] = clone(step).fit(X).transform
+    except Exception as error:
+        raise NoDistances(
+            f"The learner has not been fitted, and its {type(step).__name__} cannot be fitted on "
+            f"the pool without labels: {error} Fit the learner, or pass encoded columns."
+        ) from error
+    return fitted
+
+
+def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:
+    """Return rows as numbers, (n, D): axes flattened, and several inputs side by side.
+
+    A part of a row may be one number, such as the word of an embedding.
+    """
+    if isinstance(X, Dataset):
+        try:
+            batch = default_collate([X[row] for row in range(get_len(X))])
+        except (RuntimeError, TypeError) as error:
+            raise NoDistances(f"The rows of X_pool cannot be stacked: {error}") from error
+        return _numbers(unpack_data(batch)[0])
+    if isinstance(X, Mapping):
+        return np.hstack([_numbers(X[name], part_of_row=True) for name in sorted(X)])
+    if sparse.issparse(X):
+        if math.prod(X.shape) > MAX_DENSE:
+            raise NoDistances(
+                f"X_pool is sparse, {X.shape[0]} x {X.shape[1]}, too large to be made dense. Put "
+                "TruncatedSVD into the learner's Pipeline, or pass fewer columns."
+            )
+        X = X.toarray()
+    elif hasattr(X, "detach"):
+        X = X.detach().cpu().numpy()
+    elif hasattr(X, "select_dtypes"):
+        X = nan_for_na(X)
+    try:
+        values = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise NoDistances(
+            f"X_pool has values that are not numbers{_wordy(X)}. Pass a learner whose Pipeline "
+            "encodes them, or encoded columns."
+        ) from error
+    if values.ndim < 2 and not part_of_row:
+        raise NoDistances(
+            f"X_pool has the shape {values.shape}. Pass an array of shape (rows, columns)."
+        )
+    return values.reshape(len(values), -1)
+
+
+def _wordy(X: Any) -> str:
+    """Return the names of the non-numeric columns, as part of a message."""
+    if not hasattr(X, "select_dtypes"):
+        return ""
+    names = list(X.select_dtypes(exclude=["number", "bool"]).columns)
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f", in {names[:MAX_NAMES]}{more}"
