@@ -469,6 +469,15 @@ def test_the_copy_of_a_search_is_a_copy_of_its_best_estimator():
     assert gains.tolist() == expected.tolist()
 
 
+def test_numbers_are_measured_as_they_are_whatever_the_members_do_with_them():
+    X, y = iris()
+    pipeline = make_pipeline(SelectKBest(k=1), LogisticRegression())  # cannot be fitted without y
+    expected = herding_query(None, X, 4, random_state=0)
+    for learner in (BootstrapCommittee(pipeline, 3), BootstrapCommittee(pipeline, 3).fit(X, y)):
+        found = herding_query(learner, X, 4, X_labelled=X[:0], random_state=0)
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("is_fitted", [True, False])
 def test_rows_of_words_get_coordinates_from_the_first_pipeline_of_an_ensemble(is_fitted):
     words = np.array(["a", "b", "c"], dtype=object)

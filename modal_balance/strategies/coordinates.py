@@ -102,23 +102,33 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     """Return the coordinates (N, D) of the pool, and the function for those of other rows.
 
     Columns are scaled by the rows of the pool, or by 10,000 random rows of a larger pool. The
-    learner need not be fitted. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
+    learner need not be fitted. Rows of words may be encoded by pipelines within an ensemble: then
+    the first of these counts. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
     the coordinates exceed the memory limit.
     """
-    transforms = _input_steps(query.unwrapped.voters[0])
+    unwrapped = query.unwrapped.voters[0]
+    rows = query.X_pool if query.source is None else query.some_rows(SMALL_POOL)[1]
+    try:
+        of_rows = InputFeatures.of(unwrapped.transforms, rows)
+    except NoDistances:
+        if not (inner := _steps_inside(unwrapped)):
+            raise
+        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
     if query.source is None:
-        of_rows = InputFeatures.of(transforms, query.X_pool)
-        return of_rows(query.X_pool), of_rows
-    of_rows = InputFeatures.of(transforms, query.some_rows(SMALL_POOL)[1])
+        return of_rows(rows), of_rows
     return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows
 
 
-def _input_steps(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ...]:
-    """Return the steps before the classifier and, of an ensemble, those of its first estimator."""
-    steps = unwrapped.transforms
-    for inner in wrapped_estimators(unwrapped.classifier)[:1]:
-        steps += _input_steps(unwrap_inputs(inner))
-    return steps
+def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ...]:
+    """Return the steps before the classifier of the first estimator in an ensemble."""
+    classifier = unwrapped.classifier
+    estimators = wrapped_estimators(classifier)
+    if estimators and not hasattr(classifier, "estimators_features_"):  # as bagging has
+        estimators = [*getattr(classifier, "estimators_", ()), *estimators]
+    for estimator in estimators[:1]:
+        inner = unwrap_inputs(estimator)
+        return inner.transforms + _steps_inside(inner)
+    return ()
 
 
 def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
