@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Checkpoint, EpochScoring
+from skorch.callbacks import Checkpoint, EpochScoring, TrainEndCheckpoint
 from toy import digits, fitted_classifier, indices_of, iris, quick
 
 from modal_balance import (
@@ -390,10 +390,10 @@ def test_uncertainty_herding_takes_the_labels_of_a_modal_learner():
 
 
 @pytest.mark.modal
-@pytest.mark.parametrize("gather", [lambda learners: learners, lambda ls: Committee(ls)])
+@pytest.mark.parametrize("gather", [list, Committee])
 def test_the_labelled_rows_of_a_committee_are_those_of_the_member_with_the_most(gather):
     X, y = iris()
-    starts = (slice(0, 30), slice(20, 60))
+    starts = (slice(0, 30), slice(20, 60), slice(30, 45))
     learners = [
         ActiveLearner(LogisticRegression(max_iter=500), X_training=X[rows], y_training=y[rows])
         for rows in starts
@@ -430,11 +430,13 @@ def dropout_net(**options):
     )
 
 
-def test_the_copy_of_a_net_writes_no_files_and_prints_nothing(tmp_path, capsys):
+@pytest.mark.parametrize("writer", [Checkpoint, TrainEndCheckpoint])
+def test_the_copy_of_a_net_writes_no_files_and_prints_nothing(writer, tmp_path, capsys):
     X, y = iris()
     X = X.astype("float32")
     accuracy = EpochScoring("accuracy", on_train=True)
-    writer = ("best", Checkpoint(monitor=None, dirname=str(tmp_path)))
+    best = {"monitor": None} if writer is Checkpoint else {}
+    writer = ("best", writer(dirname=str(tmp_path), **best))
     options = {"X_labelled": X[::3], "y_labelled": y[::3], "random_state": 0, "radius": 1.0}
     plain = dropout_net(verbose=0, callbacks=[accuracy]).fit(X[::3], y[::3])
     _, expected = uncertainty_herding_query(plain, X, 4, **options)
@@ -447,6 +449,32 @@ def test_the_copy_of_a_net_writes_no_files_and_prints_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert gains.tolist() == expected.tolist()
     assert net.verbose == 1 and writer in net.callbacks
+
+
+def test_a_net_without_callbacks_is_copied_too():
+    X, y = iris()
+    X = X.astype("float32")
+    options = {"X_labelled": X[::3], "y_labelled": y[::3], "random_state": 0, "radius": 1.0}
+    plain, none = (
+        dropout_net(verbose=0, callbacks=callbacks).fit(X[::3], y[::3])
+        for callbacks in ([], "disable")
+    )
+    _, expected = uncertainty_herding_query(plain, X, 4, **options)
+    _, gains = uncertainty_herding_query(none, X, 4, **options)
+    assert gains.tolist() == expected.tolist()
+
+
+def test_a_frozen_net_is_not_copied():
+    frozen = pytest.importorskip("sklearn.frozen").FrozenEstimator
+    X, y = iris()
+    X = X.astype("float32")
+    options = {"X_labelled": X[::3], "y_labelled": y[::3], "random_state": 0, "radius": 1.0}
+    net = dropout_net(verbose=1, callbacks=[EpochScoring("accuracy")]).fit(X[::3], y[::3])
+    callbacks = list(net.callbacks)
+    _, gains = uncertainty_herding_query(frozen(net), X, 4, **options)
+    _, expected = uncertainty_herding_query(frozen(net), X, 4, temperature=1, **options)
+    assert gains.tolist() == expected.tolist()
+    assert net.verbose == 1 and net.callbacks == callbacks
 
 
 def test_the_copy_of_a_search_is_a_copy_of_its_best_estimator():
@@ -492,6 +520,17 @@ def test_rows_of_words_get_coordinates_from_the_first_pipeline_of_an_ensemble(is
         )
         assert rows["word"].iloc[picks[:2]].tolist() == ["b", "c"]
         assert gains.tolist() == pytest.approx([15 / 40, 5 / 40, 0])
+
+
+def test_fitted_members_encode_words_by_labels():
+    rows = pd.DataFrame({"word": np.repeat(["a", "b", "c"], 12)})
+    y = np.r_[np.tile([0, 0, 0, 1], 3), np.tile([0, 1], 6), np.tile([0, 1, 1, 1], 3)]
+    pipeline = make_pipeline(TargetEncoder(cv=2, random_state=0), LogisticRegression())
+    committee = BootstrapCommittee(pipeline, 3, random_state=0)
+    with pytest.raises(ValueError, match="TargetEncoder cannot be fitted on the pool without"):
+        herding_query(committee, rows, 3)
+    picks, _ = herding_query(committee.fit(rows, y), rows, 3, X_labelled=rows[:0], random_state=0)
+    assert sorted(rows["word"].iloc[picks]) == ["a", "b", "c"]
 
 
 def test_labelled_points_that_differ_by_rounding_do_not_set_the_width():

@@ -223,6 +223,7 @@ def test_a_data_set_of_tensors_has_the_width_of_an_array():
 def test_a_sparse_matrix_of_keys_is_no_dict_of_inputs():
     rows = check_rows(sparse.dok_array(X), "X_pool", FITTED)
     assert rows.format == "csr" and (rows.toarray() == X).all()
+    assert n_rows(sparse.dok_array(X)) == len(X)
 
 
 def test_several_outputs_are_refused_by_name():

@@ -159,6 +159,8 @@ def test_validation_rows_are_checked():
     until = NoEdgesLeft(X_val, X_val=X_val[:, :3], y_val=y_val, random_state=0)
     with pytest.raises(ValueError, match="X_val has 3 features"):
         until(clf)
+    with pytest.raises(ValueError, match="X_val has rows of .* but X_reference has rows of"):
+        until(make_pipeline(StandardScaler(), clf).fit(X[:40], y[:40]))
     listed = NoEdgesLeft(X_val, X_val=X_val.tolist(), y_val=y_val, random_state=0)
     plain = NoEdgesLeft(X_val, X_val=X_val, y_val=y_val, random_state=0)
     listed(clf), plain(clf)

@@ -12,7 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import studentized_range, wilcoxon
 
-from modal_balance.simulation.results import DECIMALS, holm, normalised_areas, read_results
+from modal_balance.simulation.results import (
+    GAP_DECIMALS,
+    holm,
+    normalised_areas,
+    read_results,
+)
 
 SIGNIFICANT = 0.05
 ROUNDING = 1e-9  # equal means of accuracies may differ by this
@@ -24,7 +29,7 @@ def differences(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     areas: the result of `normalised_areas` for one estimator.
     """
     wide = areas.droplevel("estimator").unstack("strategy")
-    return wide.drop(columns=baseline).sub(wide[baseline], axis=0).round(DECIMALS)
+    return wide.drop(columns=baseline).sub(wide[baseline], axis=0).round(GAP_DECIMALS)
 
 
 def bootstrap_interval(
@@ -58,7 +63,7 @@ def over_tables(gaps: pd.Series[float]) -> dict[str, float]:
     tables; "testable", tables with enough seeds for this; "tables" and "runs".
     """
     gaps = gaps.dropna()
-    means = gaps.groupby("dataset").mean().round(DECIMALS)
+    means = gaps.groupby("dataset").mean().round(GAP_DECIMALS)
     low, high = bootstrap_interval(gaps)
     p = [wilcoxon(part).pvalue if part.any() else 1.0 for _, part in gaps.groupby("dataset")]
     significant = holm(np.array(p)) < SIGNIFICANT
@@ -90,7 +95,7 @@ def mean_ranks(areas: pd.Series[float]) -> tuple[pd.Series[float], int]:
     On a table, the ranks are of means over the seeds that all strategies have.
     """
     wide = areas.droplevel("estimator").unstack("strategy").dropna()
-    means = wide.groupby("dataset").mean().round(DECIMALS)
+    means = wide.groupby("dataset").mean().round(GAP_DECIMALS)
     return means.rank(axis=1, ascending=False).mean().sort_values(), len(means)
 
 

@@ -301,7 +301,7 @@ interval does not include 0. On a single table, "ahead" means the larger mean ov
 
 "Ahead, behind" counts tables. "Significantly" counts those with p < .05 in Wilcoxon's test over
 seeds, after Holm's correction for the number of tables. On {testable:.0f} tables,
-`{ours}` has enough seeds for this; "–" means that a strategy has on none.
+`{ours}` has enough seeds for this; "–" means that a strategy has enough on no table.
 
 Seconds are the median time of a query on the digits, with one core. Each round also needs a fit,
 which takes {of_fit:.1f} seconds. The [appendix](appendix.md) has all strategies.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_random_state
 from torch import Tensor
 
@@ -147,7 +148,7 @@ def n_rows(X: Any) -> int:
     >>> n_rows({"a": [1, 2, 3], "b": [4, 5, 6]})
     3
     """
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not sparse.issparse(X):  # a matrix of keys is both
         lengths = {key: n_rows(part) for key, part in X.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"The values of the dict X differ in their number of rows: {lengths}.")
@@ -327,7 +328,8 @@ def check_validation_pair(
     Raises
     ------
     ValueError
-        If one is given without the other, they differ in length, or a label is missing.
+        If one is given without the other, they differ in length, a label is missing, or a row has
+        several labels.
 
     Examples
     --------

@@ -149,7 +149,9 @@ class GivenHypotheses:
         """
         given = self.source.predict_proba_samples(X)
         if isinstance(given, np.ndarray):
-            given = np.require(given, requirements=["C", "W"])  # torch takes no other arrays
+            runs_backwards = any(stride < 0 for stride in given.strides)
+            if runs_backwards or not given.flags.writeable:  # which torch does not take
+                given = given.copy()
         proba = torch.as_tensor(given).detach()
         if proba.dtype not in (torch.float32, torch.float64):
             proba = proba.float()

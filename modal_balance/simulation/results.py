@@ -238,7 +238,8 @@ def finished_rounds(
 
 
 RUN = ["dataset", "estimator", "strategy", "seed"]
-DECIMALS = 12  # otherwise equal areas, or differences, may differ in the last bits
+DECIMALS = 12  # of areas, where equal ones may otherwise differ in the last bits
+GAP_DECIMALS = 10  # of their differences, so that areas rounded to neighbours are equal, too
 
 
 def read_results(*paths: str | Path) -> pd.DataFrame:
@@ -370,7 +371,7 @@ def pairwise(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
             continue
         rows = []
         for strategy in wide.columns.drop(baseline):
-            gap = (wide[strategy] - wide[baseline]).dropna().round(DECIMALS).to_numpy()
+            gap = (wide[strategy] - wide[baseline]).dropna().round(GAP_DECIMALS).to_numpy()
             rows.append(
                 {
                     "dataset": dataset,

@@ -84,8 +84,8 @@ def balance_margin_query(
     min_labels_per_class : float or None, default=4
         The batch covers the pool while the learner has fewer labels per known class than this,
         on average. The learner, or a member of a committee, must have ``y_training``, as modAL's
-        ActiveLearner does. The rows must be numbers, or be encoded by the learner's pipeline, and
-        fit into memory as such. None: never cover the pool.
+        ActiveLearner does. The rows must be numeric, possibly after the learner's pipeline, and
+        fit into memory. None: never cover the pool.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare.
     max_edges : int or None, default=None

@@ -123,12 +123,13 @@ def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ..
     """Return the steps before the classifier of the first estimator in an ensemble."""
     classifier = unwrapped.classifier
     estimators = wrapped_estimators(classifier)
-    if estimators and not hasattr(classifier, "estimators_features_"):  # as bagging has
-        estimators = [*getattr(classifier, "estimators_", ()), *estimators]
-    for estimator in estimators[:1]:
-        inner = unwrap_inputs(estimator)
-        return inner.transforms + _steps_inside(inner)
-    return ()
+    if not estimators:
+        return ()
+    # Members are fitted, but those of a bagging ensemble may see only some of the columns.
+    is_bagging = hasattr(classifier, "estimators_features_")
+    members = [] if is_bagging else getattr(classifier, "estimators_", [])
+    inner = unwrap_inputs([*members, *estimators][0])
+    return inner.transforms + _steps_inside(inner)
 
 
 def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:

@@ -11,9 +11,10 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d
 from skorch import NeuralNet
-from skorch.callbacks import Checkpoint
+from skorch.callbacks import Checkpoint, LoadInitState, TrainEndCheckpoint
 
 from .._utils.arguments import check_labels, draw_seed, n_rows, set_seeds
+from .._utils.sklearn_compat import FrozenEstimator
 from .._utils.torch_state import seeded
 from ..acquisition.temperature import calibrated_temperature
 from ..hypotheses.protocol import SingleHypothesis
@@ -31,6 +32,8 @@ def held_out_temperature(query: Query, X: Any, y: Any) -> float:
     can_refit = all(hasattr(estimator, name) for name in needed)
     if X is None or y is None or query.unwrapped.is_committee or not can_refit:
         return 1.0
+    if any(isinstance(part, FrozenEstimator) for part in _nested(estimator)):
+        return 1.0  # it would not be fitted again
     check_labels_of_net(estimator, y)
     check_labels(y, "y_labelled")
     y = column_or_1d(y)
@@ -44,7 +47,8 @@ def held_out_temperature(query: Query, X: Any, y: Any) -> float:
     held, rest = np.sort(order[:n_held]), np.sort(order[n_held:])
     if n_held == 0 or len(np.unique(y[rest])) < 2:
         return 1.0
-    copy = _without_output(clone(_found(estimator)))
+    copy = _without_search(estimator)
+    _silence(copy)
     set_seeds(copy, query.random_state)
     rows = RowsInMemory(X)
     with seeded(draw_seed(query.random_state), "cpu"), warnings.catch_warnings():
@@ -61,31 +65,35 @@ def held_out_temperature(query: Query, X: Any, y: Any) -> float:
     return calibrated_temperature(proba, torch.from_numpy(labels == y[held]))
 
 
-def _found(estimator: Any) -> Any:
-    """Return an estimator with the best estimator that each search has found in its place."""
+def _without_search(estimator: Any) -> Any:
+    """Return an unfitted copy, with the best estimator of a search in place of the search."""
     if hasattr(estimator, "best_estimator_"):
-        return _found(estimator.best_estimator_)
-    if isinstance(estimator, Pipeline) and hasattr(estimator[-1], "best_estimator_"):
+        return _without_search(estimator.best_estimator_)
+    copy = clone(estimator)
+    if isinstance(copy, Pipeline):
         name, last = estimator.steps[-1]
-        return type(estimator)([*estimator.steps[:-1], (name, _found(last))])
-    return estimator
+        copy.set_params(**{name: _without_search(last)})
+    return copy
 
 
-def _without_output(estimator: Any) -> Any:
-    """Make the skorch nets in an unfitted estimator write no files and print nothing."""
-    for part in [estimator, *estimator.get_params().values()]:
+def _nested(estimator: Any) -> list[Any]:
+    """Return an estimator and all its parameters, and theirs."""
+    return [estimator, *estimator.get_params().values()]
+
+
+def _silence(estimator: Any) -> None:
+    """Make the skorch nets in an unfitted estimator read and write no files, and print nothing."""
+    for part in _nested(estimator):
         if isinstance(part, NeuralNet):
-            part.set_params(verbose=0, callbacks=_without_writers(part.callbacks))
-    return estimator
+            part.verbose = 0
+            if isinstance(part.callbacks, list):
+                part.callbacks = [entry for entry in part.callbacks if not _uses_files(entry)]
 
 
-def _without_writers(callbacks: Any) -> Any:
-    if not isinstance(callbacks, list):
-        return callbacks
-
-    def writes(entry: Any) -> bool:
-        callback = entry[1] if isinstance(entry, tuple) else entry
-        kind = callback if isinstance(callback, type) else type(callback)
-        return issubclass(kind, Checkpoint) or kind.__module__ == "skorch.callbacks.logging"
-
-    return [entry for entry in callbacks if not writes(entry)]
+def _uses_files(entry: Any) -> bool:
+    """Return whether an entry of a net's callbacks reads, writes or prints."""
+    callback = entry[1] if isinstance(entry, tuple) else entry
+    kind = callback if isinstance(callback, type) else type(callback)
+    return issubclass(kind, (Checkpoint, TrainEndCheckpoint, LoadInitState)) or any(
+        base.__module__ == "skorch.callbacks.logging" for base in kind.__mro__
+    )

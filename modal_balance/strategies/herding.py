@@ -29,7 +29,7 @@ REFERENCE_POINTS = 5_000
 MEDIAN_POINTS = 1_000
 # Kernel width as a multiple of the median distance; chosen in docs/studies/coverage.
 RADIUS = 1.4
-SAME = 1e-5  # distance of points that differ by rounding only
+SAME = 1e-5  # distance of points that differ by rounding only, as a share of the coordinates
 
 
 def herding_query(
@@ -336,7 +336,7 @@ def _median_distance(features: Tensor, random_state: np.random.RandomState) -> f
 def _smallest_distance(features: Tensor) -> float | None:
     """Return the smallest distance between different points, or None if there is none."""
     distances = torch.pdist(features.double())
-    distances = distances[distances > SAME]
+    distances = distances[distances > SAME * features.abs().max()]
     return distances.min().item() if len(distances) else None
 
 

@@ -106,7 +106,7 @@ SMALL_POOL = 10_000
 def check_has_classes(unwrapped: UnwrappedLearner) -> None:
     """Raise a ValueError if a learner knows only one class; pass if its classes are unknown.
 
-    The classes of a committee are those of all its members.
+    The classes of a committee are those of all its members. Raises also for several outputs.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     check, also if the pipeline is inside a search or a committee. ``name`` is the name of X in
     error messages. Raises TypeError if the estimator does not accept data of this form, and
     ValueError if X is empty, has another number of features, or holds NaN or infinity that the
-    estimator does not accept.
+    estimator does not accept. If there is no estimator, NaN is accepted.
 
     Examples
     --------
@@ -566,7 +566,7 @@ def kept_labels(learner: Any) -> tuple[Any, Any]:
     member with the most.
     """
     kept = [
-        (one.X_training, one.y_training)
+        (getattr(one, "X_training", None), one.y_training)
         for one in _learners(learner)
         if getattr(one, "y_training", None) is not None
     ]
