@@ -391,6 +391,28 @@ class UnwrappedLearner:
         )
 
 
+def estimator_of(learner: Any) -> Any:
+    """Return the estimator of a modAL learner; anything else is returned unchanged.
+
+    Parameters
+    ----------
+    learner : ActiveLearner, DeepActiveLearner or object
+        The learner.
+
+    Returns
+    -------
+    object
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from modal_balance.hypotheses.unwrap import estimator_of
+    >>> estimator_of(GaussianNB())
+    GaussianNB()
+    """
+    return learner.estimator if hasattr(learner, "query_strategy") else learner
+
+
 def unwrap_learner(learner: Any) -> UnwrappedLearner:
     """Return the fitted classifier inside a learner, its input transformations and its members.
 
@@ -430,7 +452,7 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
             raise ValueError(f"{type(learner).__name__} is empty. Pass fitted classifiers in it.")
         parts = tuple(UnwrappedMember(unwrap_learner(m.estimator), None, None) for m in members)
         return UnwrappedLearner(learner, learner, members=parts, is_committee=True)
-    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    estimator = estimator_of(learner)
     _check_is_fitted_classifier(estimator)
     return _unwrap_fitted(estimator)
 
@@ -463,7 +485,7 @@ def unwrap_inputs(learner: Any) -> UnwrappedLearner:
     members = committee_members(learner)
     if members:
         learner = members[0].estimator
-    estimator = learner.estimator if hasattr(learner, "query_strategy") else learner
+    estimator = estimator_of(learner)
     classifier, transforms = unwrap(estimator)
     is_estimator = hasattr(classifier, "fit") or hasattr(classifier, "predict_proba_samples")
     if classifier is not None and (not is_estimator or isinstance(classifier, type)):

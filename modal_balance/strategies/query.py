@@ -40,6 +40,7 @@ from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.unwrap import (
     UnwrappedLearner,
     committee_members,
+    estimator_of,
     unwrap_inputs,
     unwrap_learner,
 )
@@ -547,8 +548,7 @@ def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
     """
     if X_labelled is None:
         X_labelled, _ = kept_labels(learner)
-        first = _learners(learner)[0]
-        estimator = first.estimator if hasattr(first, "query_strategy") else first
+        estimator = estimator_of(_learners(learner)[0])
         if X_labelled is None and is_fitted(estimator):
             warn_user(
                 f"{type(estimator).__name__} does not keep the rows it was fitted on, so the batch "
