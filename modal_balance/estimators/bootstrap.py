@@ -232,7 +232,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
 
 def _is_net(estimator: Any) -> bool:
-    return isinstance(unwrap(estimator).estimator, NeuralNet)
+    return isinstance(unwrap(estimator).classifier, NeuralNet)
 
 
 def _fit_member(
@@ -257,7 +257,7 @@ def _fit_member(
     set_seeds(member, rng)
     X = _safe_indexing(X, bag)
     if _is_net(member):  # its outputs are numbered
-        with seeded(draw_seed(rng), unwrap(member).estimator.device or "cpu"):
+        with seeded(draw_seed(rng), unwrap(member).classifier.device or "cpu"):
             return member.fit(X, codes[bag]), bag, np.arange(len(classes))
     try:
         return clone(member).fit(X, labels[bag]), bag, None
@@ -285,7 +285,7 @@ def _member_proba(
         return certain
     # The data loader of a net draws from torch's global random state.
     is_net = _is_net(member)
-    with undisturbed(unwrap(member).estimator.module_) if is_net else nullcontext():
+    with undisturbed(unwrap(member).classifier.module_) if is_net else nullcontext():
         known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
     # The classes_ of a skorch net are the labels of its last fit, not its outputs.
     own = range(len(classes)) if is_net else member.classes_

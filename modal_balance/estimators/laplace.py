@@ -171,7 +171,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         estimator = MCDropoutClassifier() if self.estimator is None else clone(self.estimator)
         self.estimator_ = estimator.fit(X, y, **fit_params)
         layer, features, proba = _output_layer(self.estimator_, X)
-        inner = unwrap(self.estimator_).estimator
+        inner = unwrap(self.estimator_).classifier
         is_ours = isinstance(inner, MCDropoutClassifier)
         self.classes_ = inner.classes_ if is_ours else np.arange(proba.shape[1])
         codes = torch.from_numpy(encode(column_or_1d(y), self.classes_, "y")).to(features.device)
@@ -254,7 +254,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
 
 def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
     """Return a copy of the output layer in float64, its input (n, D), and the prediction (n, C)."""
-    inner = unwrap(estimator).estimator
+    inner = unwrap(estimator).classifier
     net = inner.net_ if isinstance(inner, MCDropoutClassifier) else inner
     last: dict[int, nn.Linear] = {}  # number of outputs -> the layer that ran last
 

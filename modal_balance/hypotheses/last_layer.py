@@ -102,7 +102,7 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     (torch.Size([150, 32]), torch.Size([150, 3]))
     """
     unwrapped = unwrap(estimator)
-    return network_features(unwrapped.estimator, unwrapped.transform(X))
+    return network_features(unwrapped.classifier, unwrapped.transform(X))
 
 
 def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:

@@ -219,7 +219,7 @@ class SingleHypothesis:
                 "classifier that predicts probabilities, for example CalibratedClassifierCV(SVC())."
             )
         self.estimator = estimator
-        self._net = unwrap(estimator).estimator
+        self._net = unwrap(estimator).classifier
         # The classes_ of a skorch net are the labels of its last fit, not its columns.
         is_net = isinstance(self._net, NeuralNet)
         self.classes_ = None if is_net else np.asarray(estimator.classes_)

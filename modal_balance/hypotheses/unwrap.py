@@ -8,7 +8,7 @@ tuple of fitted classifiers, or of a scikit-learn ensemble.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,23 +35,12 @@ from .._utils.sklearn_compat import ALLOW_NAN, FrozenEstimator, validate_data
 from .masks import has_dropout
 
 
-class UnwrappedEstimator(NamedTuple):
-    """A classifier without its wrappers.
-
-    Apply ``transforms`` to the input, one after the other, before passing it to ``estimator``.
-    """
-
-    estimator: Any
-    transforms: tuple[Callable[[Any], Any], ...]
-
-    def transform(self, X: Any) -> Any:
-        """Return the input of the classifier for the input X of its wrappers."""
-        for transform in self.transforms:
-            X = transform(X)
-        return X
+def has_samples(estimator: Any) -> bool:
+    """Return whether an estimator draws or holds hypotheses itself."""
+    return hasattr(estimator, "draw_hypotheses") or hasattr(estimator, "predict_proba_samples")
 
 
-def unwrap(estimator: Any) -> UnwrappedEstimator:
+def unwrap(estimator: Any) -> UnwrappedLearner:
     """Take a fitted classifier out of pipelines, searches and frozen estimators, however nested.
 
     Parameters
@@ -63,8 +52,8 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
 
     Returns
     -------
-    UnwrappedEstimator
-        The classifier and the transformations of its input.
+    UnwrappedLearner
+        The classifier and the transformations of its input, without its members.
 
     Raises
     ------
@@ -78,33 +67,34 @@ def unwrap(estimator: Any) -> UnwrappedEstimator:
     >>> from sklearn.preprocessing import StandardScaler
     >>> from modal_balance.hypotheses.unwrap import unwrap
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
-    >>> classifier, transforms = unwrap(pipeline.fit([[0.0], [1.0]], [0, 1]))
-    >>> classifier, len(transforms)
+    >>> unwrapped = unwrap(pipeline.fit([[0.0], [1.0]], [0, 1]))
+    >>> unwrapped.classifier, len(unwrapped.transforms)
     (LogisticRegression(), 1)
     """
+    classifier = estimator
     transforms: list[Callable[[Any], Any]] = []
     while True:
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif hasattr(estimator, "draw_hypotheses") or hasattr(estimator, "predict_proba_samples"):
+        if isinstance(classifier, FrozenEstimator):
+            classifier = classifier.estimator
+        elif has_samples(classifier):
             break
-        elif isinstance(estimator, Pipeline):
+        elif isinstance(classifier, Pipeline):
             # Step by step: a pipeline of these steps would not count as fitted if they have no
             # fitted attributes. Samplers of imbalanced-learn act only in fit.
-            steps = [step for _, step in estimator.steps[:-1]]
+            steps = [step for _, step in classifier.steps[:-1]]
             steps = [s for s in steps if s not in (None, "passthrough")]
             transforms += [s.transform for s in steps if not hasattr(s, "fit_resample")]
-            estimator = estimator.steps[-1][1]
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "cv_results_") and not getattr(estimator, "refit", True):
+            classifier = classifier.steps[-1][1]
+        elif hasattr(classifier, "best_estimator_"):
+            classifier = classifier.best_estimator_
+        elif hasattr(classifier, "cv_results_") and not getattr(classifier, "refit", True):
             raise ValueError(
-                f"This {type(estimator).__name__} has no best_estimator_, because it was created "
+                f"This {type(classifier).__name__} has no best_estimator_, because it was created "
                 "with refit=False. Use refit=True to get a classifier to query with."
             )
         else:
             break
-    return UnwrappedEstimator(estimator, tuple(transforms))
+    return UnwrappedLearner(estimator, classifier, tuple(transforms))
 
 
 def check_labels_of_net(estimator: Any, y: Any) -> None:
@@ -130,7 +120,7 @@ def check_labels_of_net(estimator: Any, y: Any) -> None:
     >>> check_labels_of_net(NeuralNetClassifier(torch.nn.Linear(2, 2)), [0, 1, 1])
     """
     labels = np.asarray(y)
-    if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).estimator, NeuralNet):
+    if labels.dtype.kind in "OSUT" and isinstance(unwrap(estimator).classifier, NeuralNet):
         raise TypeError(
             f"A skorch net needs the numbers 0, 1, ... as labels, but a label is "
             f"{labels.tolist()[0]!r}. "
@@ -159,16 +149,8 @@ REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
 )
 
 
-class Member(NamedTuple):
-    """A member of a committee or an ensemble."""
-
-    estimator: Any
-    transform: Callable[[Any], Any] | None = None  # input of the ensemble -> that of the member
-    labels: np.ndarray | None = None  # labels of the member's classes 0, 1, ...
-
-
-def committee_members(learner: Any) -> list[Member] | None:
-    """Return the members of a committee, or None for any other object.
+def committee_members(learner: Any) -> list[Any] | None:
+    """Return the learners in a committee, or None for any other object.
 
     Parameters
     ----------
@@ -177,26 +159,23 @@ def committee_members(learner: Any) -> list[Member] | None:
 
     Returns
     -------
-    list of Member, or None
+    list of estimators or modAL learners, or None
 
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.naive_bayes import GaussianNB
     >>> from modal_balance.hypotheses.unwrap import committee_members
-    >>> [member.estimator for member in committee_members([LogisticRegression(), GaussianNB()])]
+    >>> committee_members([LogisticRegression(), GaussianNB()])
     [LogisticRegression(), GaussianNB()]
     """
-    learners = learner if isinstance(learner, (list, tuple)) else None
     if hasattr(learner, "learner_list"):
-        learners = learner.learner_list
-    if learners is None:
-        return None
-    return [Member(member) for member in learners]
+        return list(learner.learner_list)
+    return list(learner) if isinstance(learner, (list, tuple)) else None
 
 
-def ensemble_members(estimator: Any) -> list[Member] | None:
-    """Return the members of a fitted scikit-learn ensemble, or None for any other estimator.
+def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
+    """Return the unwrapped members of a fitted scikit-learn ensemble, or None.
 
     Parameters
     ----------
@@ -206,7 +185,8 @@ def ensemble_members(estimator: Any) -> list[Member] | None:
 
     Returns
     -------
-    list of Member, or None
+    tuple of Member, or None
+        None for any other estimator.
 
     Raises
     ------
@@ -230,17 +210,16 @@ def ensemble_members(estimator: Any) -> list[Member] | None:
             f"This {type(estimator).__name__} predicts {len(labels)} outputs. Expected one: fit an "
             "ensemble for each output."
         )
-    if isinstance(estimator, VotingClassifier):
-        return [Member(member, None, labels) for member in estimator.estimators_]
+    transforms: list[Callable[[Any], Any] | None] = [None] * len(estimator.estimators_)
     if isinstance(estimator, FORESTS):
         to_trees = partial(_checked, estimator, dtype=np.float32, accept_sparse="csr")
-        return [Member(tree, to_trees, labels) for tree in estimator.estimators_]
-    return [
-        Member(member, partial(_columns, estimator, features), labels)
-        for member, features in zip(
-            estimator.estimators_, estimator.estimators_features_, strict=True
-        )
-    ]
+        transforms = [to_trees] * len(transforms)
+    elif isinstance(estimator, BaggingClassifier):
+        transforms = [partial(_columns, estimator, own) for own in estimator.estimators_features_]
+    return tuple(
+        Member(_unwrap_fitted(member), transform, labels)
+        for member, transform in zip(estimator.estimators_, transforms, strict=True)
+    )
 
 
 def out_of_bag_error(estimator: Any) -> float | None:
@@ -308,12 +287,12 @@ def _columns(ensemble: Any, features: np.ndarray, X: Any) -> Any:
     return _checked(ensemble, X, dtype=None, accept_sparse=["csr", "csc"])[:, features]
 
 
-class UnwrappedMember(NamedTuple):
+class Member(NamedTuple):
     """An unwrapped member of a committee or an ensemble."""
 
     unwrapped: UnwrappedLearner
-    transform: Callable[[Any], Any] | None  # input of the ensemble -> that of the member
-    labels: Any  # labels of the member's classes 0, 1, ...; None: its own labels
+    transform: Callable[[Any], Any] | None = None  # input of the ensemble -> that of the member
+    labels: np.ndarray | None = None  # of the member's classes 0, 1, ...; None: its own labels
 
 
 @dataclass(frozen=True)
@@ -328,8 +307,9 @@ class UnwrappedLearner:
         The same without pipelines, searches and frozen estimators.
     transforms : tuple of callable
         Transformations of the input of ``classifier``, in order.
-    members : tuple of UnwrappedMember or None
-        Members of a committee or an ensemble. None for any other classifier.
+    members : tuple of Member or None
+        Members of a committee or an ensemble. None for any other classifier, and from
+        :func:`unwrap` and :func:`unwrap_inputs`.
     is_committee : bool
         Whether it is a committee, whose members each take the untransformed input.
     """
@@ -337,7 +317,7 @@ class UnwrappedLearner:
     estimator: Any
     classifier: Any
     transforms: tuple[Callable[[Any], Any], ...] = ()
-    members: tuple[UnwrappedMember, ...] | None = None
+    members: tuple[Member, ...] | None = None
     is_committee: bool = False
 
     @property
@@ -361,9 +341,7 @@ class UnwrappedLearner:
         net = getattr(classifier, "net_", None)
         if isinstance(net, NeuralNet) and getattr(classifier, "posterior", None) == "dropout":
             return has_dropout(net.module_)
-        return hasattr(classifier, "draw_hypotheses") or hasattr(
-            classifier, "predict_proba_samples"
-        )
+        return has_samples(classifier)
 
     def transform(self, X: Any) -> Any:
         """Return the input of the classifier for the input X of the learner."""
@@ -374,12 +352,7 @@ class UnwrappedLearner:
     def check_has_hypotheses(self) -> None:
         """Raise a TypeError unless hypotheses can be drawn from it."""
         classifier = self.classifier
-        if (
-            self.members is not None
-            or isinstance(classifier, NeuralNet)
-            or hasattr(classifier, "draw_hypotheses")
-            or hasattr(classifier, "predict_proba_samples")
-        ):
+        if self.members is not None or isinstance(classifier, NeuralNet) or has_samples(classifier):
             return
         reason = refusal_reason(classifier)
         raise TypeError(
@@ -450,7 +423,7 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
     if members is not None:
         if not members:
             raise ValueError(f"{type(learner).__name__} is empty. Pass fitted classifiers in it.")
-        parts = tuple(UnwrappedMember(unwrap_learner(m.estimator), None, None) for m in members)
+        parts = tuple(Member(unwrap_learner(member)) for member in members)
         return UnwrappedLearner(learner, learner, members=parts, is_committee=True)
     estimator = estimator_of(learner)
     _check_is_fitted_classifier(estimator)
@@ -484,9 +457,9 @@ def unwrap_inputs(learner: Any) -> UnwrappedLearner:
     """
     members = committee_members(learner)
     if members:
-        learner = members[0].estimator
-    estimator = estimator_of(learner)
-    classifier, transforms = unwrap(estimator)
+        learner = members[0]
+    unwrapped = unwrap(estimator_of(learner))
+    classifier = unwrapped.classifier
     is_estimator = hasattr(classifier, "fit") or hasattr(classifier, "predict_proba_samples")
     if classifier is not None and (not is_estimator or isinstance(classifier, type)):
         if isinstance(learner, list) and not learner:
@@ -494,7 +467,7 @@ def unwrap_inputs(learner: Any) -> UnwrappedLearner:
         raise TypeError(
             f"learner must be a modAL learner, an estimator or None, got {_described(classifier)}."
         )
-    return UnwrappedLearner(estimator, classifier, transforms)
+    return unwrapped
 
 
 def _described(thing: Any) -> str:
@@ -511,20 +484,15 @@ def _described(thing: Any) -> str:
 
 
 def _unwrap_fitted(estimator: Any) -> UnwrappedLearner:
-    classifier, transforms = unwrap(estimator)
-    has_samples = any(hasattr(classifier, n) for n in ("draw_hypotheses", "predict_proba_samples"))
-    members: list[Member] | None = None if has_samples else ensemble_members(classifier)
-    parts = None
-    if members is not None:
-        parts = tuple(
-            UnwrappedMember(_unwrap_fitted(m.estimator), m.transform, m.labels) for m in members
-        )
-    return UnwrappedLearner(estimator, classifier, transforms, parts)
+    unwrapped = unwrap(estimator)
+    classifier = unwrapped.classifier
+    members = None if has_samples(classifier) else ensemble_members(classifier)
+    return replace(unwrapped, members=members)
 
 
 def _check_is_fitted_classifier(estimator: Any) -> None:
     name = type(estimator).__name__
-    classifier = unwrap(estimator).estimator
+    classifier = unwrap(estimator).classifier
     is_given = hasattr(classifier, "predict_proba_samples")
     if is_given and not hasattr(classifier, "__sklearn_is_fitted__"):
         return  # used directly, even if it is no estimator

@@ -575,8 +575,7 @@ def kept_labels(learner: Any) -> tuple[Any, Any]:
 
 def _learners(learner: Any) -> list[Any]:
     """Return the members of a committee, or a list of the learner."""
-    members = committee_members(learner)
-    return [member.estimator for member in members] if members else [learner]
+    return committee_members(learner) or [learner]
 
 
 def is_fitted(estimator: Any) -> bool:
