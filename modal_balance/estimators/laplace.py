@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from .._utils.arguments import RandomState, draw_seed
 from .._utils.torch_state import seeded
-from ..hypotheses.last_layer import LaplaceHypotheses, last_layer_features
+from ..hypotheses.last_layer import LaplaceHypotheses, output_layer
 from ..hypotheses.unwrap import unwrap
 from ..hypotheses.validation import validation_error
 from .base import (
@@ -170,7 +170,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             raise ImportError(NO_LIBRARY) from error
         estimator = MCDropoutClassifier() if self.estimator is None else clone(self.estimator)
         self.estimator_ = estimator.fit(X, y, **fit_params)
-        layer, features, proba = _output_layer(self.estimator_, X)
+        layer, features, proba = _output_layer_in_float64(self.estimator_, X)
         inner = unwrap(self.estimator_).classifier
         is_ours = isinstance(inner, MCDropoutClassifier)
         self.classes_ = inner.classes_ if is_ours else np.arange(proba.shape[1])
@@ -252,23 +252,10 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return LaplaceHypotheses(self.estimator_, theta.detach(), self.classes_)
 
 
-def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
+def _output_layer_in_float64(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
     """Return a copy of the output layer in float64, its input (n, D), and the prediction (n, C)."""
-    inner = unwrap(estimator).classifier
-    net = inner.net_ if isinstance(inner, MCDropoutClassifier) else inner
-    last: dict[int, nn.Linear] = {}  # number of outputs -> the layer that ran last
-
-    def note(layer: nn.Linear, args: Any, output: Any) -> None:
-        last[layer.out_features] = layer
-
-    modules = net.module_.modules() if hasattr(net, "module_") else ()
-    handles = [m.register_forward_hook(note) for m in modules if isinstance(m, nn.Linear)]
-    try:
-        features, proba = last_layer_features(estimator, X)
-    finally:
-        for handle in handles:
-            handle.remove()
-    layer = last[proba.shape[1]]
+    unwrapped = unwrap(estimator)
+    layer, features, proba = output_layer(unwrapped.classifier, unwrapped.transform(X))
     double = nn.Linear(
         layer.in_features,
         layer.out_features,
@@ -281,6 +268,7 @@ def _output_layer(estimator: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
             ours.copy_(theirs)
         expected = torch.softmax(double(features.to(torch.float64)), dim=1)
     if not torch.allclose(expected, proba.to(torch.float64), atol=1e-3):
+        net = getattr(unwrapped.classifier, "net_", unwrapped.classifier)
         raise ValueError(
             f"{type(net.module_).__name__} does not predict the softmax of its output layer, the "
             "last nn.Linear with one output per class, so the posterior of that layer is unknown. "

@@ -36,15 +36,14 @@ from .net_inputs import (
 )
 from .unwrap import unwrap
 
-__all__ = [
-    "LaplaceHypotheses",
-]
+__all__ = ["LaplaceHypotheses", "last_layer_features", "network_features", "output_layer"]
 
 
 class _LinearCall(NamedTuple):
     """The last call, in a forward pass, of a linear layer with some number of outputs."""
 
     name: str  # of the layer, within the module
+    layer: nn.Linear
     input: Tensor  # (n, D)
 
 
@@ -120,19 +119,40 @@ def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
     features : Tensor of shape (n, D)
     proba : Tensor of shape (n, C)
     """
+    _, features, proba = output_layer(classifier, X)
+    return features, proba
+
+
+def output_layer(classifier: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
+    """Return the output layer of a network, and :func:`network_features`.
+
+    Parameters
+    ----------
+    classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
+        Fitted.
+    X : array-like
+        n rows that the classifier accepts.
+
+    Returns
+    -------
+    layer : nn.Linear
+        A part of the network, not a copy.
+    features : Tensor of shape (n, D)
+    proba : Tensor of shape (n, C)
+    """
     if hasattr(classifier, "to_inputs"):
         check_is_fitted(classifier)
-        return _features_of_net(classifier.net_, classifier.to_inputs(X))
+        return _output_layer_of_net(classifier.net_, classifier.to_inputs(X))
     if isinstance(classifier, NeuralNet):
         classifier.check_is_fitted()
-        return _features_of_net(uncompiled(classifier), X)
+        return _output_layer_of_net(uncompiled(classifier), X)
     raise TypeError(
         f"A {type(classifier).__name__} has no network to take features from. Use "
         "MCDropoutClassifier, a skorch classifier, or a Pipeline that ends in one of these."
     )
 
 
-def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
+def _output_layer_of_net(net: NeuralNet, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
     dataset = net.get_dataset(X)
     n_rows = len(dataset)
     if n_rows == 0:
@@ -142,25 +162,26 @@ def _features_of_net(net: NeuralNet, X: Any) -> tuple[Tensor, Tensor]:
     # Data loaders also draw from torch's global random state.
     with undisturbed(net.module_), _linear_calls(net.module_) as calls:
         check_row_fits(net, first_row(net, dataset))
-        parts = []
-        for batch in batches(net, dataset, n_batch):
-            parts.append(_pass(net, batch, calls))
-    features, proba = zip(*parts, strict=True)
-    return torch.cat(features), torch.cat(proba)  # (n, D), (n, C)
+        parts = [_pass(net, batch, calls) for batch in batches(net, dataset, n_batch)]
+    layers, features, proba = zip(*parts, strict=True)
+    return layers[-1], torch.cat(features), torch.cat(proba)  # layer, (n, D), (n, C)
 
 
-def _pass(net: NeuralNet, batch: Any, calls: dict[int, _LinearCall]) -> tuple[Tensor, Tensor]:
-    """Return the features (n, D) and the prediction (n, C) of a batch of n rows."""
+def _pass(
+    net: NeuralNet, batch: Any, calls: dict[int, _LinearCall]
+) -> tuple[nn.Linear, Tensor, Tensor]:
+    """Return the output layer, the features (n, D) and the prediction (n, C) of n rows."""
     calls.clear()  # forget layers that only earlier batches reached
     proba = predict_batch(net, batch)
     check_probabilities(proba[None], name="The net's prediction", cause=PROBABILITY_CAUSE)
-    return at_least_float32(_input_of_output_layer(net.module_, calls, proba)), proba
+    call = _call_of_output_layer(net.module_, calls, proba)
+    return call.layer, at_least_float32(call.input), proba
 
 
-def _input_of_output_layer(
+def _call_of_output_layer(
     module: nn.Module, calls: dict[int, _LinearCall], proba: Tensor
-) -> Tensor:
-    """Return the input of the last linear layer with one output per class, (n, D)."""
+) -> _LinearCall:
+    """Return the call of the last linear layer with one output per class."""
     name = type(module).__name__
     n_rows, n_classes = proba.shape
     if not calls:
@@ -182,7 +203,7 @@ def _input_of_output_layer(
             f"{tuple(call.input.shape)} for {n_rows} rows. Expected ({n_rows}, n_features), one "
             "vector for each row: pool or flatten before the output layer."
         )
-    return call.input
+    return call
 
 
 @contextmanager
@@ -198,7 +219,9 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
             assert isinstance(layer, nn.Linear)
             value = args[0] if args else kwargs["input"]
             # Copy, because later layers may modify their input in place.
-            calls[layer.out_features] = _LinearCall(name or "the module itself", value.clone())
+            calls[layer.out_features] = _LinearCall(
+                name or "the module itself", layer, value.clone()
+            )
 
         return hook
 
