@@ -7,7 +7,7 @@ from typing import Any
 from .._utils.arguments import RandomState, check_integer
 from ..acquisition.balance import iter_balance_batch
 from ..acquisition.greedy import as_tensors
-from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples, with_progress
+from .edges import Pairing, check_pairing, edges_of, pool_of, predict_samples
 from .query import Callback, Query, Radius
 
 
@@ -143,7 +143,7 @@ def balance_query(
             pending=predictions.pending,
             random_state=query.random_state,
         )
-        indices, gains = as_tensors(with_progress(picks, query))
+        indices, gains = as_tensors(query.with_progress(picks))
     return query.result(
         indices,
         gains,

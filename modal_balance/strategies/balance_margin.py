@@ -13,15 +13,7 @@ from .._utils.user_warnings import warn_user
 from ..acquisition.balance_margin import iter_balance_margin_batch
 from .clustered_margin import query_low_margins
 from .coordinates import NoDistances
-from .edges import (
-    Pairing,
-    check_pairing,
-    edges_of,
-    known_tau,
-    pool_of,
-    predict_samples,
-    with_progress,
-)
+from .edges import Pairing, check_pairing, edges_of, known_tau, pool_of, predict_samples
 from .herding import query_by_herding
 from .pool import ExceedsMemory
 from .query import Callback, Query, Radius, check_has_classes, kept_labels, labelled_rows
@@ -184,7 +176,7 @@ def balance_margin_query(
             pending=predictions.pending,
             random_state=query.random_state,
         )
-        indices, scores, from_objective = zip(*with_progress(picks, query), strict=True)
+        indices, scores, from_objective = zip(*query.with_progress(picks), strict=True)
     return query.result(
         torch.tensor(indices),
         torch.tensor(scores, dtype=torch.float64),

@@ -5,14 +5,12 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes    P: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .._utils.arguments import RandomState, n_rows
 from ..acquisition.objective import EdgeDiscrimination
@@ -216,14 +214,3 @@ def pairs_of(n_hypotheses: int, fixed: bool, pairing: Pairing) -> Tensor:
     if pairing == "ring":
         return ring_pairs(n_hypotheses)
     return disjoint_pairs(n_hypotheses - n_hypotheses % 2)
-
-
-Item = TypeVar("Item")
-
-
-def with_progress(picks: Iterable[Item], query: Query) -> Iterable[Item]:
-    """Return the picks in an iterator that shows a progress bar if the query is verbose."""
-    bar: Iterable[Item] = tqdm(
-        picks, total=query.n_instances, desc="Batch", unit="point", disable=query.verbose < 1
-    )
-    return bar

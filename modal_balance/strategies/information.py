@@ -13,7 +13,6 @@ from ..acquisition.batchbald import iter_batchbald_batch
 from ..acquisition.greedy import as_tensors
 from ..acquisition.information import bald_scores, epig_scores
 from ..acquisition.top import top_batch
-from .edges import with_progress
 from .pool import held_predictions, pool_scores
 from .query import Callback, Query
 from .uncertainty import query_top_scores
@@ -198,7 +197,7 @@ def batchbald_query(
         max_configurations=max_configurations,
         random_state=query.random_state,
     )
-    indices, gains = as_tensors(with_progress(picks, query))
+    indices, gains = as_tensors(query.with_progress(picks))
     return query.result(indices if numbers is None else numbers[indices], gains)
 
 

@@ -6,10 +6,10 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm.auto import tqdm
 
 from .._utils.arguments import (
     RandomState,
@@ -335,6 +336,7 @@ def _check_finite(X: Any, name: str, allow_nan: bool) -> None:
     assert_all_finite(X, allow_nan=allow_nan, input_name=name)
 
 
+Item = TypeVar("Item")
 Callback = Callable[[QueryReport], object]
 # What a strategy needs of a learner: its inputs only, a fitted estimator, or hypotheses.
 Needs = Literal["inputs", "fit", "hypotheses"]
@@ -506,6 +508,13 @@ class Query:
         features, proba = network_features(self.unwrapped.classifier, self.unwrapped.transform(X))
         self.inference_seconds += perf_counter() - started
         return features, proba
+
+    def with_progress(self, picks: Iterable[Item]) -> Iterable[Item]:
+        """Return the picks of a batch in an iterator that shows a progress bar if verbose."""
+        bar: Iterable[Item] = tqdm(
+            picks, total=self.n_instances, desc="Batch", unit="point", disable=self.verbose < 1
+        )
+        return bar
 
     def result(
         self,
