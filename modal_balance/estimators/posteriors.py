@@ -16,6 +16,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from .._utils.arguments import draw_seed
+from ..hypotheses.draw import even_shares
 from ..hypotheses.dropout import DropoutHypotheses
 from ..hypotheses.masks import has_dropout
 from ..hypotheses.protocol import Hypotheses, Part, StackedHypotheses
@@ -102,7 +103,7 @@ class EnsemblePosterior:
 
     def mean_proba(self, X: Tensor, n_samples: int) -> NDArray[np.float64]:
         """Return the mean over `n_samples` sets of masks, divided evenly among the networks."""
-        shares = _shares(max(n_samples, len(self.nets)), len(self.nets))
+        shares = even_shares(max(n_samples, len(self.nets)), len(self.nets))
         total: NDArray[np.float64] = np.zeros(())
         for i, (net, share) in enumerate(zip(self.nets, shares, strict=True)):
             mean = DropoutPosterior(net, self.seed + i).mean_proba(X, share)
@@ -121,15 +122,11 @@ class EnsemblePosterior:
                 ),
                 classes,
             )
-            for m, share in zip(order, _shares(n_samples, len(order)), strict=True)
+            for m, share in zip(order, even_shares(n_samples, len(order)), strict=True)
             if share
         ]
         # Shuffle, so that the draws of one network are not all compared with those of one other.
         return StackedHypotheses(parts, seed=draw_seed(rng))
-
-
-def _shares(n: int, n_parts: int) -> list[int]:
-    return [n // n_parts + (part < n % n_parts) for part in range(n_parts)]
 
 
 class SnapshotPosterior:

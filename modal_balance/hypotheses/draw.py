@@ -154,13 +154,11 @@ def _draw_from_members(
         if member.can_draw or (beside and member.members is not None)
     ]
     n_drawn = n_samples - (len(members) - len(drawing))
+    shares = dict(zip(drawing, even_shares(n_drawn, len(drawing)), strict=True))
     parts = []
     for index, (member, transform, labels) in enumerate(members):
-        if index in drawing:
-            # Split the number of draws as evenly as possible.
-            place, n_places = drawing.index(index), len(drawing)
-            share = n_drawn // n_places + (place < n_drawn % n_places)
-            hypotheses = draw_from(member, share, random_state=rng, verbose=verbose)
+        if index in shares:
+            hypotheses = draw_from(member, shares[index], random_state=rng, verbose=verbose)
         else:
             hypotheses = SingleHypothesis(member.estimator)
         classes = getattr(hypotheses, "classes_", None)
@@ -170,3 +168,8 @@ def _draw_from_members(
     # Shuffle, so that the draws of one member are not all compared with those of one other.
     seed = draw_seed(rng) if drawing else None
     return StackedHypotheses(parts, seed=seed)
+
+
+def even_shares(n: int, n_parts: int) -> list[int]:
+    """Divide n draws among some parts as evenly as possible."""
+    return [n // n_parts + (part < n % n_parts) for part in range(n_parts)]
