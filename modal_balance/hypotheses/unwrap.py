@@ -222,37 +222,6 @@ def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
     )
 
 
-def out_of_bag_error(estimator: Any) -> float | None:
-    """Return the out-of-bag error of a forest or a bagging ensemble, or None if it is unknown.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Any estimator.
-
-    Returns
-    -------
-    float or None
-        1 minus ``oob_score_``, if that is an accuracy, as with ``oob_score=True``.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.ensemble import RandomForestClassifier
-    >>> from modal_balance.hypotheses.unwrap import out_of_bag_error
-    >>> X, y = load_iris(return_X_y=True)
-    >>> forest = RandomForestClassifier(oob_score=True, random_state=0).fit(X, y)
-    >>> round(out_of_bag_error(forest), 3)
-    0.047
-    """
-    if not isinstance(estimator, (*FORESTS, BaggingClassifier)):
-        return None
-    # A callable is a metric other than accuracy.
-    if callable(estimator.oob_score) or not hasattr(estimator, "oob_score_"):
-        return None
-    return 1.0 - float(estimator.oob_score_)
-
-
 def refusal_reason(estimator: Any) -> str:
     """Return why the members of an ensemble cannot be hypotheses, or an empty string.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import BaggingClassifier
 from skorch import NeuralNet
 
 from .._utils.arguments import check_validation_pair
 from .protocol import Hypotheses
-from .unwrap import UnwrappedLearner, out_of_bag_error, unwrap_learner
+from .unwrap import FORESTS, UnwrappedLearner, unwrap_learner
 
 
 def validation_error(estimator: Any) -> float | None:
@@ -62,12 +63,22 @@ def validation_error_of(unwrapped: UnwrappedLearner) -> float | None:
             accuracies = [epoch["valid_acc"] for epoch in epochs if "valid_acc" in epoch]
             error = 1 - max(accuracies) if accuracies else None
         if error is None:
-            error = out_of_bag_error(classifier)
+            error = _out_of_bag_error(classifier)
         if error is not None:
             return float(error)
     errors = [validation_error_of(member.unwrapped) for member in unwrapped.members or ()]
     known = [error for error in errors if error is not None]
     return float(np.mean(known)) if known and len(known) == len(errors) else None
+
+
+def _out_of_bag_error(classifier: Any) -> float | None:
+    """Return the out-of-bag error of a forest or a bagging ensemble, or None if it is unknown."""
+    if not isinstance(classifier, (*FORESTS, BaggingClassifier)):
+        return None
+    # A callable is a metric other than accuracy.
+    if callable(classifier.oob_score) or not hasattr(classifier, "oob_score_"):
+        return None
+    return 1.0 - float(classifier.oob_score_)
 
 
 def validation_error_on(hypotheses: Hypotheses, X_val: Any, y_val: Any) -> float:
