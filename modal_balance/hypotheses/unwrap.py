@@ -131,6 +131,7 @@ def check_labels_of_net(estimator: Any, y: Any) -> None:
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 ENSEMBLES = (*FORESTS, BaggingClassifier, VotingClassifier)
+# Why the members of an ensemble cannot be hypotheses.
 REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     (
         (GradientBoostingClassifier, HistGradientBoostingClassifier, AdaBoostClassifier),
@@ -222,29 +223,6 @@ def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
     )
 
 
-def refusal_reason(estimator: Any) -> str:
-    """Return why the members of an ensemble cannot be hypotheses, or an empty string.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Any estimator.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from sklearn.ensemble import AdaBoostClassifier
-    >>> from modal_balance.hypotheses.unwrap import refusal_reason
-    >>> refusal_reason(AdaBoostClassifier())[:40]
-    'Its stages are partial sums of one model'
-    """
-    reasons = [reason for types, reason in REFUSAL_REASONS if isinstance(estimator, types)]
-    return reasons[0] if reasons else ""
-
-
 def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
     """Return X as an array for the members, with the columns of the ensemble's fit."""
     # The members decide whether to accept NaN.
@@ -323,10 +301,10 @@ class UnwrappedLearner:
         classifier = self.classifier
         if self.members is not None or isinstance(classifier, NeuralNet) or has_samples(classifier):
             return
-        reason = refusal_reason(classifier)
+        reasons = [f"{why} " for types, why in REFUSAL_REASONS if isinstance(classifier, types)]
         raise TypeError(
             f"Cannot draw hypotheses from a {type(classifier).__name__}. "
-            + (f"{reason} " if reason else "")
+            + "".join(reasons)
             + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
             "MCDropoutClassifier, a skorch classifier whose module has dropout, an "
             "object with predict_proba_samples, or a Pipeline that ends in one of these."
