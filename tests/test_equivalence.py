@@ -11,7 +11,7 @@ from sklearn.metrics import zero_one_loss
 
 from modal_balance import annealed_tau, disjoint_pairs, edges_beyond
 from modal_balance.equivalence import all_pairs, votes
-from modal_balance.equivalence.pairs import check_tau, hamming_distances, random_edges, ring_pairs
+from modal_balance.equivalence.pairs import hamming_distances, random_edges, ring_pairs
 
 
 def random_votes(seed=0, n_hypotheses=6, n_points=50, n_classes=3):
@@ -175,8 +175,10 @@ def test_tau_that_is_no_number_is_refused(tau):
 
 @pytest.mark.parametrize("tau", [0, 1, np.float32(0.5), np.int64(1)])
 def test_any_real_number_will_do_for_tau(tau):
-    assert type(check_tau(tau)) is float
-    assert check_tau(tau) == tau
+    reference_votes = random_votes()
+    edges, _ = edges_beyond(reference_votes, all_pairs(6), tau)
+    expected, _ = edges_beyond(reference_votes, all_pairs(6), float(tau))
+    assert torch.equal(edges, expected)
 
 
 def test_an_empty_reference_pool_is_refused():

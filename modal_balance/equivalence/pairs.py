@@ -229,7 +229,7 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     >>> weights
     tensor([0.3333, 0.3333], dtype=torch.float64)
     """
-    tau = check_tau(tau)
+    tau = check_number(tau, "tau", 1)
     edges = pairs[hamming_distances(reference_votes, pairs) > tau]  # Eq. 3: 1[d_H > tau]
     return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
 
@@ -313,32 +313,3 @@ def annealed_tau(validation_error: float, anneal: float = 0.25) -> float:
     """
     validation_error = check_number(validation_error, "validation_error", 1)
     return min(1.0, check_number(anneal, "anneal") * validation_error)  # tau
-
-
-def check_tau(tau: float) -> float:
-    """Return tau as a float, or raise unless it is a number in [0, 1].
-
-    Parameters
-    ----------
-    tau : float
-        Radius of an equivalence class: the share of the reference pool on which two hypotheses of
-        the same class may differ.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If tau is not a number.
-    ValueError
-        If tau lies outside [0, 1].
-
-    Examples
-    --------
-    >>> from modal_balance.equivalence.pairs import check_tau
-    >>> check_tau(0.1)
-    0.1
-    """
-    return check_number(tau, "tau", 1)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._utils.arguments import RandomState, as_random_state, kind_of
-from .pairs import all_pairs, check_tau
+from .._utils.arguments import RandomState, as_random_state, check_number, kind_of
+from .pairs import all_pairs
 
 
 def farthest_first_cells(
@@ -67,7 +67,7 @@ def farthest_first_cells(
     >>> cells, centres
     (tensor([0, 0, 1]), tensor([0, 2]))
     """
-    tau = check_tau(tau)
+    tau = check_number(tau, "tau", 1)
     _check_votes(reference_votes)
     # Use the smallest integer type: the traversal is limited by reading the votes.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
@@ -166,7 +166,7 @@ def _check_votes(reference_votes: Tensor) -> None:
     if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
         raise TypeError(
             "reference_votes must be a torch tensor of integers, got "
-            f"{kind_of(reference_votes)}. Compute them with modal_balance.votes."
+            f"{kind_of(reference_votes)}. Compute them with modal_balance.equivalence.votes."
         )
     if reference_votes.ndim != 2 or len(reference_votes) == 0:
         raise ValueError(

@@ -28,13 +28,14 @@ from .._utils.arguments import (
     RandomState,
     as_random_state,
     check_integer,
+    check_number,
     check_validation_pair,
     n_rows,
     nan_for_na,
 )
 from .._utils.sklearn_compat import get_tags
 from .._utils.user_warnings import warn_user
-from ..equivalence.pairs import annealed_tau, check_tau
+from ..equivalence.pairs import annealed_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import network_features
 from ..hypotheses.protocol import Hypotheses
@@ -358,7 +359,7 @@ class Radius(NamedTuple):
         annealed_tau(0.0, self.anneal)
         check_validation_pair(self.X_val, self.y_val)
         if self.tau is not None:
-            check_tau(self.tau)
+            check_number(self.tau, "tau", 1)
 
 
 @dataclass
