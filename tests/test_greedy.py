@@ -1,19 +1,18 @@
 import pytest
 import torch
 
-from modal_balance.acquisition.greedy import greedy
+from modal_balance.acquisition.greedy import best_of, greedy
 
 
 class Cover:
     """How many numbers are covered by the sets chosen: the textbook submodular function."""
 
-    tie_tolerance = 1e-12
-
     def __init__(self, *sets):
         self.sets, self.n_points, self.covered = sets, len(sets), set()
 
-    def gains(self):
-        return torch.tensor([len(s - self.covered) for s in self.sets], dtype=torch.float64)
+    def best(self, order, chosen):
+        gains = torch.tensor([len(s - self.covered) for s in self.sets], dtype=torch.float64)
+        return best_of(gains, order, chosen, tolerance=1e-12)
 
     def add(self, point):
         self.covered |= self.sets[point]

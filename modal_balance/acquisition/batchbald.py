@@ -28,7 +28,7 @@ for the same number of rows, its estimates have several times the error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from .._utils.arguments import RandomState, as_random_state, check_integer
 from .._utils.user_warnings import warn_user
 from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
-from .greedy import as_tensors, greedy
+from .greedy import TieOrder, as_tensors, best_of, greedy
 from .information import bald_scores
 from .predictions import check_same_hypotheses, working_precision
 from .uncertainty import entropy, plogp
@@ -251,8 +251,6 @@ class JointInformation:
     rounding : float
         Absolute difference below which two gains count as equal. A gain is a difference of
         entropies, so its rounding error is absolute.
-    tie_tolerance : float
-        ``rounding`` relative to the largest of the gains last returned.
     """
 
     def __init__(
@@ -269,7 +267,6 @@ class JointInformation:
         self.random_state = as_random_state(random_state)
         n_hypotheses, self.n_points, self.n_classes = proba.shape
         self.rounding = 1e-6 if self.proba.dtype == torch.float32 else 1e-13
-        self.tie_tolerance = 0.0
         self.noise = torch.stack([entropy(p.double()) for p in self.proba])  # (S, N), H(y_x|h_s)
         self.joint = torch.full((1, n_hypotheses), 1 / n_hypotheses, dtype=torch.float64)  # (M, S)
 
@@ -291,10 +288,26 @@ class JointInformation:
             gains[chunk] -= self._chunk_negentropy(
                 self.proba[:, chunk].flatten(1), posterior, weight
             )
-        gains = gains.clamp_(min=0).cpu()
+        return gains.clamp_(min=0).cpu()
+
+    def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+        """Return the point that would add most to the mutual information, and how much.
+
+        Parameters
+        ----------
+        order : TieOrder
+            Breaks ties between points whose gains are equal up to ``rounding``.
+        chosen : sequence of int
+            Points that have already been chosen.
+
+        Returns
+        -------
+        index : int
+        gain : float
+        """
+        gains = self.gains()
         largest = gains.max().item()
-        self.tie_tolerance = self.rounding / largest if largest > 0 else 0.0
-        return gains
+        return best_of(gains, order, chosen, self.rounding / largest if largest > 0 else 0.0)
 
     def _chunk_negentropy(self, proba: Tensor, posterior: Tensor, weight: Tensor) -> Tensor:
         """Return - sum_m p(m) H(y_x|m) for n points given as an (S, n*C) matrix."""

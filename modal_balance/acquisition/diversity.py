@@ -17,7 +17,7 @@ labelled points:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from torch.nn.functional import one_hot
 
 from .._utils.arguments import RandomState, as_random_state
 from .arguments import check_features, check_n_instances
-from .greedy import greedy
+from .greedy import TieOrder, as_tensors, best_of, greedy
 from .predictions import check_probabilities
 
 # Number of values in a block of distances: 32 MiB in float64.
@@ -248,9 +248,7 @@ def coreset_batch(
         check_features(labelled_features, "labelled_features")
         _check_same_width(labelled_features, features, "labelled_features", "features")
         nearest.add_centres(labelled_features.detach().to(features.device).double())
-    picks = list(greedy(nearest, n_instances, random_state=random_state))
-    indices = torch.tensor([index for index, _ in picks], dtype=torch.int64)
-    return indices, torch.tensor([distance for _, distance in picks], dtype=torch.float64)
+    return as_tensors(greedy(nearest, n_instances, random_state=random_state))
 
 
 class _Features:
@@ -294,8 +292,6 @@ class _Gradients(_Features):
 class _NearestCentre:
     """Distance of each point of a pool from its nearest centre, as an objective to maximise."""
 
-    tie_tolerance = 1e-12
-
     def __init__(self, points: _Features) -> None:
         self.points = points
         self.n_points = len(points.features)
@@ -304,8 +300,8 @@ class _NearestCentre:
             (self.n_points,), torch.inf, dtype=torch.float64, device=device
         )  # (N,)
 
-    def gains(self) -> Tensor:
-        return self.nearest.cpu().clone()  # the loop writes into it
+    def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
+        return best_of(self.nearest.cpu(), order, chosen, tolerance=1e-12)
 
     def add(self, point: int) -> None:
         self.add_centres(self.points.rows(point, point + 1))

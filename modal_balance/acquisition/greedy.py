@@ -6,7 +6,7 @@ N: points of the pool
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -127,22 +127,6 @@ class Objective(Protocol):
     """A set function of points of a pool, as the greedy loop sees it."""
 
     n_points: int
-    tie_tolerance: float
-
-    def gains(self) -> Tensor:
-        """Return what adding each point of the pool would gain, (N,) float64 on the CPU."""
-        ...
-
-    def add(self, point: int) -> None:
-        """Add a point to the set."""
-        ...
-
-
-@runtime_checkable
-class SearchedObjective(Protocol):
-    """A set function that finds its own best point, for instance in a partitioned pool."""
-
-    n_points: int
 
     def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
         """Return the point not yet chosen that would gain most, and the gain."""
@@ -154,7 +138,7 @@ class SearchedObjective(Protocol):
 
 
 def greedy(
-    objective: Objective | SearchedObjective,
+    objective: Objective,
     n_instances: int,
     *,
     ties: Ties = "random",
@@ -164,13 +148,13 @@ def greedy(
 
     Parameters
     ----------
-    objective : Objective or SearchedObjective
+    objective : Objective
         What to maximise.
     n_instances : int
         How many points to pick, at most ``objective.n_points``.
     ties : {"random", "first"}, default="random"
-        Which of the points whose gains are equal, up to the objective's relative
-        ``tie_tolerance``, is picked: a random one, or the one with the lowest index.
+        Which of the points whose gains are equal, up to the objective's tolerance, is picked: a
+        random one, or the one with the lowest index.
     random_state : int, RandomState, Generator or None, default=None
         Breaks ties.
 
@@ -189,11 +173,12 @@ def greedy(
     Examples
     --------
     >>> import torch
-    >>> from modal_balance.acquisition.greedy import greedy
+    >>> from modal_balance.acquisition.greedy import best_of, greedy
     >>> class Sum:
-    ...     n_points, tie_tolerance = 3, 1e-12
-    ...     def gains(self):
-    ...         return torch.tensor([2.0, 5.0, 3.0], dtype=torch.float64)
+    ...     n_points = 3
+    ...     def best(self, order, chosen):
+    ...         gains = torch.tensor([2.0, 5.0, 3.0], dtype=torch.float64)
+    ...         return best_of(gains, order, chosen, tolerance=1e-12)
     ...     def add(self, point):
     ...         pass
     >>> list(greedy(Sum(), 2))
@@ -202,27 +187,28 @@ def greedy(
     return _picks(objective, n_instances, TieOrder(objective.n_points, ties, random_state))
 
 
-def _picks(
-    objective: Objective | SearchedObjective, n_instances: int, order: TieOrder
-) -> Iterator[tuple[int, float]]:
+def _picks(objective: Objective, n_instances: int, order: TieOrder) -> Iterator[tuple[int, float]]:
     """Yield the picks of :func:`greedy`."""
     chosen: list[int] = []
     for _ in range(n_instances):
         if chosen:
             objective.add(chosen[-1])
-        if isinstance(objective, SearchedObjective):
-            index, gain = objective.best(order, chosen)
-        else:
-            index, gain = _best(objective, order, chosen)
+        index, gain = objective.best(order, chosen)
         chosen.append(index)
         yield index, gain
 
 
-def _best(objective: Objective, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
-    """Return the point of the largest gain; among ties, the one of the lowest rank."""
-    gains = objective.gains().index_fill_(0, torch.tensor(chosen, dtype=torch.int64), -1)
+def best_of(
+    gains: Tensor, order: TieOrder, chosen: Sequence[int], tolerance: float
+) -> tuple[int, float]:
+    """Return the point with the largest gain, and the gain; among ties, the one of lowest rank.
+
+    ``gains`` are those of all points, (N,) float64 on the CPU. Two gains whose relative difference
+    is at most ``tolerance`` count as equal. Points already ``chosen`` are not returned.
+    """
+    gains = gains.index_fill(0, torch.tensor(chosen, dtype=torch.int64), -1)
     best = gains.max().item()
-    tied = (gains >= best * (1 - objective.tie_tolerance)).nonzero().flatten()
+    tied = (gains >= best * (1 - tolerance)).nonzero().flatten()
     index = int(tied[order.of(tied).argmin()])
     return index, gains[index].item()
 
