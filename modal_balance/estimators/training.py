@@ -211,14 +211,16 @@ def _weights(classifier: Any, y: Tensor) -> Tensor:
 
 
 def _builder(classifier: Any) -> Callable[[], nn.Module]:
-    build = classifier.module or partial(
-        MLP,
-        hidden_layer_sizes=classifier.hidden_layer_sizes,
-        dropout=classifier.dropout,
-        input_dropout=classifier.input_dropout,
-    )
-    if classifier.module is not None:
-        build = partial(_own_network, build)
+    build: Callable[[int, int], nn.Module]
+    if classifier.module is None:
+        build = partial(
+            MLP,
+            hidden_layer_sizes=classifier.hidden_layer_sizes,
+            dropout=classifier.dropout,
+            input_dropout=classifier.input_dropout,
+        )
+    else:
+        build = partial(_own_network, classifier.module)
     return partial(_in_float32, build, classifier._n_inputs, len(classifier.classes_))
 
 
@@ -677,7 +679,7 @@ def train(
                     f"The training loss became {loss} in epoch {epoch + 1}. It must stay finite: "
                     "scale X (for example with StandardScaler) or lower learning_rate."
                 )
-            accuracy = _accuracy(net, X_val, y_val)
+            accuracy = float((_logits(net, X_val).argmax(dim=1) == y_val).double().mean())
             net.history.record("valid_acc", accuracy)
             epochs.set_postfix(valid_acc=f"{accuracy:.3f}")
             if accuracy > best_accuracy:
@@ -728,8 +730,7 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     ConvergenceWarning
         If training has diverged.
     """
-    parts = [net.evaluation_step((part, None)) for part in torch.split(X, net.batch_size)]
-    logits = torch.cat(parts).double()  # (n, C)
+    logits = _logits(net, X).double()  # (n, C)
     if not logits.isfinite().all():
         raise ValueError(
             "The trained network's output is not finite on the rows it was trained on. Scale X "
@@ -748,12 +749,6 @@ def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
         )
 
 
-def _accuracy(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> float:
-    """Return the accuracy in eval mode (skorch's loop goes row by row)."""
-    hits = [
-        net.evaluation_step((X_part, None)).argmax(dim=1) == y_part
-        for X_part, y_part in zip(
-            torch.split(X, net.batch_size), torch.split(y, net.batch_size), strict=True
-        )
-    ]
-    return float(torch.cat(hits).double().mean())
+def _logits(net: NeuralNetClassifier, X: Tensor) -> Tensor:
+    """Return the logits (n, C) in eval mode (skorch's loop goes row by row)."""
+    return torch.cat([net.evaluation_step((part, None)) for part in torch.split(X, net.batch_size)])
