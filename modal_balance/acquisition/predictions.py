@@ -125,6 +125,29 @@ def likelihood_deficit(proba: Tensor) -> Tensor:
     return (largest - proba).div_(largest)  # (..., C)
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return a tensor of float32 or float64.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Any tensor of numbers.
+
+    Returns
+    -------
+    Tensor
+        A softmax of this precision sums to 1; one of half precision does not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.acquisition.predictions import at_least_float32
+    >>> at_least_float32(torch.ones(2, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
 def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") -> Tensor:
     """Return the predictions in float32 or float64, or raise unless they are probabilities.
 
@@ -155,7 +178,7 @@ def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") ->
     torch.float32
     """
     check_probabilities(proba, name=name, cause=cause)
-    return proba if proba.dtype in (torch.float32, torch.float64) else proba.float()
+    return at_least_float32(proba)
 
 
 # Turns the predictions on a block, (S, n, C), into the tensors to keep: the predictions first.

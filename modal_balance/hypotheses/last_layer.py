@@ -24,10 +24,9 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from .._utils.torch_state import interrupts_held, undisturbed
-from ..acquisition.predictions import check_probabilities
+from ..acquisition.predictions import at_least_float32, check_probabilities
 from .net_inputs import (
     PROBABILITY_CAUSE,
-    at_least_float32,
     batches,
     check_row_fits,
     first_row,

@@ -16,6 +16,8 @@ from skorch.utils import multi_indexing, to_tensor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..acquisition.predictions import at_least_float32
+
 MAX_SHAPES = 3  # in an error message
 PROBABILITY_CAUSE = (
     "The module must return probabilities, or logits with criterion=CrossEntropyLoss; otherwise "
@@ -68,7 +70,7 @@ def batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
         return tensor.to(dtype)
 
     for batch in _raw_batches(net, dataset, n_batch):
-        yield _map_tensors(convert, to_tensor(batch, device=net.device))
+        yield _map_values(convert, to_tensor(batch, device=net.device))
 
 
 def first_row(net: NeuralNet, dataset: Any) -> Any:
@@ -100,7 +102,7 @@ def twice(row: Any) -> Any:
     -------
     tensor, dict or sequence of tensors
     """
-    return _map_tensors(lambda tensor: torch.cat([tensor, tensor]), row)
+    return _map_values(lambda tensor: torch.cat([tensor, tensor]), row)
 
 
 def cloned(batch: Any) -> Any:
@@ -115,7 +117,7 @@ def cloned(batch: Any) -> Any:
     -------
     tensor, dict or sequence of tensors
     """
-    return _map_tensors(torch.clone, batch)
+    return _map_values(torch.clone, batch)
 
 
 def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
@@ -136,29 +138,6 @@ def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
     output = net.infer(cloned(batch))
     output = output[0] if isinstance(output, tuple) else output
     return at_least_float32(net._get_predict_nonlinearity()(at_least_float32(output)))
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a tensor of float32 or float64.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Any tensor of numbers.
-
-    Returns
-    -------
-    Tensor
-        A softmax of this precision sums to 1; one of half precision does not.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from modal_balance.hypotheses.net_inputs import at_least_float32
-    >>> at_least_float32(torch.ones(2, dtype=torch.float16)).dtype
-    torch.float32
-    """
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def check_row_fits(net: NeuralNet, row: Any) -> None:
@@ -239,7 +218,7 @@ def _raw_batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
             batch = dataset[start : start + n_batch][0]
             # Copy arrays: torch cannot read all of them in place (negative strides), and a module
             # that modifies its input must not modify the user's data.
-            yield _map_arrays(np.array, batch)
+            yield _map_values(lambda X: np.array(X) if isinstance(X, np.ndarray) else X, batch)
     else:
         for batch in net.get_iterator(dataset, training=False):
             yield unpack_data(batch)[0]
@@ -251,17 +230,12 @@ def _sliceable(X: Any) -> bool:
     return isinstance(X, np.ndarray | Tensor) or hasattr(X, "iloc")
 
 
-def _map_arrays(function: Callable[[Any], Any], data: Any) -> Any:
+def _map_values(function: Callable[[Any], Any], data: Any) -> Any:
+    """Apply a function to a value, or to each value in a dict or sequence."""
     if isinstance(data, Mapping):
-        return {key: _map_arrays(function, value) for key, value in data.items()}
-    return function(data) if isinstance(data, np.ndarray) else data
-
-
-def _map_tensors(function: Callable[[Tensor], Tensor], data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _map_tensors(function, value) for key, value in data.items()}
+        return {key: _map_values(function, value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return type(data)(_map_tensors(function, value) for value in data)
+        return type(data)(_map_values(function, value) for value in data)
     return function(data)
 
 
@@ -272,7 +246,7 @@ def _shapes(row: Any) -> str:
         shapes.append(f"shape {tuple(tensor.shape)} of {tensor.dtype}")
         return tensor
 
-    _map_tensors(note, row)
+    _map_values(note, row)
     if len(shapes) > MAX_SHAPES:  # skorch makes a tensor of each column of a DataFrame
         shapes[MAX_SHAPES:] = [f"{len(shapes) - MAX_SHAPES} more"]
     return " and ".join(shapes)

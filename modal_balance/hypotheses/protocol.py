@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._utils.arguments import n_rows
 from .._utils.torch_state import undisturbed
-from ..acquisition.predictions import check_probabilities
+from ..acquisition.predictions import at_least_float32, check_probabilities
 from .unwrap import unwrap
 
 
@@ -152,9 +152,7 @@ class GivenHypotheses:
             runs_backwards = any(stride < 0 for stride in given.strides)
             if runs_backwards or not given.flags.writeable:  # which torch does not take
                 given = given.copy()
-        proba = torch.as_tensor(given).detach()
-        if proba.dtype not in (torch.float32, torch.float64):
-            proba = proba.float()
+        proba = at_least_float32(torch.as_tensor(given).detach())
         name = f"The result of {type(self.source).__name__}.predict_proba_samples"
         check_probabilities(
             proba,
