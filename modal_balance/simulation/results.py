@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.stats import wilcoxon
 
 __all__ = [
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 Key = tuple[str, str, str, int]
-KEY = ("dataset", "estimator", "strategy", "seed")
+RUN = ["dataset", "estimator", "strategy", "seed"]
+DECIMALS = 12  # of areas, where equal ones may otherwise differ in the last bits
+GAP_DECIMALS = 10  # of their differences, so that areas rounded to neighbours are equal, too
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -63,8 +66,8 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     dropped = ("settings", "versions")
     rows = [{k: v for k, v in record.items() if k not in dropped} for record in records]
     if not rows:
-        return pd.DataFrame(columns=[*KEY, "round"])
-    return pd.DataFrame(rows).sort_values([*KEY, "round"], ignore_index=True)
+        return pd.DataFrame(columns=[*RUN, "round"])
+    return pd.DataFrame(rows).sort_values([*RUN, "round"], ignore_index=True)
 
 
 def append_record(path: Path, record: Record) -> None:
@@ -173,7 +176,7 @@ def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
             kind = "not a results file" if number == 1 else "damaged"
             raise ValueError(f"{path} is {kind}: line {number}: {error}") from None
         lacks = [
-            name for name in (*KEY, "round") if not isinstance(record, dict) or name not in record
+            name for name in (*RUN, "round") if not isinstance(record, dict) or name not in record
         ]
         if lacks:
             raise ValueError(f"{path} is not a results file: line {number} lacks {lacks[0]!r}.")
@@ -237,11 +240,6 @@ def finished_rounds(
     }
 
 
-RUN = ["dataset", "estimator", "strategy", "seed"]
-DECIMALS = 12  # of areas, where equal ones may otherwise differ in the last bits
-GAP_DECIMALS = 10  # of their differences, so that areas rounded to neighbours are equal, too
-
-
 def read_results(*paths: str | Path) -> pd.DataFrame:
     r"""Return the rounds of results files as one table.
 
@@ -272,14 +270,14 @@ def read_results(*paths: str | Path) -> pd.DataFrame:
       strategy  accuracy
     0   margin       0.5
     """
-    rounds: dict[tuple[Any, ...], dict[str, Any]] = {}
+    rounds: dict[tuple[Any, ...], Record] = {}
     for path in paths:
         for record in _records(Path(path)):
             rounds[(*(record[name] for name in RUN), record["round"])] = record
     return frame_of(rounds.values())
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def _records(path: Path) -> list[Record]:
     opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
     with opened as file:
         lines = list(file)
@@ -318,8 +316,7 @@ def normalised_areas(frame: pd.DataFrame, metric: str = "accuracy") -> pd.Series
         n, value = curve["n_labelled"].to_numpy(float), curve[metric].to_numpy(float)
         if len(n) == 1:
             return float(value[0])
-        strips = np.diff(n) * (value[1:] + value[:-1]) / 2
-        return float(strips.sum() / (n[-1] - n[0]))
+        return float(trapezoid(value, n) / (n[-1] - n[0]))
 
     areas: pd.Series[float] = frame.groupby(RUN)[["n_labelled", metric]].apply(area)
     return areas.rename(metric).round(DECIMALS)
