@@ -152,9 +152,9 @@ def _resources(dask_worker: Any) -> tuple[str, int, int]:
 
 
 def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -> list[int]:
-    """Return the bounds of shards: those of partitions, rounded to the grid of blocks."""
-    if n_shards is None:
-        natural = np.asarray(source.bounds()[:-1])
+    """Return the bounds of shards: those of partitions, if any, rounded to the grid of blocks."""
+    if n_shards is None and isinstance(source, PartitionedSource):
+        natural = source.bounds[:-1]
         starts = np.unique((natural + block_rows // 2) // block_rows * block_rows)
         starts = starts[starts < source.n_rows]
         if min(least, -(-source.n_rows // block_rows)) <= len(starts) <= 16 * least:
@@ -167,10 +167,9 @@ def _share_of(source: Source, partitions: Any, first: int, last: int) -> tuple[A
     if partitions is None or not isinstance(source, PartitionedSource):
         return part_of(source, first, last), None
     numbers = source.numbers_of(first, last)
-    bounds = source.bounds()
-    lengths = [bounds[n + 1] - bounds[n] for n in numbers]
+    bounds = source.bounds[numbers.start : numbers.stop + 1]
     names = [source.names(n) for n in numbers]
-    return None, ([partitions[n] for n in numbers], lengths, names, bounds[numbers[0]])
+    return None, ([partitions[n] for n in numbers], np.diff(bounds).tolist(), names, int(bounds[0]))
 
 
 def _pair(predict: SerializedFunction, prepare: Prepare) -> tuple[SerializedFunction, Prepare]:

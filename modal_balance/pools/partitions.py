@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.arguments import nan_for_na
-from .sources import failure
+from .sources import failure, taken
 
 __all__ = [
     "DaskSource",
@@ -38,6 +38,11 @@ class PartitionedSource:
     names : callable
         ``names(number)`` returns the name of a partition, for error messages.
 
+    Attributes
+    ----------
+    bounds : ndarray of shape (P + 1,), int64
+        First row of each partition, and N.
+
     Examples
     --------
     >>> import numpy as np
@@ -55,8 +60,8 @@ class PartitionedSource:
         read_partition: Callable[[int], Any],
         names: Callable[[int], str],
     ) -> None:
-        self.ends = np.cumsum(np.asarray(lengths, dtype=np.int64))  # (P,)
-        self.n_rows = int(self.ends[-1]) if len(self.ends) else 0
+        self.bounds = np.cumsum([0, *lengths], dtype=np.int64)
+        self.n_rows = int(self.bounds[-1])
         self.read_partition = read_partition
         self.names = names
         self._last: tuple[int, Any] | None = None
@@ -74,13 +79,10 @@ class PartitionedSource:
                 raise failure(self.names(number), error) from error
         return self._last[1]
 
-    def _begin(self, number: int) -> int:
-        return int(self.ends[number - 1]) if number else 0
-
     def numbers_of(self, start: int, stop: int) -> range:
         """Return the numbers of the partitions that contain a range of rows."""
-        first = int(np.searchsorted(self.ends, start, side="right"))
-        return range(first, int(np.searchsorted(self.ends, stop - 1, side="right")) + 1)
+        first, last = np.searchsorted(self.bounds, [start, stop - 1], side="right").tolist()
+        return range(first - 1, last)
 
     def read(self, start: int, stop: int) -> Any:
         """Return a range of rows.
@@ -96,10 +98,9 @@ class PartitionedSource:
         """
         pieces = []
         for number in self.numbers_of(start, stop):
-            begin, end = self._begin(number), int(self.ends[number])
+            begin, end = self.bounds[number : number + 2].tolist()
             rows = slice(max(start, begin) - begin, min(stop, end) - begin)
-            if rows.start < rows.stop:
-                pieces.append(_copied(self._partition(number), rows))
+            pieces.append(taken(self._partition(number), rows))
         return concatenated(pieces)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
@@ -114,11 +115,11 @@ class PartitionedSource:
         -------
         ndarray or DataFrame
         """
-        part_of = np.searchsorted(self.ends, numbers, side="right")
+        part_of = np.searchsorted(self.bounds, numbers, side="right") - 1
         pieces = []
         for number in np.unique(part_of).tolist():
-            here = numbers[part_of == number] - self._begin(number)
-            pieces.append(_copied(self._partition(number), here))
+            here = numbers[part_of == number] - self.bounds[number]
+            pieces.append(taken(self._partition(number), here))
         return concatenated(pieces)
 
     def where(self, start: int, stop: int) -> str:
@@ -126,14 +127,6 @@ class PartitionedSource:
         partitions = [self.names(number) for number in self.numbers_of(start, stop)]
         some = ", ".join(partitions[:3]) + (", ..." if len(partitions) > 3 else "")
         return f"X_pool ({some})"
-
-    def bounds(self) -> Sequence[int]:
-        """Return the first row of each partition, and N."""
-        return [0, *self.ends.tolist()]
-
-
-def _copied(partition: Any, rows: Any) -> Any:
-    return partition.iloc[rows] if hasattr(partition, "iloc") else partition[rows]
 
 
 def concatenated(pieces: Sequence[Any]) -> Any:

@@ -6,7 +6,7 @@ N: rows of the pool    n: rows read
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "failed_rows",
     "failure",
     "part_of",
+    "taken",
 ]
 
 
@@ -53,10 +54,6 @@ class Source(Protocol):
 
     def where(self, start: int, stop: int) -> str:
         """Return the name of a range of rows, for error messages."""
-        ...
-
-    def bounds(self) -> Sequence[int]:
-        """Return the first rows of parts that should not be split, and N."""
         ...
 
 
@@ -106,7 +103,7 @@ class RowsInMemory:
         """
         if isinstance(self.X, Dataset):
             return Subset(self.X, range(start, stop))
-        return _taken(self.X, slice(start, stop))
+        return taken(self.X, slice(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
         """Return some rows.
@@ -122,20 +119,17 @@ class RowsInMemory:
         """
         if isinstance(self.X, Dataset):
             return Subset(self.X, numbers.tolist())
-        return _taken(self.X, numbers)
+        return taken(self.X, numbers)
 
     def where(self, start: int, stop: int) -> str:
         """Return the name of a range of rows, for error messages."""
         return "X_pool"
 
-    def bounds(self) -> Sequence[int]:
-        """Return 0 and N: there are no parts."""
-        return (0, self.n_rows)
 
-
-def _taken(X: Any, rows: Any) -> Any:
+def taken(X: Any, rows: Any) -> Any:
+    """Return some rows of data in memory, by indices or as a slice."""
     if isinstance(X, Mapping):
-        return {key: _taken(part, rows) for key, part in X.items()}
+        return {key: taken(part, rows) for key, part in X.items()}
     if hasattr(X, "to_batches"):  # a table of pyarrow
         return X.take(np.arange(len(X))[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
@@ -194,10 +188,6 @@ class ArraySource:
     def where(self, start: int, stop: int) -> str:
         """Return the name of a range of rows, for error messages."""
         return f"X_pool, a {type(self.X).__name__}"
-
-    def bounds(self) -> Sequence[int]:
-        """Return 0 and N: there are no parts that should not be split."""
-        return (0, self.n_rows)
 
 
 class MemmapSource(ArraySource):
@@ -294,10 +284,6 @@ class ShiftedSource:
     def where(self, start: int, stop: int) -> str:
         """Return the name of a range of rows, for error messages."""
         return self.source.where(start - self.first, stop - self.first)
-
-    def bounds(self) -> Sequence[int]:
-        """Return the first rows of parts, and the end."""
-        return [bound + self.first for bound in self.source.bounds()]
 
 
 def part_of(source: Source, first: int, last: int) -> Source:
