@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,7 @@ from .caching import (
 )
 from .local import WORKING_BLOCKS, even_bounds
 from .partitions import PartitionedSource
-from .shard import SerializedFunction, Shard, block_rows_for, deserialized, serialized
+from .shard import SerializedFunction, Shard, block_rows_for, deserialized, grouped, serialized
 from .sources import ShiftedSource, Source, part_of
 
 __all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]
@@ -273,17 +274,12 @@ class ClusterShards:
         -------
         Tensor of shape (S, len(points), C)
         """
-        asked: dict[int, list[int]] = {}
-        for point in points:
-            shard = int(np.searchsorted(self.bounds, point, side="right")) - 1
-            asked.setdefault(shard, []).append(point)
+        asked, back = grouped(points, lambda point: bisect_right(self.bounds, point) - 1)
         futures = [
             self.client.submit(Shard.rows, self.shards[shard], here, pure=False)
             for shard, here in asked.items()
         ]
-        found = torch.cat(self.client.gather(futures), dim=1)
-        place = {point: i for i, point in enumerate(p for here in asked.values() for p in here)}
-        return found[:, [place[point] for point in points]]
+        return torch.cat(self.client.gather(futures), dim=1)[:, back]
 
     def _results(self, futures: list[Any], title: str | None, *, fetch: bool = True) -> list[Any]:
         """Wait for tasks, one for each shard, and return their results in order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -27,7 +28,7 @@ from .caching import (
     NoCache,
     choose_cache_policy,
 )
-from .shard import FunctionInFile, Shard, block_rows_for
+from .shard import FunctionInFile, Shard, block_rows_for, grouped
 from .sources import Source, part_of
 
 __all__ = ["LocalShards", "even_bounds", "local_shards"]
@@ -219,12 +220,10 @@ class LocalShards:
         -------
         Tensor of shape (S, len(points), C)
         """
-        asked = [[p for p in points if shard.first <= p < shard.last] for shard in self.shards]
-        some = [(shard, here) for shard, here in zip(self.shards, asked, strict=True) if here]
-        pieces = self._each(_rows_of, some)
-        found = torch.cat(list(pieces), dim=1)  # (S, len(points), C), shard by shard
-        place = {point: i for i, point in enumerate(p for here in asked for p in here)}
-        return found[:, [place[point] for point in points]]
+        firsts = [shard.first for shard in self.shards]
+        asked, back = grouped(points, lambda point: bisect_right(firsts, point) - 1)
+        pieces = self._each(_rows_of, [(self.shards[i], here) for i, here in asked.items()])
+        return torch.cat(list(pieces), dim=1)[:, back]
 
     def _each(
         self,

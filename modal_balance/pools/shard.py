@@ -28,6 +28,7 @@ __all__ = [
     "Shard",
     "SerializedFunction",
     "block_rows_for",
+    "grouped",
     "serialized",
     "deserialized",
 ]
@@ -164,6 +165,24 @@ def block_rows_for(template: Tensor) -> int:
     return min(BLOCK_ROWS, max(CHUNK_ROWS, n_rows // CHUNK_ROWS * CHUNK_ROWS))
 
 
+def grouped(
+    points: Sequence[int], group_of: Callable[[int], int]
+) -> tuple[dict[int, list[int]], list[int]]:
+    """Return points by group, ascending, and the place of each in the concatenated groups.
+
+    Examples
+    --------
+    >>> from modal_balance.pools.shard import grouped
+    >>> grouped([12, 3, 1], lambda point: point // 10)
+    ({0: [1, 3], 1: [12]}, [2, 1, 0])
+    """
+    groups: dict[int, list[int]] = {}
+    for point in sorted(points):
+        groups.setdefault(group_of(point), []).append(point)
+    place = {point: i for i, point in enumerate(p for here in groups.values() for p in here)}
+    return groups, [place[point] for point in points]
+
+
 @dataclass
 class Shard:
     """A range of whole blocks of a pool.
@@ -278,17 +297,12 @@ class Shard:
         -------
         Tensor of shape (S, len(points), C)
         """
-        blocks: dict[int, list[int]] = {}
-        for place, point in enumerate(points):
-            start = point - (point - self.first) % self.block_rows
-            blocks.setdefault(start, []).append(place)
-        pieces, places = [], []
+        blocks, back = grouped(points, lambda p: p - (p - self.first) % self.block_rows)
         with threads(self.n_threads):
-            for start, here in sorted(blocks.items()):
-                pieces.append(self.block(start)[0][:, [points[place] - start for place in here]])
-                places += here
-        back = torch.empty(len(points), dtype=torch.int64)
-        back[torch.tensor(places)] = torch.arange(len(points))
+            pieces = [
+                self.block(start)[0][:, [point - start for point in here]]
+                for start, here in blocks.items()
+            ]
         return torch.cat(pieces, dim=1)[:, back]
 
     def __sizeof__(self) -> int:
