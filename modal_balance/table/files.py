@@ -212,16 +212,14 @@ def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[st
     if found is None and b"\0" in data:
         raise ValueError(f"{path} has null characters, so it is not a text file. Is it a CSV file?")
     for name in filter(None, (found, encoding, *([] if encoding else ["utf-8", or_else]))):
-        line = 1
         try:
-            for text in codecs.iterdecode(_pieces(data), name):
-                line += text.count("\n")
+            data.decode(name)
         except LookupError:
             raise ValueError(f"There is no encoding {name!r}.") from None
         except UnicodeDecodeError as error:
             if name != encoding and not found:
                 continue
-            line += error.object[: error.start].count(b"\n")
+            line = data[: error.start].decode(name).count("\n") + 1
             raise ValueError(
                 f"{path} is not written in {name} (byte 0x{error.object[error.start]:02x} in line "
                 f"{line}). Save it as UTF-8, or name another encoding."
@@ -250,10 +248,6 @@ def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[st
         f"{path} is not written in UTF-8 (line {data.splitlines().index(lines[0]) + 1}), and its "
         "encoding cannot be guessed. Save it as UTF-8, or name its encoding, for example cp1252."
     )
-
-
-def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
-    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 @contextmanager
