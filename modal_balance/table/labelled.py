@@ -124,9 +124,7 @@ class LabelledTable:
         given = {i: None for i, name in enumerate(classes) if name is not None and name == unsure}
         known = [None if i in given else label for i, label in enumerate(labels)]
         blank = np.ones(len(frame), dtype=bool)
-        for name in dict.fromkeys(name for name in frame.columns if name.strip()):
-            if name in (target, id_column):
-                continue
+        for name in _names_to_learn_from(frame, target, id_column):
             column = frame[name]
             blank &= np.asarray(column.isna() | column.astype(str).str.strip().eq(""), dtype=bool)
         # If all rows are blank, another check raises an error.
@@ -174,11 +172,7 @@ class LabelledTable:
     @property
     def columns(self) -> Any:
         """The columns to learn from, as a DataFrame; those without a name are left out."""
-        kept = [
-            name
-            for name in self.frame.columns
-            if name not in (self.target, self.id_column) and name.strip()
-        ]
+        kept = _names_to_learn_from(self.frame, self.target, self.id_column)
         if not kept:
             raise ValueError(
                 f"There is no column to learn from besides the target {self.target!r}"
@@ -292,6 +286,10 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
             f"There is more than one column {twice[0]!r} in {what}. Rename all but one."
         )
     return frame.set_axis(names, axis=1)
+
+
+def _names_to_learn_from(frame: Any, target: str, id_column: str | None) -> list[str]:
+    return [name for name in frame.columns if name not in (target, id_column) and name.strip()]
 
 
 def quoted(names: Sequence[str], most: int = 20) -> str:
