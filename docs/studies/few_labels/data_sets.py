@@ -27,6 +27,11 @@ DEVELOPMENT = ("digits", "breast_cancer", "dry_bean", "mnist", "synthetic")
 CONFIRMATION = ("wine", "iris", "har", "drift", "fashion", "digits_imbalanced")
 LABELS = (10, 20, 50, 100, 200)
 TEST_CAP = 2000
+LOADERS = {
+    "digits": load_digits, "breast_cancer": load_breast_cancer, "wine": load_wine,
+    "iris": load_iris,
+}  # fmt: skip
+IMAGES = {"mnist": "mnist", "fashion": "fashion_mnist", "emnist": "emnist_balanced_42k"}
 
 # 24 tables, split into development and validation before any run, and ten held out.
 TABLES_TO_CHOOSE = (
@@ -104,16 +109,10 @@ def load(name: str, data_dir: Path, pool: int | None = None) -> Dataset:
         data = load(name, data_dir)
         rows = np.random.default_rng(1).permutation(len(data.y_pool))[:pool]
         return replace(data, x_pool=data.x_pool[rows], y_pool=data.y_pool[rows])
-    if name.endswith("_imbalanced") and name != "digits_imbalanced":
+    if name.endswith("_imbalanced"):
         return _thinned(load(name.removesuffix("_imbalanced"), data_dir))
-    if name == "digits":
-        parts = _halves(*load_digits(return_X_y=True))
-    elif name == "breast_cancer":
-        parts = _halves(*load_breast_cancer(return_X_y=True))
-    elif name == "wine":
-        parts = _halves(*load_wine(return_X_y=True))
-    elif name == "iris":
-        parts = _halves(*load_iris(return_X_y=True))
+    if name in LOADERS:
+        parts = _halves(*LOADERS[name](return_X_y=True))
     elif name == "synthetic":
         parts = _halves(
             *make_classification(
@@ -129,17 +128,8 @@ def load(name: str, data_dir: Path, pool: int | None = None) -> Dataset:
     elif name == "har":
         z = np.load(data_dir / "har_hapt561.npz")
         parts = (z["X_train"], z["y_train"], z["X_test"], z["y_test"])
-    elif name == "mnist":
-        parts = _images(data_dir / "mnist.npz")
-    elif name == "fashion":
-        parts = _images(data_dir / "fashion_mnist.npz")
-    elif name == "emnist":
-        parts = _images(data_dir / "emnist_balanced_42k.npz")
-    elif name == "digits_imbalanced":
-        x_pool, y_pool, x_test, y_test = _halves(*load_digits(return_X_y=True))
-        rng = np.random.default_rng(0)
-        keep = (y_pool < 5) | (rng.random(len(y_pool)) < 0.08)
-        parts = (x_pool[keep], y_pool[keep], x_test, y_test)
+    elif name in IMAGES:
+        parts = _images(data_dir / f"{IMAGES[name]}.npz")
     elif (data_dir / f"keel_{name}.npz").exists():
         z = np.load(data_dir / f"keel_{name}.npz")
         parts = _halves(z["X"], z["y"])
