@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import joblib
 import numpy as np
@@ -205,13 +205,14 @@ def simulate(
     return frame_of(records)
 
 
-class _Split:
+class _Split(NamedTuple):
     """Pool, test rows and initial labels of a seed."""
 
-    def __init__(self, X: Any, y: Any, X_test: Any, y_test: Any, first: NDArray[np.intp]) -> None:
-        self.X, self.y = X, y
-        self.X_test, self.y_test = X_test, y_test
-        self.first = first
+    X: Any
+    y: Any
+    X_test: Any
+    y_test: Any
+    first: NDArray[np.intp]
 
 
 def _split(
