@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from comparison import SIGNIFICANT
+from comparison import SIGNIFICANT, differences
 
 from modal_balance.simulation.figures import area_heat_map, learning_curves
 from modal_balance.simulation.results import (
@@ -65,10 +65,9 @@ def against(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     return table.pivot(index="strategy", columns="dataset", values="text").loc[order].fillna("")
 
 
-def summary(areas: pd.Series[float], baseline: str = "margin") -> pd.DataFrame:
+def over_runs(areas: pd.Series[float], baseline: str) -> pd.DataFrame:
     """Return the mean difference from a baseline over all runs, with its standard error."""
-    wide = areas.unstack("strategy")
-    gaps = wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    gaps = differences(areas, baseline)
     rows = {
         strategy: {
             "difference": f"{gap.mean():+.4f} ± {gap.sem():.4f}",
@@ -123,7 +122,7 @@ def compared(
     areas = normalised_areas(frame)
     baseline = areas.xs("margin", level="strategy").groupby("dataset").mean()
     level = "; ".join(f"{dataset}: {value:.3f}" for dataset, value in baseline.items())
-    gaps = summary(areas)
+    gaps = over_runs(areas, "margin")
     order = ["margin", *gaps.index]
     tables = f"""Mean accuracy over the curve of margin selection: {level}. Differences from it over
 all runs, paired by seed, with standard errors:

@@ -52,7 +52,7 @@ def strategies(n_pairs: int) -> dict[str, Any]:
         "PowerBALD": partial(mb.power_bald_query, **drawn),
         "EPIG": partial(epig_query, **drawn),
         "BADGE": mb.badge_query,
-        # Names in the results file; make_page.py translates them to today's.
+        # Names in the results file; appendix.py translates them to today's.
         "Batch-BALanCe, to the end": partial(mb.balance_query, **drawn),
         "default of balance_query": partial(mb.balance_margin_query, **drawn),
         "PowerBALanCe": partial(mb.power_balance_query, **drawn),

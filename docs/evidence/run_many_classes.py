@@ -25,7 +25,7 @@ STRATEGIES: dict[str, Any] = {
     "BALD": partial(mb.bald_query, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    # Names in the results file; make_page.py translates them to today's.
+    # Names in the results file; appendix.py translates them to today's.
     "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "PowerBALanCe": partial(mb.power_balance_query, **DRAWN),
     "default of balance_query": partial(mb.balance_margin_query, **DRAWN),

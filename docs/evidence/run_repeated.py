@@ -30,7 +30,7 @@ STRATEGIES: dict[str, Any] = {
     "BatchBALD": partial(mb.batchbald_query, max_configurations=300, **DRAWN),
     "PowerBALD": partial(mb.power_bald_query, **DRAWN),
     "BADGE": mb.badge_query,
-    # Names in the results file; make_page.py translates them to today's.
+    # Names in the results file; appendix.py translates them to today's.
     "Batch-BALanCe, to the end": partial(mb.balance_query, **DRAWN),
     "paper's estimator": partial(paper_estimator_query, **DRAWN),
     "default of balance_query": partial(mb.balance_margin_query, **DRAWN),
