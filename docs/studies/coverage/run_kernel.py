@@ -8,13 +8,12 @@ the median distance m: exp(-d^2 / (2 w^2 m^2)).
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from run_switch import DEVELOPMENT, load_any
+from run_switch import DEVELOPMENT, finished, load_any
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
@@ -73,11 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    text = args.out.read_text() if args.out.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # without an incomplete last line
-    args.out.write_text(whole)
-    lines = whole.splitlines()
-    done = {(json.loads(line)["name"], json.loads(line)["seed"]) for line in lines}
+    done = finished(args.out, ("name", "seed"))
     for seed in range(args.seeds):
         for name in DEVELOPMENT:
             if (name, seed) in done:

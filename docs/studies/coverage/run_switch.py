@@ -11,10 +11,11 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -255,6 +256,14 @@ def held_out_temperature(
     return calibrated_temperature(proba, torch.from_numpy(proba.argmax(1).numpy() == y[held]))
 
 
+def finished(path: Path, keys: Sequence[str]) -> set[tuple[Any, ...]]:
+    """Return values of the lines of a results file; remove a last line that was cut off."""
+    text = path.read_text() if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    path.write_text(whole)
+    return set(map(itemgetter(*keys), map(json.loads, whole.splitlines())))
+
+
 def main() -> None:
     """Run what is missing in the results file, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -270,11 +279,7 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    text = args.out.read_text() if args.out.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # without a last line that was cut off
-    args.out.write_text(whole)
-    lines = whole.splitlines()
-    done = {tuple(json.loads(line)[k] for k in ("dataset", "seed", "rule")) for line in lines}
+    done = finished(args.out, ("dataset", "seed", "rule"))
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name in args.datasets:
             rules = [rule for rule in args.rules if (name, seed, rule) not in done]
