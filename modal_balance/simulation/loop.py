@@ -319,7 +319,8 @@ def fit_round(
             rows = _safe_indexing(X, known)
             used_up = fit_with_unlabelled(fitted, rows, y[known], X, X_val, y_val)
         else:
-            used_up = _fit_unlabelled(fitted, X)
+            _fit_unlabelled(fitted, X)
+            used_up = True  # its validation error is that of random predictions
         seconds = perf_counter() - started
         proba = _proba(fitted, X_test, classes)
     metrics = evaluate(np.searchsorted(classes, y_test), proba)
@@ -397,8 +398,8 @@ def fit_with_unlabelled(
     return used_up
 
 
-def _fit_unlabelled(estimator: Any, X: Any) -> bool:
-    """Make an estimator predict before the first label; it uses no validation data."""
+def _fit_unlabelled(estimator: Any, X: Any) -> None:
+    """Make an estimator predict before the first label."""
     if not hasattr(estimator, "fit_unlabelled"):
         raise ValueError(
             f"{type(estimator).__name__} cannot begin without labels: it has no method "
@@ -406,7 +407,6 @@ def _fit_unlabelled(estimator: Any, X: Any) -> bool:
             "MCDropoutClassifier."
         )
     estimator.fit_unlabelled(X)
-    return True
 
 
 def _proba(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
