@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -99,7 +99,7 @@ class TableStatus:
     kappas: tuple[float, ...] = ()
     settled: bool | None = None
     threshold: float = 0.99
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def table_status(
