@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
-__all__ = ["METRICS", "calibration_error", "evaluate"]
+__all__ = ["calibration_error", "evaluate"]
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "nll", "ece")
 N_BINS = 15
 SMALLEST = 1e-7  # lower bound of probabilities in the logarithm
 
@@ -50,14 +49,12 @@ def evaluate(y: NDArray[np.integer[Any]], proba: NDArray[np.floating[Any]]) -> d
     present = np.unique(y)
     auc = None
     if len(present) == n_classes and n_classes > 1:
-        areas = [roc_auc_score(y == c, proba[:, c]) for c in range(n_classes)]
-        auc = float(np.mean(areas))
-    # Only over the classes in y: scikit-learn would warn if other classes are predicted.
-    recalls = [np.mean(predicted[y == c] == c) for c in present]
+        auc = float(roc_auc_score(np.eye(n_classes)[y], proba))
     likelihood = np.clip(proba[np.arange(len(y)), y], SMALLEST, 1.0)
     return {
         "accuracy": float(np.mean(predicted == y)),
-        "balanced_accuracy": float(np.mean(recalls)),
+        # balanced_accuracy_score would warn if classes that y lacks are predicted.
+        "balanced_accuracy": float(recall_score(y, predicted, labels=present, average="macro")),
         "macro_f1": float(
             f1_score(y, predicted, labels=np.arange(n_classes), average="macro", zero_division=0)
         ),
