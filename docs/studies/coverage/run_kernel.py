@@ -72,11 +72,9 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    done = finished(args.out, ("name", "seed"))
+    done = finished(args.out, ("name", "seed", "rule"))
     for seed in range(args.seeds):
         for name in DEVELOPMENT:
-            if (name, seed) in done:
-                continue
             data = load_any(name, args.data_dir, None)
             rng = np.random.RandomState(seed)
             rows = rng.permutation(len(data.y_pool))[:1500]
@@ -85,6 +83,8 @@ def main() -> None:
             X_scaled, X_test, y_test = scale(X), scale(data.x_test[:1000]), data.y_test[:1000]
             sizes = [min(p * data.n_classes, len(y) - 1) for p in PER_CLASS]
             for rule, order in batches(X, sizes[-1], rng).items():
+                if (name, seed, rule) in done:
+                    continue
                 accuracies = []
                 for n in sizes:
                     own = order[:n]
