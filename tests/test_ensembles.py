@@ -151,6 +151,21 @@ def test_voters_without_probabilities_are_refused():
         samples(ensemble)
 
 
+class Unnormalised(GaussianNB):
+    """Like GaussianNB in float32, where the most probable classes may all get probability 1."""
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X)
+        proba[0, :2] = 1
+        return proba
+
+
+def test_voters_whose_rows_do_not_sum_to_one_are_refused():
+    ensemble = VotingClassifier([("a", Unnormalised()), ("b", GaussianNB())]).fit(X, y)
+    with pytest.raises(ValueError, match=r"sums to 2, not 1.*float64"):
+        samples(ensemble)
+
+
 def test_voters_with_dropout_share_the_draws():
     X, y = digits()
     ensemble = VotingClassifier(

@@ -174,7 +174,10 @@ class GivenHypotheses:
         return proba
 
 
-CAUSE = "Check predict_proba of each member: it must return one distribution per row."
+CAUSE = (
+    "Check predict_proba of each member: it must return one distribution per row. In float32, that "
+    "of GaussianNB and of some others may not: pass X in float64."
+)
 
 
 class Part(NamedTuple):
