@@ -378,6 +378,7 @@ TABLES = {
     "wrong encoding": ("größe,label\n1,a\n".encode("latin-1"), ["--encoding", "utf-8"], 2,
                        "byte 0xf6 in line 1"),
     "no such encoding": (GOOD, ["--encoding", "latin1x"], 2, "no encoding 'latin1x'"),
+    "no encoding of text": (GOOD, ["--encoding", "base64"], 2, "no encoding 'base64'"),
     "500 values": (MANY, [], 2, "500 different values in 500 labels"),
     "measurements": (SPREAD, [], 2, "80 different values"),
     "empty columns": (rows_of(9, ["a", "b"], values=["NA"] * 9), [], 2, "nothing to learn from"),
