@@ -28,6 +28,7 @@ from modal_balance import (
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
 from modal_balance.pools.caching import left_in_container, memory_bytes
+from modal_balance.pools.partitions import PartitionedSource
 
 N, D = 22_000, 6
 TWO_BLOCKS = 10_300
@@ -396,6 +397,14 @@ def test_files_whose_types_differ_are_read_like_one_table(tmp_path, first):
     options = {"n_instances": 9, "tau": 0.0, "random_state": 0}
     indices = balance_query(forest, tmp_path, **options)[0]
     assert indices.tolist() == balance_query(forest, together, **options)[0].tolist()
+
+
+def test_partitions_without_rows_are_not_read():
+    partitions = {0: np.array([0.0, 1.0]), 2: np.array([2.0])}  # reading the second would fail
+    source = PartitionedSource([2, 0, 1], partitions.__getitem__, str)
+    assert source.read(0, 3).tolist() == [0, 1, 2]
+    assert source.read(2, 3).tolist() == [2]
+    assert source.rows(np.array([1, 2])).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("as_frame", [True, False])

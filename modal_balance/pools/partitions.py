@@ -100,7 +100,8 @@ class PartitionedSource:
         for number in self.numbers_of(start, stop):
             begin, end = self.bounds[number : number + 2].tolist()
             rows = slice(max(start, begin) - begin, min(stop, end) - begin)
-            pieces.append(taken(self._partition(number), rows))
+            if rows.start < rows.stop:  # without empty partitions, which may have other types
+                pieces.append(taken(self._partition(number), rows))
         return concatenated(pieces)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
