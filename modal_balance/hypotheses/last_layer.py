@@ -35,7 +35,7 @@ from .net_inputs import (
 )
 from .unwrap import unwrap
 
-__all__ = ["LaplaceHypotheses", "last_layer_features", "network_features", "output_layer"]
+__all__ = ["LaplaceHypotheses", "last_layer_features", "output_layer"]
 
 
 class _LinearCall(NamedTuple):
@@ -100,30 +100,11 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
     (torch.Size([150, 32]), torch.Size([150, 3]))
     """
     unwrapped = unwrap(estimator)
-    return network_features(unwrapped.classifier, unwrapped.transform(X))
-
-
-def network_features(classifier: Any, X: Any) -> tuple[Tensor, Tensor]:
-    """Return :func:`last_layer_features` of a classifier without wrappers.
-
-    Parameters
-    ----------
-    classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
-        Fitted.
-    X : array-like
-        n rows that the classifier accepts.
-
-    Returns
-    -------
-    features : Tensor of shape (n, D)
-    proba : Tensor of shape (n, C)
-    """
-    _, features, proba = output_layer(classifier, X)
-    return features, proba
+    return output_layer(unwrapped.classifier, unwrapped.transform(X))[1:]
 
 
 def output_layer(classifier: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
-    """Return the output layer of a network, and :func:`network_features`.
+    """Return the output layer of a classifier without wrappers, its input, and the prediction.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import pickle
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import joblib
@@ -170,16 +171,17 @@ def grouped(
 ) -> tuple[dict[int, list[int]], list[int]]:
     """Return points by group, ascending, and the place of each in the concatenated groups.
 
+    ``group_of`` must not decrease from one point to a later one.
+
     Examples
     --------
     >>> from modal_balance.pools.shard import grouped
     >>> grouped([12, 3, 1], lambda point: point // 10)
     ({0: [1, 3], 1: [12]}, [2, 1, 0])
     """
-    groups: dict[int, list[int]] = {}
-    for point in sorted(points):
-        groups.setdefault(group_of(point), []).append(point)
-    place = {point: i for i, point in enumerate(p for here in groups.values() for p in here)}
+    ordered = sorted(points)
+    place = {point: i for i, point in enumerate(ordered)}
+    groups = {group: list(here) for group, here in groupby(ordered, group_of)}
     return groups, [place[point] for point in points]
 
 

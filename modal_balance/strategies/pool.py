@@ -24,7 +24,7 @@ from ..acquisition.predictions import (
     alone,
     working_precision,
 )
-from ..hypotheses.last_layer import network_features
+from ..hypotheses.last_layer import output_layer
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.unwrap import UnwrappedLearner
 from ..pools.caching import CachePolicy, memory_bytes
@@ -168,7 +168,7 @@ class BothFeatures:
     def __call__(self, X: Any) -> Tensor:
         """Return the features and the prediction of n rows, (1, n, D + C)."""
         classifier, inputs = self.unwrapped.classifier, self.unwrapped.transform(X)
-        return torch.cat(network_features(classifier, inputs), dim=1)[None]
+        return torch.cat(output_layer(classifier, inputs)[1:], dim=1)[None]
 
 
 class ExceedsMemory(ValueError):

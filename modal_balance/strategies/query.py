@@ -37,7 +37,7 @@ from .._utils.sklearn_compat import get_tags
 from .._utils.user_warnings import warn_user
 from ..equivalence.pairs import annealed_tau
 from ..hypotheses.draw import draw_from
-from ..hypotheses.last_layer import network_features
+from ..hypotheses.last_layer import output_layer
 from ..hypotheses.protocol import Hypotheses
 from ..hypotheses.unwrap import (
     UnwrappedLearner,
@@ -506,7 +506,7 @@ class Query:
     def features(self, X: Any) -> tuple[Tensor, Tensor]:
         """Return the last-layer features (n, D) and the network's own prediction (n, C)."""
         started = perf_counter()
-        features, proba = network_features(self.unwrapped.classifier, self.unwrapped.transform(X))
+        _, features, proba = output_layer(self.unwrapped.classifier, self.unwrapped.transform(X))
         self.inference_seconds += perf_counter() - started
         return features, proba
 
