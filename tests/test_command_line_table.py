@@ -280,8 +280,12 @@ def test_pending_files_are_left_out(tmp_path):
         asked |= rows
         out += ["--pending", tmp_path / name]
     assert asked == set(range(32, 42))
-    done = call(*arguments, *out)
-    assert done.exit_code == 1 and "No row is left" in done.stderr and done.stdout == ""
+    names = out[1::2]
+    for given in (out, ["--pending", *names], [f"--pending={names[0]}", *names[1:]]):
+        done = call(*arguments, *given)
+        assert done.exit_code == 1 and "No row is left" in done.stderr and done.stdout == ""
+    pending = ["--answers", tmp_path / "t.csv", "--pending", *names, "--id", "id"]
+    assert call(*arguments, *pending).exit_code == 1
 
 
 def test_existing_files_are_replaced_only_by_force_and_inputs_never(tmp_path):
@@ -364,12 +368,14 @@ TABLES = {
     "empty id": ("id,size,label\n1,1,a\n,2,\n", ID, 2, "is empty at row 3"),
     "duplicate names": ("size,size,label\n1,1,a\n", [], 2, "more than one column 'size'"),
     "duplicate targets": ("label,size,label\na,1,a\n", [], 2, "more than one column 'label'"),
+    "no target": (GOOD, ["--target", "kind"], 2, "add an empty column 'kind'"),
     "wrong target": (GOOD, ["--target", "lable"], 2, "Did you mean 'label'?"),
     "wrong id": (GOOD, ["--id", "key"], 2, "no id column 'key'"),
     "target as id": (GOOD, ["--id", "label"], 2, "both the target and the id"),
     "for Excel": ("sep=;\nsize;label\n1;a\n", [], 2, "begins with 'sep=;', a line for Excel"),
     "for Excel, commas": ("sep=,\n" + GOOD, [], 2, "begins with 'sep=,', a line for Excel"),
     "too many cells": (GOOD + "1,a,b\n", [], 2, "line 11 (row 11) has 3 cells"),
+    "a title": ("My wines\n" + GOOD, [], 2, "If 'My wines' is a title, delete all above"),
     "too few cells": (GOOD + "1\n", [], 2, "has 1 cells, but the header has 2"),
     "open quote": (GOOD + '"1,a\n', [], 2, "line 11: a quotation mark"),
     "stray quote": (GOOD + '"1"0",a\n', [], 2, "line 11: a quotation mark"),
@@ -385,6 +391,8 @@ TABLES = {
     "constant": (rows_of(9, ["a", "b"], values=["x"] * 9), [], 2, "nothing to learn from"),
     "why": ("why,label\n1,a\n2,\n", ["--id", "why"], 2, "cannot be called"),
     "all labelled": (rows_of(2), [], 1, "No row is left."),
+    "all unsure": (rows_of(4, ["a", "b", "?", "?"]), [], 1, "2 row(s) are marked '?'"),
+    "capitals": (rows_of(9, ["a", "b", "A"]), [], 0, "'A', 'a' differ only in capitals"),
     "tabs in a csv": (GOOD.replace(",", "\t"), [], 0, ""),
     "BOM": (GOOD.encode("utf-8-sig"), ["--id", "size"], 2, "no column to learn from"),
     "UTF-16": (GOOD.encode("utf-16"), [], 0, ""),

@@ -38,6 +38,27 @@ def test_answers_by_position_and_by_id():
     pd.testing.assert_frame_equal(merged.drop(columns="kind"), before.drop(columns="kind"))
 
 
+def test_answers_by_number_for_a_table_that_was_sorted_are_refused():
+    day = ["2024-05-01", "2023-04-02", "2022-03-03", "2021-02-04", "2020-01-05"]
+    frame = table([None] * 5, sex=list("fmfmm"), day=day)
+    sheet = frame.loc[[1, 3], ["name", "size", "sex", "day"]].assign(
+        kind=["a", "b"], position=[1, 3], day=["02/04/2023", "04/02/2021"], unknown="x"
+    )  # as a spreadsheet in another country writes the days
+    assert merge_answers(frame, sheet, "kind").kind[[1, 3]].tolist() == ["a", "b"]
+    resorted = frame.sort_values("day")
+    with pytest.raises(AnswersRefused, match="1 answer.*another row.*: position 3 in the answers"):
+        merge_answers(resorted, sheet[1:], "kind")
+    with pytest.raises(AnswersRefused, match="1 answer.*another row.*: position 1 in the answers"):
+        merge_answers(frame.drop(index=0), sheet[:1], "kind")
+    merged = merge_answers(resorted, sheet, "kind", id_column="name")
+    assert merged.kind[[1, 3]].tolist() == ["a", "b"]
+    by_number = merge_answers(resorted, sheet[["position", "kind"]], "kind")
+    assert by_number.kind.iloc[[1, 3]].tolist() == ["a", "b"]
+    # A cell that was corrected on either side makes the row no other row.
+    corrected = frame.assign(size=[0, 7, 2, 3, 4])
+    assert merge_answers(corrected, sheet, "kind").kind[[1, 3]].tolist() == ["a", "b"]
+
+
 def test_the_index_is_kept():
     frame = table().set_axis([3, 3, "x", None, 2.5])
     merged = merge_answers(frame, answers(["a"], position=[2]), "kind")
@@ -47,7 +68,11 @@ def test_the_index_is_kept():
 @pytest.mark.parametrize(
     ("labels", "positions", "message"),
     [
-        (["B"], [2], "The labels 'B' and 'b' differ only in capitals"),
+        (
+            ["B"],
+            [2],
+            "The labels 'B' and 'b' differ only in capitals, 'B' at position 2 in the answers",
+        ),
         (["b"], [0], "position 0 is 'a' in the table, 'b' in the answers"),
         (["b"], [5], "no row for 1 answer(s): position 5 in the answers"),
         (["b"], [-1], "position -1"),
@@ -138,7 +163,11 @@ def test_annotators_that_differ_in_capitals_from_the_first_round_on_are_refused(
     with pytest.raises(AnswersRefused, match="'barolo' and 'Barolo' differ only in capitals"):
         joined(table([None] * 5), answers(["Barolo", "barolo"], position=[0, 1]))
     frame = table(["A", "a", None, None, None])  # a table may have such classes
-    assert joined(frame, answers(["A", "a"], position=[2, 3])).counts == {"A": 2, "a": 2}
+    known = joined(frame, answers(["A", "a"], position=[2, 3]))
+    assert known.counts == {"A": 2, "a": 2}
+    assert known.notes == (
+        "The labels 'A', 'a' differ only in capitals, and count as different classes.",
+    )
 
 
 def test_annotators_with_and_without_a_spreadsheet_agree():

@@ -200,6 +200,15 @@ def test_a_stray_cell_leaves_a_column_of_numbers_one_feature(tmp_path, bad):
         assert prepare(pd.DataFrame({"x": values})).shape == (40, 1)
 
 
+def test_dates_of_a_csv_file_are_dates(tmp_path):
+    days = pd.date_range("2020-01-01", periods=60, freq="11D")
+    lines = ["day,size", *(f"{day:%Y-%m-%d},{i}" for i, day in enumerate(days))]
+    read = text_table(tmp_path, "\n".join(lines)).frame
+    np.testing.assert_array_equal(
+        prepare(read), prepare(pd.DataFrame({"day": days, "size": range(60)}))
+    )
+
+
 def test_many_rows_are_prepared_like_few(monkeypatch):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=300), "w": rng.choice(list("abc"), 300)})
@@ -429,6 +438,35 @@ def test_a_new_file_has_the_format_of_the_table(tmp_path):
     for name in ("n.xlsx", "n.parquet", "n"):
         with pytest.raises(ValueError, match=r"Name a \.csv file|Expected \.csv"):
             write_filled(table, "kind", {}, tmp_path / name)
+
+
+def test_row_numbers_stay_the_same_below_empty_lines(tmp_path):
+    text = "\n\na,kind\n1,x\n2,\n"
+    table = text_table(tmp_path, text)
+    write_filled(table, "kind", {1: "y"}, tmp_path / "n.csv")
+    assert (tmp_path / "n.csv").read_text() == text.replace("2,", "2,y")
+    book = read_table(workbook(tmp_path / "t.xlsx", [], [], ["a", "kind"], [1, "x"], [2, None]))
+    write_filled(book, "kind", {1: "y"}, tmp_path / "n.xlsx")
+    for old, name in ((table, "n.csv"), (book, "n.xlsx")):
+        new = read_table(tmp_path / name)
+        assert new.first == old.first == 4 and new.frame.kind.tolist() == ["x", "y"]
+
+
+def test_files_named_tsv_are_written_with_tabs(tmp_path):
+    write_filled(text_table(tmp_path, "a;kind\n1;x\n"), "kind", {}, tmp_path / "n.tsv")
+    assert (tmp_path / "n.tsv").read_text() == "a\tkind\n1\tx\n"
+
+
+def test_a_line_of_blanks_is_an_empty_row(tmp_path):
+    frame = text_table(tmp_path, "a,kind\n1,x\n   \n2,y\n").frame
+    assert frame.kind.fillna("").tolist() == ["x", "", "y"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(ValueError, match=f"The folder {tmp_path} is write-protected"):
+        files.check_output(tmp_path / "n.csv", [], force=False)
 
 
 def test_formats_by_name():

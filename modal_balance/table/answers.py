@@ -73,12 +73,14 @@ def join_answers(
     sources = sources or [f"answers {n}" if n else "the answers" for n in range(len(answers))]
     found: list[Answer] = []
     notes: list[str] = []
+    moved: list[str] = []
     for source, frame in zip(sources, answers, strict=True):
         labels = check_columns(frame, source, table.target, None)[table.target].tolist()
         places = table.places_of(frame, source)
         rows = zip(labels, map(class_of, labels), places, strict=True)
         new = [Answer(source, *row) for row in rows]
         found += new
+        moved += _of_other_rows(table, frame, new)
         changed = [f"{a.place.name} as {a.place.truth!r}" for a in new if a.place.truth and a.name]
         if changed:
             notes.append(
@@ -116,6 +118,13 @@ def join_answers(
             f"{len(conflicts)} answer(s) contradict another label: {some(conflicts)}. Keep the "
             "right one, and clear the other."
         )
+    if moved:
+        problems.append(
+            f"{len(moved)} answer(s) have the cells of another row of the table: {some(moved)}. "
+            "Answers go by row number. If the table was sorted, or rows were added or removed, "
+            "restore the order, or name a column of ids. If the numbers are right, delete the "
+            "other columns of the answers."
+        )
     if problems:
         raise AnswersRefused(problems)
     notes += [
@@ -138,6 +147,33 @@ def join_answers(
     return joined
 
 
+def _of_other_rows(table: LabelledTable, frame: Any, answers: list[Answer]) -> list[str]:
+    """Return the answers by row number whose other cells are those of another row of the table."""
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    given = [at for at, a in enumerate(answers) if a.name and a.place.position is not None]
+    own = [answers[at].place.position for at in given]
+    shared = [c for c in table.frame if c in frame and c != table.target and c.strip()]
+    there = {c: [class_of(frame[c].iloc[at]) for at in given] for c in shared}
+    here = {c: [class_of(table.frame[c].iloc[at]) for at in own] for c in shared}
+    if table.id_column is not None or there == here:
+        return []
+    known = {c: [class_of(cell) for cell in table.frame[c]] for c in shared}
+    # A column that a spreadsheet has changed has cells that the table lacks.
+    unchanged = [c for c in shared if set(there[c]) <= set(known[c])]
+    if not unchanged:
+        return []
+
+    def rows(cells: dict[str, list[str | None]]) -> list[tuple[str | None, ...]]:
+        return list(zip(*(cells[c] for c in unchanged), strict=True))
+
+    others = set(rows(known))
+    return [
+        f"{answers[at].place.name} in {answers[at].source}"
+        for at, one, other in zip(given, rows(there), rows(here), strict=True)
+        if one != other and one in others
+    ]
+
+
 def _spellings_with(
     table: LabelledTable, found: list[Answer]
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
@@ -154,9 +190,11 @@ def _spellings_with(
         elif like:
             problems.append(f"The label {name!r} may be {quoted(like)}, changed by a spreadsheet.")
         elif other != name:
+            at = next(a for a in found if a.name == name)
             problems.append(
-                f"The labels {name!r} and {other!r} differ only in capitals. Write both "
-                "the same way; or, if they are two classes, enter a label of each in the table."
+                f"The labels {name!r} and {other!r} differ only in capitals, {name!r} at "
+                f"{at.place.name} in {at.source}. Write both the same way; or, if they are two "
+                "classes, enter a label of each in the table."
             )
         else:
             spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]

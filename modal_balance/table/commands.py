@@ -31,7 +31,39 @@ ROW_NUMBER = "row number"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class ManyWords(click.Command):
+    """A command whose repeatable options take several words: a shell expands ``round*.csv``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write each repeatable option before each of its words, and parse."""
+        repeatable = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and option.multiple
+            for name in option.opts
+        }
+        words: list[str] = []
+        current = None  # the repeatable option that the words belong to
+        for at, word in enumerate(args):
+            if word == "--":
+                words += args[at:]
+                break
+            if word.startswith("-"):
+                name = word.partition("=")[0]
+                current = name if name in repeatable else None
+            elif current is not None and words[-1] != current:
+                words.append(current)
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+class Commands(click.Group):
+    """A group of such commands."""
+
+    command_class = ManyWords
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modal-balance")
 def main() -> None:
     """Choose the rows whose labels help a model most: active learning by equivalence classes.
@@ -131,7 +163,6 @@ def from_source(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _READING = options(
-    # A shell expands "--answers round*.csv" to several words: all but the first arrive here.
     click.argument("more_answers", metavar="[ANSWERS]...", nargs=-1, type=click.Path()),
     click.option("--answers", multiple=True, type=click.Path(), metavar="FILE ...",
                  help="Files written by `next`, filled in by annotators, oldest first."),
@@ -162,9 +193,9 @@ _CHOOSING = options(
     click.option("--strategy", default="balance-margin", show_default=True, metavar="NAME",
                  help="Any strategy of the package: balance, margin, entropy, bald, batchbald, "
                  "badge, random ..."),
-    click.option("--pending", type=click.Path(), multiple=True, metavar="FILE",
-                 help="A file written by `next` that is being labelled now: its rows are not "
-                 "chosen again. May be given several times."),
+    click.option("--pending", type=click.Path(), multiple=True, metavar="FILE ...",
+                 help="Files written by `next` that are being labelled now: their rows are not "
+                 "chosen again."),
     click.option("--output", type=click.Path(), metavar="FILE",
                  help="Write the rows to a new .csv, .xlsx or .parquet file, to be filled in."),
     click.option("--quiet", is_flag=True, help="Show no progress."),
@@ -178,7 +209,7 @@ _SIMULATION = options(
                  help="Folder with .npz archives of the named data sets."),
     click.option("--strategy", "chosen", multiple=True, show_default=True,
                  default=("balance-margin", "balance", "margin", "random"),
-                 help="Name of a strategy; may be given several times."),
+                 help="Names of strategies."),
     click.option("--model", type=click.Choice(MODEL_NAMES), default="network-and-trees",
                  show_default=True, help="Model that learns from the labels."),
     click.option("--seeds", type=click.IntRange(1), default=10, show_default=True,
@@ -272,8 +303,13 @@ def next_command(
         )  # fmt: skip
     if len(rows) < n:
         say(f"Only {len(rows)} row(s) are left to label." if len(rows) else "No row is left.")
+        if known.n_unsure:
+            say(
+                f"{known.n_unsure} row(s) are marked {known.unsure!r} and not asked again. Clear "
+                "these cells to be asked about them."
+            )
     reason = rows.attrs["reason"]
-    if not (quiet or reason):
+    if len(rows) and not (quiet or reason):
         say(f"Chosen by the strategy {strategy!r} with the model {model!r}.")
     number, target = known.rows.column, known.target
     if output is not None and len(rows):

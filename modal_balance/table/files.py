@@ -27,6 +27,7 @@ FORMATS = {
     ".xlsx": "excel", ".xlsm": "excel", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 DELIMITERS = (",", ";", "\t", "|")
+TABS = (".tsv", ".tab")  # names of files whose delimiter is a tab
 MARKS = (  # UTF-32 before UTF-16, whose mark is a prefix of that of UTF-32
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -141,6 +142,8 @@ def check_output(path: str | Path, inputs: Sequence[str | Path], force: bool) ->
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {path.parent} to write {path.name} to.")
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise ValueError(f"The folder {path.parent} is write-protected. Write to another folder.")
     if not path.exists():
         return
     if not path.is_file():
@@ -163,7 +166,7 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
     import pandas as pd
 
     encoding, notes = _encoding(path, encoding, or_else)
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else _delimiter(path, encoding)
+    delimiter = "\t" if path.suffix.lower() in TABS else _delimiter(path, encoding)
     header: list[str] = []
     above = n_records = n_filled = 0
     with _records(path, encoding, delimiter) as records:
@@ -180,14 +183,17 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
                     )
                 continue
             n_records += 1
-            if record and len(record) != len(header):
+            is_blank = not any(cell.strip() for cell in record)
+            if not is_blank:
+                n_filled = n_records
+            if len(record) != len(header) and not (is_blank and len(record) <= 1):
+                advice = f"Cells that contain {delimiter!r} need quotation marks around them."
+                if len(header) == 1 and n_records == 1:
+                    advice = f"If {header[0]!r} is a title, delete all above the column names."
                 raise ValueError(
                     f"{path}, line {line} (row {above + n_records + 1}) has {len(record)} cells, "
-                    f"but the header has {len(header)}. Cells that contain {delimiter!r} need "
-                    "quotation marks around them."
+                    f"but the header has {len(header)}. {advice}"
                 )
-            if any(cell.strip() for cell in record):
-                n_filled = n_records
     if not header:
         raise ValueError(f"{path} is empty.")
     frame = pd.read_csv(
@@ -289,20 +295,22 @@ def _delimiter(path: Path, encoding: str) -> str:
     return max(DELIMITERS, key=fits)  # the comma if none is found
 
 
-def _write_text(frame: Any, path: Path, delimiter: str, encoding: str) -> None:
+def _write_text(frame: Any, path: Path, delimiter: str, encoding: str, n_above: int = 0) -> None:
+    """Write a text file, with empty lines above the header."""
     # Python's csv does not quote carriage returns, which readers take for line ends.
     returns = any(
         frame.iloc[:, i].astype(str).str.contains("\r").any() for i in range(frame.shape[1])
     )
     try:
-        frame.to_csv(
-            path,
-            index=False,
-            sep=delimiter,
-            encoding=encoding,
-            lineterminator="\n",
-            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
-        )
+        with path.open("w", encoding=encoding, newline="") as file:
+            file.write("\n" * n_above)
+            frame.to_csv(
+                file,
+                index=False,
+                sep=delimiter,
+                lineterminator="\n",
+                quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
+            )
     except UnicodeEncodeError as error:
         letter = str(error.object)[error.start]
         raise ValueError(
@@ -395,7 +403,8 @@ def _check_cells(path: Path, part: str) -> None:
         )
 
 
-def _write_workbook(frame: Any, path: Path) -> None:
+def _write_workbook(frame: Any, path: Path, n_above: int = 0) -> None:
+    """Write a workbook, with empty rows above the header."""
     openpyxl = _openpyxl()
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
@@ -422,6 +431,8 @@ def _write_workbook(frame: Any, path: Path) -> None:
         made.data_type = "s"  # text, even if it begins with "="
         return made
 
+    for _ in range(n_above):
+        sheet.append([])
     sheet.append(list(map(cell, frame.columns)))
     for row in frame.itertuples(index=False, name=None):
         sheet.append(list(map(cell, row)))
@@ -529,6 +540,7 @@ def write_filled(
             f"{file.path.suffix.lower()} file. Name a {wanted} file."
         )
     frame, at = file.frame, list(file.frame.columns).index(target)
+    n_above = file.first - 2  # kept, because answers go by row numbers
     values = frame.iloc[:, at].astype(object)
     numeric = file.kind == "excel" and all(
         isinstance(value, int | float) for value in values if cell_text(value)
@@ -548,11 +560,16 @@ def write_filled(
             _write_text(_texts(frame), new, ",", "utf-8")
             return (f"{path} has the values of {file.path} as text, without their types.",)
         if file.kind == "text":
-            _write_text(frame, new, file.delimiter, file.encoding)
+            _write_text(frame, new, _delimiter_of(path, file.delimiter), file.encoding, n_above)
             return ()
-        _write_workbook(frame, new)
+        _write_workbook(frame, new, n_above)
     return (f"{path} has the values of {file.path}. Its formats, formulas and other sheets are "
             "not copied.",)  # fmt: skip
+
+
+def _delimiter_of(path: str | Path, delimiter: str) -> str:
+    """Return a tab for file names that promise one, otherwise the delimiter."""
+    return "\t" if Path(path).suffix.lower() in TABS else delimiter
 
 
 def _texts(frame: Any) -> Any:
@@ -569,6 +586,5 @@ def write_rows(frame: Any, path: str | Path, delimiter: str = ",") -> None:
         elif kind == "parquet":
             texts.to_parquet(new, index=False)
         else:
-            tabs = Path(path).suffix.lower() in (".tsv", ".tab")
             # The byte order mark tells Excel that this is UTF-8.
-            _write_text(texts, new, "\t" if tabs else delimiter, "utf-8-sig")
+            _write_text(texts, new, _delimiter_of(path, delimiter), "utf-8-sig")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -146,6 +146,7 @@ class LabelledTable:
         table.check_classes()
         unnamed = sum(not name.strip() for name in frame.columns)
         notes = [f"{unnamed} column(s) without a name are left out."] if unnamed else []
+        notes += _about_capitals(table.counts)
         if blank.any():
             first = table.row(blank.argmax())
             notes.append(f"{blank.sum()} empty row(s) are left out, the first is {first}.")
@@ -162,6 +163,11 @@ class LabelledTable:
         free = np.array([name is None for name in self.classes]) & ~self.blank
         free[[at for at, label in self.given.items() if label is None]] = False
         return np.flatnonzero(free)
+
+    @property
+    def n_unsure(self) -> int:
+        """Number of rows marked as unsure, in the table or in the answers."""
+        return sum(label is None for label in self.given.values())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -272,12 +278,14 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
     if target == id_column:
         raise ValueError(f"The column {target!r} cannot be both the target and the id.")
     names = [str(name) for name in frame.columns]
+    empty = f"If no row has a label yet, add an empty column {target!r}. "
     for role, wanted in (("target", target), ("id", id_column)):
         if wanted is not None and wanted not in names:
             close = difflib.get_close_matches(str(wanted), names, 1)
             raise ValueError(
                 f"There is no {role} column {wanted!r} in {what}. "
                 + (f"Did you mean {close[0]!r}? " if close else "")
+                + (empty if role == "target" and what == "the table" else "")
                 + f"Its columns are {quoted(names)}."
             )
     twice = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
@@ -290,6 +298,18 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
 
 def _names_to_learn_from(frame: Any, target: str, id_column: str | None) -> list[str]:
     return [name for name in frame.columns if name not in (target, id_column) and name.strip()]
+
+
+def _about_capitals(classes: Iterable[str]) -> list[str]:
+    """Return notes on classes that differ only in capitals."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    return [
+        f"The labels {quoted(names)} differ only in capitals, and count as different classes."
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def quoted(names: Sequence[str], most: int = 20) -> str:

@@ -80,6 +80,8 @@ def prepare(
         raise ImportError(
             "Tables need skrub: python -m pip install 'modal-balance[table]'"
         ) from error
+    import pandas as pd
+
     rng = as_random_state(random_state)
     vectorizer = make_pipeline(
         TableVectorizer(
@@ -92,14 +94,21 @@ def prepare(
     )
     frame = typed(columns, row)
     n = len(frame)
+
+    def rows_at(at: Any) -> Any:
+        # Before pandas 3, skrub takes only the default string type for text, and finds no dates
+        # in Arrow's. Converting block by block saves memory.
+        texts = [c for c in frame if isinstance(frame[c].dtype, pd.StringDtype)]
+        return frame.iloc[at].astype(dict.fromkeys(texts, pd.StringDtype()))
+
     fitted = np.sort(rng.permutation(n)[:N_FITTED]) if n > N_FITTED else np.arange(n)
-    vectorizer[0].fit(frame.iloc[fitted])
+    vectorizer[0].fit(rows_at(fitted))
     if not vectorizer[0].all_outputs_:
         raise ValueError(
             "There is nothing to learn from: every column besides the target is empty or constant."
         )
-    vectorizer[1].fit(vectorizer[0].transform(frame.iloc[fitted]))
-    blocks = [frame.iloc[start : start + N_AT_ONCE] for start in range(0, n, N_AT_ONCE)]
+    vectorizer[1].fit(vectorizer[0].transform(rows_at(fitted)))
+    blocks = (rows_at(slice(start, start + N_AT_ONCE)) for start in range(0, n, N_AT_ONCE))
     return np.concatenate([np.asarray(vectorizer.transform(b), dtype=np.float32) for b in blocks])
 
 

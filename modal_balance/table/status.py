@@ -203,7 +203,7 @@ def status_of(
         n_rows=len(table.frame),
         n_labelled=len(table.labelled),
         n_unlabelled=len(table.unlabelled),
-        n_unsure=sum(label is None for label in table.given.values()),
+        n_unsure=table.n_unsure,
         counts={cell_text(table.spelling[name]): count for name, count in table.counts.items()},
         accuracy=accuracy,
         kappas=kappas,
