@@ -73,7 +73,7 @@ def main() -> None:
     Simulations:     simulate, report
 
     TABLE and the answers are never changed. Exit code 0: success. 1: no row is left to label,
-    answers do not fit, or an internal error. 2: a mistake in the command or in a file.
+    merge found answers that do not fit, or an internal error. 2: a mistake in the command or in a file.
     """  # noqa: D301
 
 
