@@ -331,7 +331,8 @@ class AnyOf(_Combination):
     Parameters
     ----------
     *criteria : callables
-        One or more criteria, as separate arguments.
+        One or more criteria, as separate arguments. In nested combinations, use each object once:
+        :class:`PredictionsStable` and :class:`NoEdgesLeft` count the times they are asked.
 
     Attributes
     ----------

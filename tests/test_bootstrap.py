@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -279,6 +280,20 @@ def test_the_seed_decides_the_weights_of_nets():
     assert not torch.equal(
         committee.set_params(random_state=1).fit(rows, Y).predict_proba_samples(rows), fits[0]
     )
+
+
+def test_a_search_over_a_net_is_seeded_and_knows_declared_classes():
+    search = GridSearchCV(net(4), {"lr": [0.1, 0.01]}, cv=2)
+    words = np.array(["a", "b", "c"])[Y]
+    fits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        committee = BootstrapCommittee(search, 2, classes=list("abcd"), random_state=0)
+        fits.append(committee.fit(X.astype(np.float32), words).predict_proba(X.astype(np.float32)))
+        assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(*fits)
+    assert fits[0].shape[1] == 4 and np.allclose(fits[0].sum(axis=1), 1)
 
 
 def test_no_global_random_state_is_read_or_written():

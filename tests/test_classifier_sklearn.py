@@ -102,6 +102,13 @@ def test_pickle_and_clone(parameters):
     np.testing.assert_array_equal(copy.fit(X, y).predict_proba(X), classifier.predict_proba(X))
 
 
+def test_numbers_of_numpy_are_parameters():
+    sizes = {"batch_size": np.array([8, 16]), "n_steps": np.array([5])}
+    search = GridSearchCV(quick(), sizes, cv=2, error_score="raise")
+    X, y = load_iris(return_X_y=True)
+    assert search.fit(X, y).best_params_["n_steps"] == 5
+
+
 def test_grid_search_over_a_pipeline():
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     pipeline = make_pipeline(StandardScaler(), quick())

@@ -116,6 +116,8 @@ def test_repetitions_are_the_rows_with_noise():
     assert noise.std() == pytest.approx(0.1, rel=0.02) and abs(noise.mean()) < 0.002
     assert not np.allclose(noise[:300], noise[300:])
     assert len(repeated(X, y[:300], 0)[0]) == 300
+    counts, _ = repeated(np.full((200, 5), 5), y[:200], 1, random_state=0)
+    assert counts[200:].mean() == pytest.approx(5, abs=0.02)  # not cut to whole numbers
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -142,9 +144,13 @@ def test_unusable_archives_are_refused(tmp_path):
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match=message):
             read_archive(path)
-    path.write_bytes(b"PK no archive")
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_archive(path)
+    np.savez(path, X=np.zeros((300, 2)), y=np.arange(300))
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    whole = path.read_bytes()
+    for damaged in (b"PK no archive", b"", whole[:1000], (tmp_path / "a.npy").read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_archive(path)
 
 
 # --- the paper's settings -------------------------------------------------------------------------

@@ -6,9 +6,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
@@ -18,6 +22,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from skorch import NeuralNetClassifier
 from toy import STRATEGIES, digits, fast_classifier, name_of, quick, shuffled
 
 from modal_balance import balance_query, margin_query, power_balance_query, random_query
@@ -305,6 +310,34 @@ def test_strategies_share_the_first_fit_of_a_seed():
     same(together, pd.concat(alone, ignore_index=True))
 
 
+class Network(torch.nn.Sequential):
+    """A module, as skorch builds one in every fit."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.Linear(8, 3))
+
+
+def net(**options):
+    """A skorch net, which has no random_state."""
+    given = {"max_epochs": 3, "train_split": None, "verbose": 0} | options
+    return NeuralNetClassifier(Network, criterion=torch.nn.CrossEntropyLoss, **given)
+
+
+def test_a_skorch_net_is_seeded_and_torch_is_left_alone():
+    rows, frames = X.astype(np.float32), []
+    again = {"margin": margin_query, "margin again": margin_query}
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        frames.append(simulate(net(), rows, y, again, **FAST))
+        assert torch.equal(torch.get_rng_state(), before)
+    same(*frames)
+    runs = frames[0].groupby("strategy")[["round", "nll", "indices"]]
+    one, other = (runs.get_group(name).reset_index(drop=True) for name in again)
+    pd.testing.assert_frame_equal(one, other)
+    assert frames[0].query("round == 0").nll.nunique() == 2  # seeds differ
+
+
 def test_processes_make_no_difference(whole):
     same(whole[0], simulate(fast_classifier(), X, y, PAIR, **FAST, n_jobs=2))
 
@@ -360,6 +393,44 @@ def test_other_settings_in_the_file_are_an_error(tmp_path):
         simulate(RandomForestClassifier(5), X, y, PAIR, **(FAST | {"n_instances": 5}), results=path)
 
 
+def many_columns(last):
+    """An estimator with a list so long that scikit-learn shortens it."""
+    return make_pipeline(
+        ColumnTransformer([("scaled", StandardScaler(), [0, 1, 2] * 20 + [last])]), GaussianNB()
+    )
+
+
+@pytest.mark.parametrize(
+    ("estimator", "other"),
+    [
+        (many_columns(0), many_columns(1)),
+        (GaussianNB(priors=np.r_[0.5, 0.25, 0.25]), GaussianNB(priors=np.r_[0.25, 0.5, 0.25])),
+        (net(lr=0.5), net(lr=0.1)),
+        (make_pipeline(StandardScaler(), net(lr=0.5)), make_pipeline(StandardScaler(), net())),
+    ],
+    ids=["long list", "array", "net", "net in a pipeline"],
+)
+def test_every_parameter_of_an_estimator_is_a_setting(tmp_path, estimator, other):
+    rows = X.astype(np.float32)
+    options = {"n_initial": 2, "budget": 6, "seeds": 1, "results": tmp_path / "r.jsonl"}
+    simulate(estimator, rows, y, {"random": random_query}, **options)
+    with config_context(print_changed_only=False):
+        assert len(simulate(clone(estimator), rows, y, {"random": random_query}, **options)) == 1
+    with pytest.raises(ValueError, match="other settings"):
+        simulate(other, rows, y, {"random": random_query}, **options)
+
+
+def test_a_sparse_matrix_stays_the_same_data_after_it_was_used(tmp_path):
+    rows = sparse.random(60, 5, 0.5, "csr", random_state=0)
+    options = {"n_initial": 2, "budget": 8, "seeds": 1, "results": tmp_path / "r.jsonl"}
+    estimator, chance = LogisticRegression(), {"random": random_query}
+    simulate(estimator, rows, np.arange(60) % 3, chance, **options)
+    rows.max(), rows.sum(), str(rows), rows > 0
+    assert len(simulate(estimator, rows, np.arange(60) % 3, chance, **options)) == 2
+    with pytest.raises(ValueError, match="other settings"):
+        simulate(estimator, rows * 2, np.arange(60) % 3, chance, **options)
+
+
 def long_pipeline(k):
     """A pipeline so long that scikit-learn shortens its repr."""
     steps = [(f"{place}_{'x' * 150}", StandardScaler()) for place in "abcdef"]
@@ -411,10 +482,18 @@ def test_a_simulation_with_functions_resumes_in_another_process(tmp_path):
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
 
 
-def test_labels_may_be_a_column_and_seeds_a_number_of_numpy():
+def test_labels_may_be_columns_and_numbers_those_of_numpy(tmp_path):
     chance = {"random": random_query}
-    frame = simulate(GaussianNB(), X, y[:, None], chance, **FAST | {"seeds": np.int64(1)})
-    same(frame, simulate(GaussianNB(), X, y, chance, **FAST | {"seeds": [0]}))
+    numbers = {name: np.int64(value) for name, value in FAST.items()} | {"seeds": np.int64(1)}
+    test = {"X_test": X[:50], "y_test": y[:50]}
+    frame = simulate(
+        GaussianNB(), X, y[:, None], chance, **numbers, pool_size=np.int64(50), X_test=X[:50],
+        y_test=pd.DataFrame(y[:50]), results=tmp_path / "r.jsonl",
+    )  # fmt: skip
+    same(
+        frame,
+        simulate(GaussianNB(), X, y, chance, **FAST | {"seeds": [0, 0]}, **test, pool_size=50),
+    )
 
 
 def test_the_pool_can_be_a_part_of_the_rows():
@@ -433,6 +512,10 @@ def test_the_pool_can_be_a_part_of_the_rows():
     [
         ({"strategies": {}}, "strategies is empty"),
         ({"n_instances": 0}, "n_instances must be at least 1"),
+        ({"pool_size": -1}, "pool_size must be at least 2"),
+        ({"seeds": [-1]}, "A seed must be at least 0"),
+        ({"y": y[:50]}, r"inconsistent numbers of samples: \[150, 50\]"),
+        ({"results": "r.jsonl.gz"}, "r.jsonl.gz would not be compressed"),
         ({"X_test": X}, "X_test was given without y_test|X_val was given without y_val"),
         ({"y": np.r_[y[:-1], 7]}, "A class of y has 1 row"),
         ({"n_initial": 60}, "n_initial=60 rows of each class"),

@@ -284,7 +284,7 @@ def untrained_net(classifier: Any, weights: Tensor, seed: int) -> NeuralNetClass
         criterion__label_smoothing=classifier.label_smoothing,
         optimizer=torch.optim.Adam,
         lr=classifier.learning_rate,
-        batch_size=classifier.batch_size,
+        batch_size=int(classifier.batch_size),  # torch.split takes no integer of NumPy
         max_epochs=classifier.max_epochs,
         iterator_train=DrawnBatches,
         iterator_train__samples_per_epoch=classifier.samples_per_epoch,

@@ -41,14 +41,14 @@ def has_samples(estimator: Any) -> bool:
 
 
 def unwrap(estimator: Any) -> UnwrappedLearner:
-    """Take a fitted classifier out of pipelines, searches and frozen estimators, however nested.
+    """Take a classifier out of pipelines, searches and frozen estimators, however nested.
 
     Parameters
     ----------
     estimator : estimator
         A Pipeline of scikit-learn or imbalanced-learn (its last step is used), a search such as
-        GridSearchCV (its ``best_estimator_`` is used), a FrozenEstimator, or any other estimator,
-        which is returned unchanged.
+        GridSearchCV (its ``best_estimator_`` is used; before it is fitted, its ``estimator``), a
+        FrozenEstimator, or any other estimator, which is returned unchanged.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
     Raises
     ------
     ValueError
-        If a search has no ``best_estimator_``.
+        If a fitted search has no ``best_estimator_``.
 
     Examples
     --------
@@ -92,6 +92,8 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
                 f"This {type(classifier).__name__} has no best_estimator_, because it was created "
                 "with refit=False. Use refit=True to get a classifier to query with."
             )
+        elif hasattr(classifier, "param_grid") or hasattr(classifier, "param_distributions"):
+            classifier = classifier.estimator
         else:
             break
     return UnwrappedLearner(estimator, classifier, tuple(transforms))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import sklearn
@@ -259,7 +260,7 @@ def read_archive(path: str | Path, target: str | None = None) -> tuple[Any, NDAr
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as an archive: {error}") from None
     missing = {"X", target} - set(arrays)
     if missing:
@@ -341,7 +342,7 @@ def repeated(
     Returns
     -------
     X, y : arrays of shape ((1 + n_repeats) n, ...) and ((1 + n_repeats) n,)
-        The original rows, then the copies.
+        The original rows, then the copies; integers become float64.
 
     References
     ----------
@@ -358,6 +359,7 @@ def repeated(
     check_integer(n_repeats, "n_repeats", 0)
     check_number(noise, "noise")
     rng = as_random_state(random_state)
+    X = X if np.issubdtype(X.dtype, np.floating) else X.astype(np.float64)  # noise has fractions
     copies = [X]
     for _ in range(n_repeats):
         copies.append((X + rng.normal(scale=noise, size=X.shape)).astype(X.dtype))

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, has_fit_parameter
+from skorch import NeuralNet
 
 from .._utils.arguments import (
     as_indexable,
@@ -23,8 +24,9 @@ from .._utils.arguments import (
     draw_seed,
     set_seeds,
 )
+from .._utils.torch_state import seeded
 from ..estimators.bootstrap import BootstrapCommittee
-from ..hypotheses.unwrap import check_labels_of_net
+from ..hypotheses.unwrap import check_labels_of_net, unwrap
 from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
 from .metrics import evaluate
@@ -310,21 +312,26 @@ def fit_round(
     classes = np.unique(np.concatenate([y, y_test]))
     rng = np.random.RandomState([random_state, number])
     fitted = _prepared(estimator, classes, rng)
+    query_seed, torch_seed = draw_seed(rng), draw_seed(rng)
     used_up, seconds = False, 0.0
     if first_batch is not None and not _has_two_classes(y[known]):
         proba = np.full((len(y_test), len(classes)), 1 / len(classes))
     else:
-        started = perf_counter()
-        if len(known):
-            rows = _safe_indexing(X, known)
-            used_up = fit_with_unlabelled(fitted, rows, y[known], X, X_val, y_val)
-        else:
-            _fit_unlabelled(fitted, X)
-            used_up = True  # its validation error is that of random predictions
-        seconds = perf_counter() - started
-        proba = _proba(fitted, X_test, classes)
+        # A skorch net has no random_state: it draws from torch's global one.
+        classifier = unwrap(fitted).classifier
+        device = classifier.device if isinstance(classifier, NeuralNet) else None
+        with seeded(torch_seed, device or "cpu"):
+            started = perf_counter()
+            if len(known):
+                rows = _safe_indexing(X, known)
+                used_up = fit_with_unlabelled(fitted, rows, y[known], X, X_val, y_val)
+            else:
+                _fit_unlabelled(fitted, X)
+                used_up = True  # its validation error is that of random predictions
+            seconds = perf_counter() - started
+            proba = _proba(fitted, X_test, classes)
     metrics = evaluate(np.searchsorted(classes, y_test), proba)
-    return Fit(fitted, metrics, draw_seed(rng), used_up, seconds)
+    return Fit(fitted, metrics, query_seed, used_up, seconds)
 
 
 def _has_two_classes(labels: NDArray[Any]) -> bool:

@@ -135,6 +135,10 @@ def records_to_resume(path: Path) -> list[Record]:
     >>> len(records_to_resume(path)), path.read_text()[-14:]
     (1, ', "round": 0}\n')
     """
+    if path.suffix == ".gz":
+        raise ValueError(
+            f"{path} would not be compressed. Name a .jsonl file, and compress it later."
+        )
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {path.parent} to write {path.name} to.")
     if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():

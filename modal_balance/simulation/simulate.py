@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, column_or_1d
-from skorch import NeuralNet
+from sklearn.utils._pprint import _EstimatorPrettyPrinter
+from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 from tqdm.auto import tqdm
 
 from .._utils.arguments import as_indexable, check_integer, check_labels, check_validation_pair
@@ -118,7 +120,8 @@ def simulate(
     ------
     TypeError, ValueError
         If an argument is invalid, a class has too few rows, or the results file has one of the
-        runs with other settings: other data, or another estimator or strategy.
+        runs with other settings: other data, or an estimator or strategy with another ``repr``
+        (functions of the same name look the same, and so do callbacks of a skorch net).
 
     Examples
     --------
@@ -132,9 +135,11 @@ def simulate(
     >>> frame.groupby("strategy").n_labelled.max().to_dict()
     {'margin': 23, 'random': 23}
     """
-    check_integer(n_initial, "n_initial", 0)
-    check_integer(n_instances, "n_instances", 1)
-    check_integer(budget, "budget", 1)
+    n_initial = check_integer(n_initial, "n_initial", 0)
+    n_instances = check_integer(n_instances, "n_instances", 1)
+    budget = check_integer(budget, "budget", 1)
+    if pool_size is not None:
+        pool_size = check_integer(pool_size, "pool_size", 2)
     check_validation_pair(X_val, y_val)
     check_validation_pair(X_test, y_test, ("X_test", "y_test"))
     if not isinstance(strategies, Mapping) or not all(map(callable, strategies.values())):
@@ -146,8 +151,13 @@ def simulate(
         raise ValueError("strategies is empty. Expected a dict of names to query strategies.")
     check_labels(y, "y")
     y = column_or_1d(y)
-    numbers = [int(s) for s in (seeds if isinstance(seeds, Iterable) else range(seeds))]
-    name = type(estimator).__name__ if estimator_name is None else estimator_name
+    check_consistent_length(X, y)
+    if y_test is not None:
+        y_test = column_or_1d(y_test)
+    given = seeds if isinstance(seeds, Iterable) else range(seeds)
+    numbers = [check_integer(seed, "A seed", 0) for seed in dict.fromkeys(given)]
+    dataset = str(dataset)
+    name = str(type(estimator).__name__ if estimator_name is None else estimator_name)
     settings: Record = {
         "n_initial": n_initial,
         "initial_per_class": initial_per_class,
@@ -163,7 +173,9 @@ def simulate(
         settings["first_batch"] = _description(first_batch)
     path = None if results is None else Path(results)
     if path is not None:
-        settings["data"] = joblib.hash((X, y, X_test, y_test, X_val, y_val))
+        settings["data"] = joblib.hash(
+            (_contents(X), y, _contents(X_test), y_test, _contents(X_val), y_val)
+        )
     settings_of = {s: settings | {"query": _description(strategies[s])} for s in strategies}
     about: Record = {"versions": _versions(), "machine": platform.processor()}
     keys: list[Key] = [(dataset, name, s, seed) for seed in numbers for s in strategies]
@@ -330,13 +342,23 @@ def _record(state: Round, key: Key) -> Record:
     }
 
 
+def _contents(X: Any) -> Any:
+    """Return data without what a sparse matrix remembers about itself after some operations."""
+    return (X.data, X.indices, X.indptr, X.shape) if issparse(X) else X
+
+
 def _description(thing: Any) -> str:
     """Return a text that is the same in every process: not shortened, and without addresses."""
-    if isinstance(thing, BaseEstimator) and not isinstance(thing, NeuralNet):
-        text = BaseEstimator.__repr__(thing, N_CHAR_MAX=sys.maxsize)
-    else:
-        text = repr(thing)
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
+    with config_context(print_changed_only=True), np.printoptions(threshold=sys.maxsize):
+        if isinstance(thing, BaseEstimator):
+            # As the repr of an estimator, which shows at most 30 items of a list.
+            text = _EstimatorPrettyPrinter(
+                compact=True, n_max_elements_to_show=sys.maxsize
+            ).pformat(thing)
+        else:
+            text = repr(thing)
+    text = re.sub(r"_params_to_validate=(set\(\)|{.*?}), ", "", " ".join(text.split()))  # of skorch
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def _rounded(score: float) -> float | None:

@@ -72,8 +72,8 @@ def main() -> None:
     Your own table:  next, merge, status
     Simulations:     simulate, report
 
-    TABLE and the answers are never changed. Exit code 0: success. 1: no row is left to label,
-    merge found answers that do not fit, or an internal error. 2: a mistake in the command or in a file.
+    TABLE and the answers are never changed. Exit code 0: success. 1: no row is left to label, merge
+    found answers that do not fit, or an internal error. 2: a mistake in the command or in a file.
     """  # noqa: D301
 
 
