@@ -245,6 +245,16 @@ def test_half_precision_is_computed_in_float32():
     assert torch.allclose(balance_scores(half, edges), balance_scores(half.float(), edges))
 
 
+def test_predictions_of_a_network_that_still_has_gradients_can_be_used():
+    proba, edges = graded_pool(n_points=50)
+    options = {"n_instances": 5, "pending": proba[:, :2], "random_state": 0}
+    indices, gains = balance_batch(proba, edges, **options)
+    options["pending"] = options["pending"].clone().requires_grad_()
+    again, same_gains = balance_batch(proba.clone().requires_grad_(), edges, **options)
+    assert torch.equal(indices, again) and torch.equal(gains, same_gains)
+    assert not same_gains.requires_grad
+
+
 # --- restarts -------------------------------------------------------------------------------------
 
 

@@ -181,6 +181,19 @@ def test_any_real_number_will_do_for_tau(tau):
     assert torch.equal(edges, expected)
 
 
+def test_anything_but_votes_and_pairs_is_refused():
+    proba = torch.full((6, 5, 2), 0.5)
+    for wrong, error, message in (
+        (proba, TypeError, r"tensor of integers, .*Pass votes\(proba\)"),
+        (random_votes().numpy(), TypeError, "tensor of integers, got"),
+        (random_votes()[0], ValueError, r"shape \(hypotheses, points\), got \("),
+    ):
+        with pytest.raises(error, match=message):
+            edges_beyond(wrong, all_pairs(6), 0.1)
+    with pytest.raises(ValueError, match="pairs is empty"):
+        edges_beyond(random_votes(), all_pairs(6)[:0], 0.1)
+
+
 def test_an_empty_reference_pool_is_refused():
     with pytest.raises(ValueError, match="reference pool is empty"):
         edges_beyond(random_votes(n_points=0), all_pairs(6), 0.1)

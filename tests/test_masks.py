@@ -2,7 +2,9 @@
 
 import pickle
 import signal
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from functools import partial
 
 import numpy as np
@@ -12,11 +14,11 @@ import torch.nn.functional as F
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from modal_balance import DropoutHypotheses
-from modal_balance._utils.torch_state import interrupts_held, undisturbed
+from modal_balance import DropoutHypotheses, balance_query
+from modal_balance._utils.torch_state import copy_of, interrupts_held, undisturbed
 from modal_balance.hypotheses.chunks import Blocks
 from modal_balance.hypotheses.last_layer import last_layer_features
-from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
+from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutCalls, DropoutEnsemble
 from modal_balance.hypotheses.snapshots import SnapshotHypotheses
 
 S = 7
@@ -471,6 +473,24 @@ def assert_same(before, after):
     assert (before[4] == after[4]).all()
 
 
+class Keeps(nn.Module):
+    """Stores activations: in training, in eval mode, and in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.hidden: torch.Tensor | None = None
+        self.register_buffer("kept", torch.zeros(1))
+
+    def forward(self, x):
+        dropped = F.dropout(x, 0.5, self.training)
+        if self.training:
+            self.hidden = dropped.detach().clone()
+        else:
+            self.hidden = self.first = self.kept = dropped
+        return self.linear(dropped)
+
+
 def test_module_and_random_states_are_as_before():
     module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
     module.train()
@@ -569,6 +589,51 @@ def test_the_first_ctrl_c_waits_for_the_end_of_a_block_and_the_second_does_not()
                 done.append(press)
         assert done == [0]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_module_that_keeps_an_activation_can_be_pickled_after_a_query():
+    learner = NeuralNetClassifier(
+        Keeps, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0
+    )
+    learner.fit(rows(40, 6).numpy(), np.arange(40) % 3)
+    balance_query(learner, rows(20, 6).numpy(), 2, tau=0.0, random_state=0)
+    again = pickle.loads(pickle.dumps(learner)).module_
+    for name in ("hidden", "first", "kept"):
+        kept = getattr(learner.module_, name)
+        assert kept.numpy().shape[1] == 6 and torch.equal(getattr(again, name), kept)
+
+
+def test_another_thread_may_predict_with_the_module_meanwhile():
+    inside, go = threading.Event(), threading.Event()
+
+    class Waits(nn.Module):
+        def forward(self, x):
+            if threading.current_thread() is not threading.main_thread():
+                inside.set()
+                go.wait(60)
+            return x
+
+    module = nn.Sequential(Waits(), nn.Dropout()).eval()
+    with ThreadPoolExecutor(1) as pool:
+        with DropoutCalls(module, lambda site, dropout, x: x):
+            other = pool.submit(module, torch.ones(2))
+            assert inside.wait(60)
+        with DropoutCalls(module, lambda site, dropout, x: x + 1):
+            go.set()
+            assert other.result(60).tolist() == [1, 1]
+            assert module(torch.ones(2)).tolist() == [2, 2]
+
+
+def test_a_copy_has_no_hooks_of_another_thread():
+    module = nn.Linear(2, 2)
+    with ThreadPoolExecutor(1) as pool:
+        with undisturbed(module):
+            hook = module.register_forward_hook(print)
+            copied = pool.submit(copy_of, module)
+            with pytest.raises(TimeoutError):
+                copied.result(0.2)
+            hook.remove()
+        assert not copied.result(60)._forward_hooks
 
 
 def test_undisturbed_restores_mixed_training_flags():

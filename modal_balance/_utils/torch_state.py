@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 # Held while global state of torch, or state of a module shared by threads, is changed.
 TORCH_STATE_LOCK = threading.RLock()
@@ -56,12 +58,39 @@ def interrupts_held() -> Iterator[None]:
             before(*held[0])
 
 
+def copy_of(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """Return a deep copy of a module, without hooks that another thread has added for a while.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any module.
+    dtype : torch.dtype or None, default=None
+        Precision of the copy. None: that of the module.
+
+    Returns
+    -------
+    nn.Module
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance._utils.torch_state import copy_of
+    >>> copy_of(torch.nn.Linear(2, 2), torch.float64).weight.dtype
+    torch.float64
+    """
+    with TORCH_STATE_LOCK:
+        return copy.deepcopy(module).to(dtype=dtype)
+
+
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode without gradients, and restore its state on exit.
 
     The training flag of every submodule and torch's random states are restored, also after errors.
-    Only one thread at a time runs such a block, since threads share hooks, flags and random state.
+    Tensors that a forward pass under ``torch.func.vmap`` stores in the module can be neither read
+    nor pickled afterwards, so the attributes before are restored, too. Only one thread at a time
+    runs such a block, since threads share hooks, flags and random state.
 
     Parameters
     ----------
@@ -85,14 +114,25 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     with TORCH_STATE_LOCK, torch.random.fork_rng(devices=list(devices)), torch.no_grad():
-        training = [(m, m.training) for m in module.modules()]
+        before = [(m, m.training, dict(vars(m)), dict(m._buffers)) for m in module.modules()]
         try:
             module.eval()
             yield
         finally:
             with interrupts_held():
-                for submodule, flag in training:
+                for submodule, flag, attributes, buffers in before:
                     submodule.training = flag
+                    _drop_vmapped(vars(submodule), attributes)
+                    _drop_vmapped(submodule._buffers, buffers)
+
+
+def _drop_vmapped(stored: dict[str, Any], before: dict[str, Any]) -> None:
+    """Put back, or delete, the tensors that a forward pass under vmap has stored."""
+    for name, value in list(stored.items()):
+        if isinstance(value, Tensor) and is_functorch_wrapped_tensor(value):
+            del stored[name]
+            if name in before:
+                stored[name] = before[name]
 
 
 class _Threads:

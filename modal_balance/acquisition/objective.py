@@ -256,7 +256,7 @@ class BalanceObjective:
         chunk_size: int = 512,
     ) -> None:
         if not isinstance(proba, PoolPredictions):
-            proba = working_precision(proba).contiguous()
+            proba = working_precision(proba).detach().contiguous()
         self.template = proba if isinstance(proba, Tensor) else proba.template
         self.n_hypotheses: int = self.template.shape[0]
         edges = check_edges(edges, self.n_hypotheses).to(self.template.device)
@@ -340,7 +340,7 @@ class BalanceObjective:
         """
         if pending is None:
             return
-        pending = working_precision(pending, name="pending")
+        pending = working_precision(pending, name="pending").detach()
         check_same_hypotheses(pending, self.template)
         for proba in pending.to(self.template.device).unbind(1):
             self._multiply(proba)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._utils.arguments import RandomState, as_random_state, check_integer, check_number
+from .._utils.arguments import RandomState, as_random_state, check_integer, check_number, kind_of
 
 
 def votes(proba: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If the reference pool is empty.
+    TypeError, ValueError
+        If ``reference_votes`` are not integers of this shape, or the reference pool is empty.
 
     References
     ----------
@@ -68,6 +68,16 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
     >>> hamming_distances(reference_votes, all_pairs(3))
     tensor([0.2500, 1.0000, 0.7500], dtype=torch.float64)
     """
+    if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
+        raise TypeError(
+            f"reference_votes must be a tensor of integers, got {kind_of(reference_votes)}. Pass "
+            "votes(proba) for predictions proba of shape (S, N, C)."
+        )
+    if reference_votes.ndim != 2:
+        raise ValueError(
+            "reference_votes must have the shape (hypotheses, points), got "
+            f"{tuple(reference_votes.shape)}."
+        )
     n_points = reference_votes.shape[1]
     if n_points == 0:
         raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
@@ -211,7 +221,8 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     Raises
     ------
     TypeError, ValueError
-        If tau is not a number in [0, 1], or the reference pool is empty.
+        If tau is not a number in [0, 1], ``reference_votes`` are not integers of this shape, or
+        the reference pool or ``pairs`` is empty.
 
     References
     ----------
@@ -230,6 +241,8 @@ def edges_beyond(reference_votes: Tensor, pairs: Tensor, tau: float) -> tuple[Te
     tensor([0.3333, 0.3333], dtype=torch.float64)
     """
     tau = check_number(tau, "tau", 1)
+    if len(pairs) == 0:
+        raise ValueError("pairs is empty. Pass at least one pair of hypotheses.")
     edges = pairs[hamming_distances(reference_votes, pairs) > tau]  # Eq. 3: 1[d_H > tau]
     return edges, torch.full((len(edges),), 1 / len(pairs), dtype=torch.float64)
 

@@ -5,7 +5,6 @@ S: hypotheses    M: snapshots    n: rows    C: classes
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from .._utils.arguments import draw_seed
+from .._utils.torch_state import copy_of
 from ..hypotheses.draw import even_shares
 from ..hypotheses.dropout import DropoutHypotheses
 from ..hypotheses.masks import has_dropout
@@ -70,7 +70,7 @@ class DropoutPosterior:
         dtype = _precision(self.net.module_)
         if has_dropout(self.net.module_, X[:1].to(self.net.device)):
             return _mean(DropoutHypotheses(self.net, n_samples, self.seed, dtype=dtype), X)
-        module = copy.deepcopy(self.net.module_).to(dtype=dtype).eval()
+        module = copy_of(self.net.module_, dtype).eval()
         with torch.no_grad():
             parts = [
                 torch.softmax(module(part.to(self.net.device, dtype)), dim=1).cpu()

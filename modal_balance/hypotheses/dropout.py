@@ -5,7 +5,6 @@ S: hypotheses    n: rows    C: classes
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from skorch import NeuralNet
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .._utils.torch_state import undisturbed
+from .._utils.torch_state import copy_of, undisturbed
 from .._utils.user_warnings import warn_user
 from ..acquisition.predictions import working_precision
 from ..exceptions import UnseenDropoutWarning
@@ -80,7 +79,7 @@ class DropoutHypotheses:
         verbose: int = 0,
     ) -> None:
         net = uncompiled(net)
-        self.net = net if dtype is None else with_module(net, copy.deepcopy(net.module_).to(dtype))
+        self.net = net if dtype is None else with_module(net, copy_of(net.module_, dtype))
         self.n_samples = n_samples
         self.seed = seed
         self.classes_ = classes

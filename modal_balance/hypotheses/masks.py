@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,11 +115,15 @@ class DropoutCalls(TorchFunctionMode):
     def __enter__(self) -> DropoutCalls:
         """Register the hooks."""
         owners = self._owners
+        here = threading.get_ident()
 
         def starts(module: nn.Module, args: Any) -> None:
-            self._running.append(module)
+            if threading.get_ident() == here:  # another thread may predict with the module
+                self._running.append(module)
 
         def ends(module: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() != here:
+                return
             self._running.pop()
             # A subclass of nn.Dropout that overrides forward without calling a dropout function.
             if isinstance(module, _DropoutNd) and module.p > 0 and not self._calls[owners[module]]:

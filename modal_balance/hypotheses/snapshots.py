@@ -7,7 +7,6 @@ S: hypotheses    n: rows    C: classes
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from tqdm.auto import tqdm
 
-from .._utils.torch_state import interrupts_held, undisturbed
+from .._utils.torch_state import copy_of, interrupts_held, undisturbed
 from .chunks import Blocks, is_out_of_memory, rows_per_chunk
 
 __all__ = ["SnapshotHypotheses"]
@@ -62,7 +61,7 @@ class SnapshotHypotheses:
         dtype: torch.dtype | None = None,
         verbose: int = 0,
     ) -> None:
-        self.module = module if dtype is None else copy.deepcopy(module).to(dtype)
+        self.module = module if dtype is None else copy_of(module, dtype)
         self.snapshots = {name: values.to(dtype=dtype) for name, values in snapshots.items()}
         self.classes_ = classes
         self.verbose = verbose
