@@ -149,13 +149,15 @@ def join_answers(
 
 def _of_other_rows(table: LabelledTable, frame: Any, answers: list[Answer]) -> list[str]:
     """Return the answers by row number whose other cells are those of another row of the table."""
+    if table.id_column is not None:
+        return []
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     given = [at for at, a in enumerate(answers) if a.name and a.place.position is not None]
     own = [answers[at].place.position for at in given]
     shared = [c for c in table.frame if c in frame and c != table.target and c.strip()]
     there = {c: [class_of(frame[c].iloc[at]) for at in given] for c in shared}
     here = {c: [class_of(table.frame[c].iloc[at]) for at in own] for c in shared}
-    if table.id_column is not None or there == here:
+    if there == here:
         return []
     known = {c: [class_of(cell) for cell in table.frame[c]] for c in shared}
     # A column that a spreadsheet has changed has cells that the table lacks.
@@ -190,11 +192,11 @@ def _spellings_with(
         elif like:
             problems.append(f"The label {name!r} may be {quoted(like)}, changed by a spreadsheet.")
         elif other != name:
-            at = next(a for a in found if a.name == name)
+            first = next(answer for answer in found if answer.name == name)
             problems.append(
                 f"The labels {name!r} and {other!r} differ only in capitals, {name!r} at "
-                f"{at.place.name} in {at.source}. Write both the same way; or, if they are two "
-                "classes, enter a label of each in the table."
+                f"{first.place.name} in {first.source}. Write both the same way; or, if they are "
+                "two classes, enter a label of each in the table."
             )
         else:
             spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]
