@@ -242,6 +242,8 @@ def test_rows_that_do_not_fit_are_refused():
         samples(net, X[:, :5])
     with pytest.raises(ValueError, match=r"shape \(1, 1\) .* and 61 more: .*pass X.to_numpy"):
         samples(net, pd.DataFrame(X))
+    with pytest.raises(ValueError, match=r"'pixel': shape .* unexpected keyword .*by name"):
+        samples(net, {"input": X, "pixel": X})
     with pytest.raises(ValueError, match="no rows"):
         samples(net, X[:0])
     spoilt = X.copy()

@@ -6,6 +6,7 @@ n: rows
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,8 +165,8 @@ def check_row_fits(net: NeuralNet, row: Any) -> None:
         )
         if isinstance(row, Mapping) and len(row) > 1:
             advice += (
-                " skorch passes the columns of a DataFrame as separate arguments; if the module "
-                "takes one array, pass X.to_numpy()."
+                " skorch passes the values of a dict and the columns of a DataFrame as separate "
+                "arguments, by name; if the module takes one array, pass X.to_numpy()."
             )
         raise ValueError(
             f"{type(net.module_).__name__} cannot be run on a row of X, {_shapes(row)}: "
@@ -242,11 +243,15 @@ def _map_values(function: Callable[[Any], Any], data: Any) -> Any:
 def _shapes(row: Any) -> str:
     shapes: list[str] = []
 
-    def note(tensor: Tensor) -> Tensor:
-        shapes.append(f"shape {tuple(tensor.shape)} of {tensor.dtype}")
+    def note(tensor: Tensor, name: str = "") -> Tensor:
+        shapes.append(f"{name}shape {tuple(tensor.shape)} of {tensor.dtype}")
         return tensor
 
-    _map_values(note, row)
+    if isinstance(row, Mapping):
+        for key, value in row.items():
+            _map_values(partial(note, name=f"{key!r}: "), value)
+    else:
+        _map_values(note, row)
     if len(shapes) > MAX_SHAPES:  # skorch makes a tensor of each column of a DataFrame
         shapes[MAX_SHAPES:] = [f"{len(shapes) - MAX_SHAPES} more"]
     return " and ".join(shapes)
