@@ -96,8 +96,8 @@ def prepare(
     n = len(frame)
 
     def rows_at(at: Any) -> Any:
-        # Before pandas 3, skrub takes only the default string type for text, and finds no dates
-        # in Arrow's. Converting block by block saves memory.
+        # Before pandas 3, skrub finds dates only in pandas' default type of text. That takes more
+        # memory than Arrow's, so convert block by block.
         texts = [c for c in frame if isinstance(frame[c].dtype, pd.StringDtype)]
         return frame.iloc[at].astype(dict.fromkeys(texts, pd.StringDtype()))
 
