@@ -278,14 +278,14 @@ def check_columns(frame: Any, what: str, target: str, id_column: str | None) -> 
     if target == id_column:
         raise ValueError(f"The column {target!r} cannot be both the target and the id.")
     names = [str(name) for name in frame.columns]
-    empty = f"If no row has a label yet, add an empty column {target!r}. "
     for role, wanted in (("target", target), ("id", id_column)):
         if wanted is not None and wanted not in names:
             close = difflib.get_close_matches(str(wanted), names, 1)
+            advice = f"If no row has a label yet, add an empty column {target!r}. "
             raise ValueError(
                 f"There is no {role} column {wanted!r} in {what}. "
                 + (f"Did you mean {close[0]!r}? " if close else "")
-                + (empty if role == "target" and what == "the table" else "")
+                + (advice if role == "target" and what == "the table" else "")
                 + f"Its columns are {quoted(names)}."
             )
     twice = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
