@@ -224,6 +224,35 @@ def test_what_has_no_posterior_is_refused_with_the_reason(estimator, reason):
         balance_query(estimator.fit(X, y), X, tau=0.1)
 
 
+@pytest.mark.parametrize("labels", [[-1, 0, 1], [1, 2, 3], ["a", "b", "c"]])
+def test_frozen_members_of_a_vote_keep_the_labels_of_their_own_fit(labels):
+    frozen = pytest.importorskip("sklearn.frozen").FrozenEstimator
+    own = np.array(labels)[y]
+    members = [GaussianNB().fit(X, own), KNeighborsClassifier(5).fit(X, own)]
+    named = [("a", frozen(members[0])), ("b", make_pipeline(frozen(members[1])))]
+    vote = VotingClassifier(named, voting="soft").fit(X, own)
+    hypotheses = draw_hypotheses(vote, 2)
+    assert hypotheses.classes_.tolist() == labels
+    assert torch.equal(hypotheses.predict_proba_samples(X), stacked(members))
+
+
+class Backwards(GaussianNB):
+    """Returns a view with a negative stride, which may not be written to."""
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X)[:, ::-1].astype(np.float32)[:, ::-1]
+        proba.flags.writeable = False
+        return proba
+
+
+def test_probabilities_may_be_any_view_of_an_array():
+    members = [Backwards().fit(X, y), GaussianNB().fit(X, y)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        proba = draw_hypotheses(members, 2).predict_proba_samples(X)
+    assert torch.equal(proba[0], proba[1])
+
+
 # --- queries --------------------------------------------------------------------------------------
 
 

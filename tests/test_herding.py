@@ -9,13 +9,14 @@ import pytest
 import torch
 from scipy import sparse
 from scipy.spatial.distance import pdist
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Checkpoint, EpochScoring, TrainEndCheckpoint
@@ -206,6 +207,52 @@ def test_an_unfitted_pipeline_encodes_the_pool_in_a_copy():
     needs_labels = make_pipeline(SelectKBest(k=1), LogisticRegression())
     with pytest.raises(ValueError, match="SelectKBest cannot be fitted on the pool without labels"):
         herding_query(needs_labels, encoded.astype(float), 4)
+
+
+class Stateless:
+    """A transformer of the user's, without scikit-learn's base class and fitted attributes."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X[:, :2]
+
+
+class StatelessToo(Stateless, TransformerMixin, BaseEstimator):
+    """The same with the base class."""
+
+
+def test_the_steps_of_a_fitted_pipeline_are_fitted_whatever_they_look_like():
+    X, y = iris()
+    expected = herding_query(None, X[:, :2], 5, random_state=0)[0].tolist()
+    forest = RandomForestClassifier(5, random_state=0)
+    pipeline = make_pipeline(Stateless(), forest).fit(X, y)
+    assert herding_query(pipeline, X, 5, X_labelled=[], random_state=0)[0].tolist() == expected
+    union = make_union(SelectKBest(k=2), StatelessToo())  # the first cannot be fitted without y
+    pipeline = make_pipeline(union, forest).fit(X, y)
+    columns = np.c_[X[:, 2:], X[:, :2]]
+    expected = herding_query(None, columns, 5, random_state=0)[0].tolist()
+    assert herding_query(pipeline, X, 5, X_labelled=[], random_state=0)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["X_labelled", "X_pending"])
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_columns_of_other_rows_go_by_their_names(library, name):
+    module = pytest.importorskip(library)
+    X, _ = iris()
+    columns = dict(zip("abcd", X.T, strict=True))
+    table = module.table if library == "pyarrow" else module.DataFrame
+
+    def query(some):
+        return herding_query(None, table(columns), 4, **{name: some}, random_state=0)[0].tolist()
+
+    some = {key: columns[key][:40] for key in "abcd"}
+    backwards = {key: some[key] for key in "dcba"}
+    assert query(table(backwards)) == query(table(some)) == query(X[:40])
+    assert query(X[:40, ::-1]) != query(X[:40])
+    with pytest.raises(ValueError, match=rf"{name} has the columns \['a', .*'e'\] but X_pool has"):
+        query(table({"a": some["a"], "b": some["b"], "c": some["c"], "e": some["d"]}))
 
 
 def test_the_unit_of_a_column_does_not_matter_and_gaps_count_as_the_mean():

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -253,6 +254,29 @@ def test_missing_values_are_left_to_an_estimator_that_says_it_takes_them():
 
     holes = np.where(X > 1, np.nan, X)
     assert check_rows(holes, "X_pool", [Foreign()]) is holes
+
+
+class Mean(BaseEstimator):
+    """The mean of several classifiers, without names for them."""
+
+    def __init__(self, estimators):
+        self.estimators = estimators
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.fitted_ = [clone(estimator).fit(X, y) for estimator in self.estimators]
+        return self
+
+    def predict_proba(self, X):
+        return np.mean([estimator.predict_proba(X) for estimator in self.fitted_], axis=0)
+
+
+def test_estimators_inside_a_classifier_need_no_names():
+    holes = np.where(X > 1, np.nan, X)
+    takes_holes = Mean([HistGradientBoostingClassifier(max_iter=1)] * 2).fit(X, y)
+    assert check_rows(holes, "X_pool", takes_holes) is holes
+    with pytest.raises(ValueError, match="X_pool contains NaN"):
+        check_rows(holes, "X_pool", Mean([LogisticRegression()]).fit(X, y))
 
 
 def test_a_tuple_of_inputs_is_refused():

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from toy import indices_of, quick
 
 import modal_balance
@@ -91,7 +94,7 @@ def test_the_batch_does_not_depend_on_the_number_of_processes():
     ("limit", "expected"),
     [
         (1000, 1000), ("1000", 1000), ("4GB", 4 * 10**9), ("0.5 mb", 500_000), ("2GiB", 2**31),
-        ("3k", 3000), ("1TiB", 2**40),
+        ("3k", 3000), ("1TiB", 2**40), (np.int64(1000), 1000),
     ],
 )  # fmt: skip
 def test_memory_limits_are_read(limit, expected):
@@ -205,6 +208,9 @@ def test_memory_maps_and_paths_of_arrays(tmp_path, expected):
     np.save(tmp_path / "pool.npy", X)
     assert batch(tmp_path / "pool.npy") == expected
     assert batch(str(tmp_path / "pool.npy"), memory_limit=1000) == expected
+    changed = np.load(tmp_path / "pool.npy", mmap_mode="c")
+    changed[:] = X[::-1]  # in memory, not in the file
+    assert batch(changed) == batch(X[::-1].copy()) != expected
     raw = np.memmap(tmp_path / "raw", np.float32, "w+", shape=X.shape)
     raw[:] = X
     assert batch(raw) == expected
@@ -283,6 +289,25 @@ def test_parquet_folders_of_uneven_files_and_row_groups(tmp_path, expected):
         assert batch(folder, named) == expected
 
 
+def test_a_pipeline_may_begin_with_a_step_that_does_nothing(tmp_path):
+    pd = pytest.importorskip("pandas")
+    X, y = rows()
+    frame = pd.DataFrame(X, columns=COLUMNS)
+    encode = make_column_transformer((StandardScaler(), COLUMNS[:3]))
+    forest = RandomForestClassifier(5, random_state=0)
+    pipeline = Pipeline([("none", "passthrough"), ("encode", encode), ("forest", forest)])
+    pipeline.fit(frame[:80], y[:80])
+    folder = written(tmp_path / "pool", X, UNEVEN, 1234)
+    options = {"learner": pipeline, "strategy": margin_query}
+    assert batch(folder, **options) == batch(frame, **options)
+
+
+def test_processes_of_another_kind_are_refused():
+    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):
+        with pytest.raises(ValueError, match="MultiprocessingBackend cannot .* backend=.loky"):
+            batch()
+
+
 @pytest.mark.parametrize("library", ["pyarrow", "polars"])
 def test_tables_in_memory_are_sliced(library, expected):
     pd = pytest.importorskip("pandas")
@@ -294,6 +319,8 @@ def test_tables_in_memory_are_sliced(library, expected):
     table = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
     named = quick(hidden_layer_sizes=(16,), dropout=0.5).fit(frame[:80], y[:80])
     assert batch(table, named) == expected
+    if library == "pyarrow":
+        assert batch(table.combine_chunks().to_batches()[0], named) == expected
     some = {"strategy": batchbald_query, "n_instances": 3, "max_pool": 50}
     assert batch(table, named, **some) == batch(frame, named, **some)
     with pytest.raises(ValueError, match="22000 rows of X_pool, and the limit is 0.001 GB"):

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from toy import (
     fast_classifier,
     forest_of,
@@ -29,6 +29,7 @@ from toy import (
 
 from modal_balance import (
     balance_query,
+    clustered_margin_query,
     draw_hypotheses,
     herding_query,
     margin_query,
@@ -125,6 +126,18 @@ def test_frozen_estimators_are_what_is_frozen():
         assert reported(learner).indices.tolist() == reported(inner).indices.tolist()
     features, _ = last_layer_features(frozen.FrozenEstimator(classifier), X)
     assert torch.equal(features, last_layer_features(classifier, X)[0])
+
+
+@pytest.mark.parametrize(
+    "strategy", [margin_query, clustered_margin_query, balance_query, herding_query]
+)
+def test_a_step_that_drops_rows_is_refused(strategy):
+    drops = FunctionTransformer(lambda rows: rows[rows[:, 0] > 5])
+    pipeline = make_pipeline(StandardScaler().fit(X), drops, forest_of())
+    pipeline.steps[0] = ("none", "passthrough")
+    tau = {"tau": 0.1} if strategy is balance_query else {}
+    with pytest.raises(ValueError, match=r"for \d+ of 150 rows: a step of the pipeline drops"):
+        strategy(pipeline, X, 3, **tau)
 
 
 # --- imbalanced-learn -----------------------------------------------------------------------------

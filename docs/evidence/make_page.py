@@ -301,7 +301,7 @@ interval does not include 0. On a single table, "ahead" means the larger mean ov
 
 "Ahead, behind" counts tables. "Significantly" counts those with p < .05 in Wilcoxon's test over
 seeds, after Holm's correction for the number of tables. On {testable:.0f} tables,
-`{ours}` has enough seeds for this; "–" means that a strategy has enough on no table.
+`{ours}` has enough seeds for this; "–" means too few seeds on every table.
 
 Seconds are the median time of a query on the digits, with one core. Each round also needs a fit,
 which takes {of_fit:.1f} seconds. The [appendix](appendix.md) has all strategies.
@@ -422,7 +422,7 @@ def models_and_sizes(frames: dict[tuple[str, int], pd.DataFrame]) -> str:
 {figure}
 
 In batches, `balance_margin_query` is ahead of margin selection in {ahead} of {len(lows)} cases.
-Where one point is labelled at a time, it is margin selection; the table has `balance_query` there.
+One point at a time, it is margin selection; there the table has `balance_query` instead.
 Runs start from 20 labels and end at 150, in batches of 50 at 270, and one at a time at 60. Forests,
 votes and single points ran on the {n_few} `{NOT_FOR_DESIGN}` tables that are not thinned.
 

@@ -12,8 +12,8 @@ Where the paper's equations are:
 ``balance_margin.py`` is a rule of this project: the objective first, then low-margin points.
 """
 
-from .balance import balance_batch, balance_scores, iter_balance_batch
-from .batchbald import batchbald_batch, conditional_bald_scores, iter_batchbald_batch
+from .balance import balance_batch, balance_scores
+from .batchbald import batchbald_batch, conditional_bald_scores
 from .diversity import badge_batch, coreset_batch, gradient_embedding
 from .herding import herding_batch
 from .information import bald_scores, epig_scores
@@ -34,8 +34,6 @@ __all__ = [
     "epig_scores",
     "gradient_embedding",
     "herding_batch",
-    "iter_balance_batch",
-    "iter_batchbald_batch",
     "likelihood_deficit",
     "margin_scores",
     "mean_std_scores",

@@ -181,6 +181,26 @@ def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") ->
     return at_least_float32(proba)
 
 
+def check_one_for_each_row(n_found: int, n_rows: int) -> None:
+    """Raise a ValueError unless there is a prediction for each row.
+
+    Parameters
+    ----------
+    n_found, n_rows : int
+        Numbers of predictions and of rows.
+
+    Examples
+    --------
+    >>> from modal_balance.acquisition.predictions import check_one_for_each_row
+    >>> check_one_for_each_row(3, 3)
+    """
+    if n_found != n_rows:
+        raise ValueError(
+            f"There are predictions for {n_found} of {n_rows} rows: a step of the pipeline drops "
+            "or adds rows."
+        )
+
+
 # Turns the predictions on a block, (S, n, C), into the tensors to keep: the predictions first.
 Prepare = Callable[[Tensor], tuple[Tensor, ...]]
 

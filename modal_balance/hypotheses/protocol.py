@@ -175,17 +175,35 @@ class GivenHypotheses:
 
 
 CAUSE = (
-    "Check predict_proba of each member: it must return one distribution per row. In float32, that "
-    "of GaussianNB and of some others may not: pass X in float64."
+    "Check predict_proba: it must return one distribution per row. In float32, that of GaussianNB "
+    "and of some others may not: pass X in float64."
 )
 
 
 class Part(NamedTuple):
-    """A set of hypotheses that becomes part of a larger set."""
+    """A set of hypotheses that becomes part of :class:`StackedHypotheses`.
+
+    Parameters
+    ----------
+    hypotheses : Hypotheses
+        The set.
+    classes : ndarray or None
+        Labels of the columns of its predictions. None: the labels are 0, 1, ...
+    transform : callable or None, default=None
+        Maps the input of the larger set to that of this one. None: they are the same.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from modal_balance.hypotheses import Part, SingleHypothesis
+    >>> one = SingleHypothesis(GaussianNB().fit([[0.0], [1.0]], ["a", "b"]))
+    >>> Part(one, one.classes_).classes.tolist()
+    ['a', 'b']
+    """
 
     hypotheses: Hypotheses
-    classes: np.ndarray | None  # labels of their columns; None: 0..C-1
-    transform: Callable[[Any], Any] | None = None  # of the input
+    classes: np.ndarray | None
+    transform: Callable[[Any], Any] | None = None
 
 
 class SingleHypothesis:
@@ -239,7 +257,8 @@ class SingleHypothesis:
         """
         is_net = isinstance(self._net, NeuralNet)
         with undisturbed(self._net.module_) if is_net else nullcontext():
-            proba = np.asarray(self.estimator.predict_proba(X), dtype=np.float32)  # (n, C)
+            # A copy: torch takes neither negative strides nor read-only arrays.
+            proba = np.array(self.estimator.predict_proba(X), dtype=np.float32, order="C")  # (n, C)
         if proba.ndim != 2:
             raise ValueError(
                 f"predict_proba of {type(self.estimator).__name__} has the shape {proba.shape}. "
@@ -327,7 +346,7 @@ class StackedHypotheses:
             for place, row in zip(places[start : start + len(proba)], proba, strict=True):
                 stacked[place][:, own] = row.to(stacked)  # (n, C of the part)
             start += len(proba)
-        check_probabilities(stacked, name="The members' prediction", cause=CAUSE)
+        check_probabilities(stacked, name="The prediction of a classifier", cause=CAUSE)
         return stacked
 
     def _samples(self, X: Any) -> list[Tensor]:

@@ -220,9 +220,19 @@ def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
     elif isinstance(estimator, BaggingClassifier):
         transforms = [partial(_columns, estimator, own) for own in estimator.estimators_features_]
     return tuple(
-        Member(_unwrap_fitted(member), transform, labels)
+        Member(_unwrap_fitted(member), transform, _labels_of(member, labels))
         for member, transform in zip(estimator.estimators_, transforms, strict=True)
     )
+
+
+def _labels_of(member: Any, labels: np.ndarray) -> np.ndarray | None:
+    """Return the labels of a member's class numbers, or None if it predicts labels itself."""
+    last = member
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    # The ensemble did not fit it, so it has the labels of its own fit.
+    is_own = isinstance(last, FrozenEstimator) and np.isin(last.classes_, labels).all()
+    return None if is_own else labels
 
 
 def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
@@ -298,18 +308,27 @@ class UnwrappedLearner:
             X = transform(X)
         return X
 
+    @property
+    def has_hypotheses(self) -> bool:
+        """Whether it has members, or is of a kind from which hypotheses can be drawn."""
+        classifier = self.classifier
+        return (
+            self.members is not None or isinstance(classifier, NeuralNet) or has_samples(classifier)
+        )
+
     def check_has_hypotheses(self) -> None:
         """Raise a TypeError unless hypotheses can be drawn from it."""
-        classifier = self.classifier
-        if self.members is not None or isinstance(classifier, NeuralNet) or has_samples(classifier):
+        if self.has_hypotheses:
             return
+        classifier = self.classifier
         reasons = [f"{why} " for types, why in REFUSAL_REASONS if isinstance(classifier, types)]
         raise TypeError(
             f"Cannot draw hypotheses from a {type(classifier).__name__}. "
             + "".join(reasons)
             + "Put it into a BootstrapCommittee or a modAL Committee, or use a random forest, "
             "MCDropoutClassifier, a skorch classifier whose module has dropout, an "
-            "object with predict_proba_samples, or a Pipeline that ends in one of these."
+            "object with predict_proba_samples, or a Pipeline that ends in one of these. "
+            "margin_query and clustered_margin_query need only predict_proba."
         )
 
 
@@ -439,6 +458,13 @@ def _unwrap_fitted(estimator: Any) -> UnwrappedLearner:
     return replace(unwrapped, members=members)
 
 
+def _is_regressor(estimator: Any) -> bool:
+    try:
+        return bool(is_regressor(estimator))
+    except AttributeError:  # an estimator that is not scikit-learn's has no tags
+        return False
+
+
 def _check_is_fitted_classifier(estimator: Any) -> None:
     name = type(estimator).__name__
     classifier = unwrap(estimator).classifier
@@ -449,7 +475,7 @@ def _check_is_fitted_classifier(estimator: Any) -> None:
         raise TypeError(
             f"learner must be a modAL learner or a fitted estimator, got {_described(estimator)}."
         )
-    if is_regressor(estimator):
+    if _is_regressor(estimator):
         raise TypeError(f"{name} is a regressor. Pass a classifier, whose votes BALanCe compares.")
     try:
         check_is_fitted(estimator)

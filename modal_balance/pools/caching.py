@@ -11,6 +11,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
@@ -62,7 +63,7 @@ def memory_bytes(memory_limit: int | str | None) -> int:
     """
     if memory_limit is None:
         return int(free_memory() * DEFAULT_SHARE)
-    if isinstance(memory_limit, bool) or not isinstance(memory_limit, int | str):
+    if isinstance(memory_limit, bool) or not isinstance(memory_limit, Integral | str):
         raise TypeError(
             'memory_limit must be a number of bytes or a string such as "4GB", got '
             f"{kind_of(memory_limit)}."

@@ -100,6 +100,12 @@ def local_shards(
                 pass
         parallel = None
         if n_jobs > 1:
+            backend = joblib.parallel.get_active_backend()[0]
+            if not backend.supports_return_generator:
+                raise ValueError(
+                    f"joblib's {type(backend).__name__} cannot return results one by one, as a "
+                    'query needs. Use backend="loky" or backend="threading".'
+                )
             parallel = stack.enter_context(joblib.Parallel(return_as="generator"))
             predict = FunctionInFile(predict, os.path.join(folder, "hypotheses"))
         on_cpu = n_jobs > 1 or cache_policy != "memory"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .._utils.torch_state import threads
-from ..acquisition.predictions import Prepare
+from ..acquisition.predictions import Prepare, check_one_for_each_row
 from .caching import Block, Cache
 from .sources import Source, failed_rows
 
@@ -252,11 +252,7 @@ class Shard:
 
     def _predicted(self, start: int, stop: int) -> Block:
         proba = self.predict(self.source.read(start, stop))
-        if proba.shape[1] != stop - start:
-            raise ValueError(
-                f"There are predictions for {proba.shape[1]} of {stop - start} rows: a step of the "
-                "pipeline drops or adds rows."
-            )
+        check_one_for_each_row(proba.shape[1], stop - start)
         return self.prepare(proba.cpu() if self.on_cpu else proba)
 
     def fill(self) -> range:

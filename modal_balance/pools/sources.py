@@ -130,7 +130,7 @@ def taken(X: Any, rows: Any) -> Any:
     """Return some rows of data in memory, by indices or as a slice."""
     if isinstance(X, Mapping):
         return {key: taken(part, rows) for key, part in X.items()}
-    if hasattr(X, "to_batches"):  # a table of pyarrow
+    if type(X).__module__.startswith("pyarrow"):
         return X.take(np.arange(len(X))[rows])
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
@@ -226,7 +226,8 @@ class MemmapSource(ArraySource):
         """Return the source of a memory-mapped array, or of a range of rows of one."""
         root = X.base if isinstance(X.base, np.memmap) else X
         is_plain = isinstance(root.base, mmap.mmap) and X.flags.c_contiguous and X.filename
-        if not is_plain or X.dtype.hasobject:
+        # In mode "c", values in memory may differ from those in the file.
+        if not is_plain or root.mode == "c" or X.dtype.hasobject:
             return ArraySource(X)
         offset = root.offset + X.ctypes.data - root.ctypes.data
         return cls(str(X.filename), X.dtype, offset, X.shape)

@@ -236,8 +236,8 @@ def rounds(
     first_round : int, default=0
         Number of the first round.
     first_fit : Fit, default=None
-        Result of :func:`fit_round` for the first round, which all strategies share. None: compute
-        it.
+        The first round's fit, which runs of all strategies can share: what ``fit_round`` of
+        ``modal_balance.simulation.loop`` returns for the same arguments. None: fit.
 
     Yields
     ------

@@ -37,6 +37,9 @@ def clustered_margin_query(
     hypotheses, and chooses the least certain point of each cluster. With ``n_instances=1`` it is
     :func:`~modal_balance.margin_query`.
 
+    Takes any fitted classifier with ``predict_proba``. One that has no hypotheses counts as a
+    single hypothesis.
+
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
@@ -94,7 +97,7 @@ def clustered_margin_query(
         learner,
         X_pool,
         n_instances,
-        needs="hypotheses",
+        needs="predictions",
         n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,

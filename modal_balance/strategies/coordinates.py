@@ -19,14 +19,14 @@ from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from .._utils.arguments import nan_for_na
+from .._utils.arguments import n_rows, nan_for_na
+from ..acquisition.predictions import check_one_for_each_row
 from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs
 from .pool import gathered
-from .query import SMALL_POOL, Query, is_fitted, wrapped_estimators
+from .query import MAX_NAMES, SMALL_POOL, Query, is_fitted, wrapped_estimators
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
-MAX_NAMES = 5  # columns named in an error message
 
 
 class NoDistances(ValueError):
@@ -55,15 +55,18 @@ class InputFeatures:
     factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
 
     @classmethod
-    def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
+    def of(
+        cls, transforms: tuple[Callable[[Any], Any], ...], X: Any, n_fitted: int = 0
+    ) -> InputFeatures:
         """Return the coordinates, with columns scaled by rows of the pool.
 
-        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
-        step needs labels, or its output is not a table of numbers.
+        Unfitted steps of a pipeline are fitted on these rows, in a copy, but the first ``n_fitted``
+        steps are fitted for certain. Raises NoDistances if a step needs labels, or its output is
+        not a table of numbers.
         """
         fitted = []
-        for transform in transforms:
-            fitted.append(_fitted(transform, X))
+        for number, transform in enumerate(transforms):
+            fitted.append(transform if number < n_fitted else _fitted(transform, X))
             X = fitted[-1](X)
         values = _numbers(X)  # (n, D)
         known = np.isfinite(values)
@@ -80,9 +83,11 @@ class InputFeatures:
 
     def __call__(self, X: Any) -> Tensor:
         """Return the coordinates of n rows, (n, D) float32."""
+        n_given = n_rows(X)
         for transform in self.transforms:
             X = transform(X)
         values = _numbers(X)
+        check_one_for_each_row(len(values), n_given)
         z = np.nan_to_num((values - self.mean) * self.factor, nan=0.0)
         return torch.from_numpy((BOUND * np.tanh(z / BOUND)).astype(np.float32))
 
@@ -108,12 +113,14 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     """
     unwrapped = query.unwrapped.voters[0]
     rows = query.X_pool if query.source is None else query.some_rows(SMALL_POOL)[1]
+    # A step that keeps nothing of its fit looks unfitted, also before a fitted classifier.
+    n_fitted = len(unwrapped.transforms) if is_fitted(unwrapped.classifier) else 0
     try:
-        of_rows = InputFeatures.of(unwrapped.transforms, rows)
+        of_rows = InputFeatures.of(unwrapped.transforms, rows, n_fitted)
     except NoDistances:
         if not (inner := _steps_inside(unwrapped)):
             raise
-        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
+        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows, n_fitted)
     if query.source is None:
         return of_rows(rows), of_rows
     return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows

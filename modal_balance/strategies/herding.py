@@ -178,6 +178,9 @@ def uncertainty_herding_query(
     come in: its width is the smallest distance between two labelled points. With few labels the
     batch is close to that of herding, with many to that of margin selection.
 
+    Takes any fitted classifier with ``predict_proba``. One that has no hypotheses counts as a
+    single hypothesis.
+
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
@@ -258,7 +261,7 @@ def uncertainty_herding_query(
         learner,
         X_pool,
         n_instances,
-        needs="hypotheses",
+        needs="predictions",
         n_samples=n_samples,
         X_labelled=labelled_rows(learner, X_labelled),
         memory_limit=memory_limit,

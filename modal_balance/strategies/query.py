@@ -35,10 +35,11 @@ from .._utils.arguments import (
 )
 from .._utils.sklearn_compat import get_tags
 from .._utils.user_warnings import warn_user
+from ..acquisition.predictions import check_one_for_each_row
 from ..equivalence.pairs import annealed_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import output_layer
-from ..hypotheses.protocol import Hypotheses
+from ..hypotheses.protocol import Hypotheses, Part, SingleHypothesis, StackedHypotheses
 from ..hypotheses.unwrap import (
     UnwrappedLearner,
     committee_members,
@@ -66,17 +67,17 @@ class QueryReport:
         Duration of the query.
     inference_seconds : float
         Part of this time that was spent on drawing hypotheses and predicting.
-    tau : float or None
+    tau : float or None, default=None
         Radius of an equivalence class. tau, ``n_pairs`` and ``n_edges`` are None if the strategy
         has no equivalence classes.
-    n_pairs : int or None
+    n_pairs : int or None, default=None
         Number of pairs of hypotheses compared.
-    n_edges : int or None
+    n_edges : int or None, default=None
         Number of these pairs that lie in different equivalence classes.
-    from_objective : ndarray of shape (n_instances,), bool, or None
+    from_objective : ndarray of shape (n_instances,), bool, or None, default=None
         Which points were chosen by the BALanCe objective. The others are low-margin points, or
         random ones if no edge was left to cut. None if the strategy does not use the objective.
-    covers_pool : bool
+    covers_pool : bool, default=False
         Whether the batch covers the pool, so that the model's predictions did not choose it.
 
     Examples
@@ -104,6 +105,7 @@ class QueryReport:
 
 # Pools up to this size are held in memory, and are their own reference pool.
 SMALL_POOL = 10_000
+MAX_NAMES = 5  # columns named in an error message
 
 
 def check_has_classes(unwrapped: UnwrappedLearner) -> None:
@@ -256,8 +258,12 @@ def in_memory(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
 
 
 def _feature_names(unwrapped: UnwrappedLearner) -> Sequence[str] | None:
-    names: Sequence[str] | None = getattr(unwrapped.voters[0].estimator, "feature_names_in_", None)
-    return names
+    voter = unwrapped.voters[0]
+    # A pipeline that starts with "passthrough" has no names, but its first step has.
+    steps = [getattr(transform, "__self__", None) for transform in voter.transforms]
+    known = (voter.estimator, [*steps, voter.classifier][0])
+    names = (getattr(part, "feature_names_in_", None) for part in known)
+    return next((found for found in names if found is not None), None)
 
 
 def _as_array(X: list[Any], name: str) -> np.ndarray:
@@ -297,7 +303,10 @@ def wrapped_estimators(classifier: Any) -> list[Any]:
     if not hasattr(classifier, "get_params"):
         return []
     parameters = classifier.get_params(deep=False)
-    inner = [parameters.get("estimator"), *(e for _, e in parameters.get("estimators") or ())]
+    inner = [parameters.get("estimator")]
+    several = parameters.get("estimators")  # pairs of a name and an estimator, in scikit-learn
+    if isinstance(several, (list, tuple)):
+        inner += [entry[-1] if isinstance(entry, tuple) else entry for entry in several]
     return [estimator for estimator in inner if hasattr(estimator, "fit")]
 
 
@@ -328,6 +337,41 @@ def _width(X: Any) -> str:
     return f"shape {shape}"
 
 
+def with_columns_of(X_pool: Any, X: Any, name: str) -> Any:
+    """Return a table with its columns in the order of the pool's, and anything else unchanged.
+
+    Raises a ValueError if the columns have other names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from modal_balance.strategies.query import with_columns_of
+    >>> pool = pd.DataFrame({"a": [1], "b": [2]})
+    >>> with_columns_of(pool, pool[["b", "a"]], "X_labelled").columns.tolist()
+    ['a', 'b']
+    """
+    names, expected = _column_names(X), _column_names(X_pool)
+    if names is None or expected is None or names == expected:
+        return X
+    if len(set(names)) < len(names) or set(names) != set(expected):
+        raise ValueError(
+            f"{name} has the columns {_listed(names)} but X_pool has {_listed(expected)}. Pass the "
+            "same columns."
+        )
+    return X[expected] if hasattr(X, "iloc") else X.select(expected)
+
+
+def _column_names(X: Any) -> list[Any] | None:
+    """Return the names of the columns of a table of pandas, polars or pyarrow."""
+    is_table = hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__")
+    names = getattr(X, "column_names", getattr(X, "columns", None)) if is_table else None
+    return None if names is None else list(names)
+
+
+def _listed(names: list[Any]) -> str:
+    return f"{names[:MAX_NAMES]}" + (" and more" if len(names) > MAX_NAMES else "")
+
+
 def _check_finite(X: Any, name: str, allow_nan: bool) -> None:
     if hasattr(X, "iloc"):
         frame = X.to_frame() if X.ndim == 1 else X
@@ -339,8 +383,9 @@ def _check_finite(X: Any, name: str, allow_nan: bool) -> None:
 
 Item = TypeVar("Item")
 Callback = Callable[[QueryReport], object]
-# What a strategy needs of a learner: its inputs only, a fitted estimator, or hypotheses.
-Needs = Literal["inputs", "fit", "hypotheses"]
+# What a strategy needs of a learner: its inputs only, a fitted estimator, predictions (the mean of
+# its hypotheses, or predict_proba if it has none), or hypotheses.
+Needs = Literal["inputs", "fit", "predictions", "hypotheses"]
 
 
 class Radius(NamedTuple):
@@ -367,6 +412,7 @@ class Query:
     """A checked call of a query strategy."""
 
     learner: Any
+    needs: Needs
     unwrapped: UnwrappedLearner
     X_pool: Any  # all rows, or the first row of a large pool
     source: Source | None  # the rows of a large pool; None: the pool is in memory
@@ -422,9 +468,12 @@ class Query:
             unwrapped = unwrap_inputs(learner)
         else:
             unwrapped = unwrap_learner(learner)
-        if needs == "hypotheses":
+        if needs in ("predictions", "hypotheses"):
             check_has_classes(unwrapped)
+        if needs == "hypotheses":
             unwrapped.check_has_hypotheses()
+        if needs == "predictions" and not unwrapped.has_hypotheses:
+            SingleHypothesis(unwrapped.estimator)  # raises if it has no predict_proba
         limit = None if memory_limit is None else memory_bytes(memory_limit)
         X_pool, source = open_pool(X_pool, unwrapped)
         n_points = n_rows(X_pool) if source is None else source.n_rows
@@ -437,6 +486,7 @@ class Query:
         state = as_random_state(random_state)
         query = cls(
             learner,
+            needs,
             unwrapped,
             X_pool,
             source,
@@ -466,7 +516,7 @@ class Query:
             return None
         X = check_rows(in_memory(X, name, self.unwrapped), name, self.unwrapped)
         check_same_width(X, name, self.X_pool)
-        return X
+        return with_columns_of(self.X_pool, X, name)
 
     @property
     def n_points(self) -> int:
@@ -486,7 +536,14 @@ class Query:
             raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
 
     def draw(self) -> Hypotheses:
-        """Draw ``n_samples`` hypotheses."""
+        """Draw ``n_samples`` hypotheses.
+
+        Of a classifier without hypotheses, if the strategy needs only predictions, its prediction
+        is the only hypothesis.
+        """
+        if self.needs == "predictions" and not self.unwrapped.has_hypotheses:
+            single = SingleHypothesis(self.unwrapped.estimator)
+            return StackedHypotheses([Part(single, single.classes_)])  # checks its predictions
         started = perf_counter()
         # A large pool is predicted in blocks, with one progress bar for all of them.
         verbose = self.verbose if self.source is None else 0
@@ -500,6 +557,7 @@ class Query:
         """Return the predictions of hypotheses on n checked rows, (S, n, C)."""
         started = perf_counter()
         proba = hypotheses.predict_proba_samples(X)
+        check_one_for_each_row(proba.shape[1], n_rows(X))
         self.inference_seconds += perf_counter() - started
         return proba
 
@@ -507,6 +565,7 @@ class Query:
         """Return the last-layer features (n, D) and the network's own prediction (n, C)."""
         started = perf_counter()
         _, features, proba = output_layer(self.unwrapped.classifier, self.unwrapped.transform(X))
+        check_one_for_each_row(len(proba), n_rows(X))
         self.inference_seconds += perf_counter() - started
         return features, proba
 
@@ -594,7 +653,7 @@ def is_fitted(estimator: Any) -> bool:
         check_is_fitted(estimator)
     except NotFittedError:
         return False
-    except TypeError:
+    except (TypeError, AttributeError):  # not an estimator, or one that is not scikit-learn's
         return estimator is not None
     return True
 

@@ -36,6 +36,9 @@ def margin_query(
 ) -> Any:
     """Choose the points with the lowest margin between the two most probable classes.
 
+    Takes any fitted classifier with ``predict_proba``. One that has no hypotheses counts as a
+    single hypothesis.
+
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
     Parameters
@@ -92,7 +95,7 @@ def margin_query(
         learner,
         X_pool,
         n_instances,
-        needs="hypotheses",
+        needs="predictions",
         n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
@@ -116,6 +119,9 @@ def entropy_query(
     callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose mean prediction has the largest entropy.
+
+    Takes any fitted classifier with ``predict_proba``. One that has no hypotheses counts as a
+    single hypothesis.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -170,7 +176,7 @@ def entropy_query(
         learner,
         X_pool,
         n_instances,
-        needs="hypotheses",
+        needs="predictions",
         n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,
@@ -194,6 +200,9 @@ def variation_ratio_query(
     callback: Callback | None = None,
 ) -> Any:
     """Choose the points whose most probable class has the lowest mean probability.
+
+    Takes any fitted classifier with ``predict_proba``. One that has no hypotheses counts as a
+    single hypothesis.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 
@@ -249,7 +258,7 @@ def variation_ratio_query(
         learner,
         X_pool,
         n_instances,
-        needs="hypotheses",
+        needs="predictions",
         n_samples=n_samples,
         memory_limit=memory_limit,
         X_pending=X_pending,

@@ -16,12 +16,24 @@ from .answers import AnswersRefused, merge_answers
 
 if TYPE_CHECKING:
     from .choosing import next_rows
-    from .status import TableStatus, table_status
+    from .status import Accuracy, TableStatus, table_status
 
-__all__ = ["AnswersRefused", "TableStatus", "merge_answers", "next_rows", "table_status"]
+__all__ = [
+    "Accuracy",
+    "AnswersRefused",
+    "TableStatus",
+    "merge_answers",
+    "next_rows",
+    "table_status",
+]
 
 # These need torch, which takes seconds to import; merging does not need it.
-_LATER = {"next_rows": "choosing", "TableStatus": "status", "table_status": "status"}
+_LATER = {
+    "Accuracy": "status",
+    "TableStatus": "status",
+    "next_rows": "choosing",
+    "table_status": "status",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -73,14 +73,14 @@ class TableStatus:
         Class -> number of its labels.
     accuracy : Accuracy or None
         None: there are too few labels.
-    kappas : tuple of float
+    kappas : tuple of float, default=()
         For each of the last three rounds, the agreement (Cohen's kappa) of the predictions before
         and after it; NaN if undefined.
-    settled : bool or None
+    settled : bool or None, default=None
         Whether the last of these is at least the threshold. None: it is unknown; see ``notes``.
-    threshold : float
+    threshold : float, default=0.99
         Smallest agreement that counts as settled.
-    notes : tuple of str
+    notes : tuple of str, default=()
         Reasons why a value is unknown.
 
     Examples

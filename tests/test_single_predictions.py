@@ -1,0 +1,117 @@
+"""Strategies that need only predictions take any classifier; the others refuse one model."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+import modal_balance as mb
+from modal_balance.simulation import simulate
+
+X, y = load_digits(return_X_y=True)
+X, y, POOL = X[:100], y[:100], X[100:400]
+LOGISTIC = make_pipeline(StandardScaler(), LogisticRegression())
+CLASSIFIERS = [
+    LOGISTIC,
+    GridSearchCV(LOGISTIC, {"logisticregression__C": [0.1, 1.0]}),
+    HistGradientBoostingClassifier(max_iter=3),
+]
+ANY_CLASSIFIER = [
+    mb.margin_query,
+    mb.clustered_margin_query,
+    mb.entropy_query,
+    mb.variation_ratio_query,
+    mb.uncertainty_herding_query,
+]
+
+
+def highest(scores, n):
+    return np.argsort(-scores, kind="stable")[:n].tolist()
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda c: type(c).__name__)
+def test_points_are_those_of_the_classifiers_own_probabilities(classifier):
+    classifier.fit(X, y)
+    proba = classifier.predict_proba(POOL)  # (N, C)
+    least, most = np.sort(proba, axis=1)[:, -2:].T
+    expected = {
+        mb.margin_query: 1 - (most - least),
+        mb.entropy_query: -(proba * np.log(proba)).sum(1),
+        mb.variation_ratio_query: 1 - most,
+    }
+    for strategy, scores in expected.items():
+        indices, values = strategy(classifier, POOL, 8, random_state=0)
+        assert indices.tolist() == highest(scores, 8)
+        np.testing.assert_allclose(values, scores[indices], atol=1e-6)
+
+
+def test_clustered_margins_choose_among_the_lowest_margins():
+    classifier = LOGISTIC.fit(X, y)
+    candidates, _ = mb.margin_query(classifier, POOL, 5 * 6)
+    indices, _ = mb.clustered_margin_query(classifier, POOL, 6, random_state=0)
+    assert indices[0] == candidates[0]
+    assert set(indices) < set(candidates) and len(set(indices)) == 6
+    assert set(indices) != set(candidates[:6])  # some of those predict the same
+
+
+def test_uncertainty_herding_gives_certain_rows_no_weight():
+    rows = np.vstack([np.zeros((50, 2)), np.ones((3, 2))])  # the many are certain
+    proba = np.array([[1.0, 0.0]] * 50 + [[0.5, 0.5]] * 3)
+    classifier = GaussianNB().fit([[0.0, 0.0], [1.0, 1.0]], [0, 1])
+    classifier.predict_proba = lambda X: proba[: len(X)]
+    none = {"X_labelled": np.empty((0, 2)), "y_labelled": []}
+    indices, _ = mb.uncertainty_herding_query(classifier, rows, random_state=0, **none)
+    assert indices[0] >= 50
+
+
+def test_a_pool_in_blocks_gives_the_same_points():
+    classifier = LOGISTIC.fit(X, y)
+    pool = np.random.default_rng(0).normal(POOL.mean(), POOL.std(), (10_050, POOL.shape[1]))
+    least, most = np.sort(classifier.predict_proba(pool), axis=1)[:, -2:].T
+    assert mb.margin_query(classifier, pool, 5)[0].tolist() == highest(least - most, 5)
+
+
+def test_simulations_take_any_classifier():
+    strategies = {"margin": mb.margin_query, "random": mb.random_query}
+    frame = simulate(LOGISTIC, X, y, strategies, n_instances=10, budget=40, seeds=1)
+    assert sorted(frame.n_labelled) == [10, 10, 20, 20, 30, 30, 40, 40]
+
+
+@pytest.mark.parametrize("strategy", ANY_CLASSIFIER)
+def test_a_classifier_without_probabilities_is_refused_at_once(strategy):
+    with pytest.raises(TypeError, match="SVC has no predict_proba"):
+        strategy(SVC().fit(X, y), POOL, 2)
+
+
+def test_values_that_are_no_probabilities_are_refused():
+    classifier = GaussianNB().fit(X, y)
+    classifier.predict_proba = lambda X: np.full((len(X), 10), 0.2)
+    with pytest.raises(ValueError, match="The prediction of a classifier has a row that sums to 2"):
+        mb.margin_query(classifier, POOL)
+
+
+def test_one_model_is_refused_by_what_compares_hypotheses():
+    classifier = LOGISTIC.fit(X, y)
+    for strategy in (mb.balance_query, mb.bald_query, mb.batchbald_query, mb.mean_std_query):
+        with pytest.raises(TypeError, match="margin_query and clustered_margin_query need only"):
+            strategy(classifier, POOL)
+
+
+@pytest.mark.modal
+def test_a_loop_chooses_as_modals_margin_sampling():
+    models = pytest.importorskip("modAL.models")
+    uncertainty = pytest.importorskip("modAL.uncertainty")
+    batches = []
+    for strategy in (mb.margin_query, uncertainty.margin_sampling):
+        learner = models.ActiveLearner(
+            LOGISTIC, query_strategy=strategy, X_training=X, y_training=y
+        )
+        indices, _ = learner.query(POOL, n_instances=5)
+        batches.append(sorted(indices))
+    assert batches[0] == batches[1]
