@@ -45,7 +45,7 @@ def test_the_code_of_the_page_on_large_pools_runs(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     parquet.write_table(pyarrow.table(pd.DataFrame(X)), folder / "part.parquet")
     monkeypatch.chdir(tmp_path)
-    names = {"learner": fast_classifier().fit(X[:40], (X[:40, 0] > 0).astype(int))}
+    names = {"classifier": fast_classifier().fit(X[:40], (X[:40, 0] > 0).astype(int))}
     exec(in_files, names)
     exec(in_processes, names)
     assert names["indices"].shape == names["scores"].shape == (100,)

@@ -3,10 +3,10 @@
 import importlib
 import inspect
 import pkgutil
-from pathlib import Path
 
 import pytest
 from numpydoc.docscrape import FunctionDoc
+from test_docs import DOCS, documented
 
 import modal_balance
 
@@ -56,20 +56,7 @@ def test_documented_parameters_are_those_of_the_signature(thing):
         assert documented == parameters_of(thing)
 
 
-def names_of_the_reference():
-    """Yield the full names on the page of the API."""
-    page = Path(__file__).parent.parent / "docs" / "api" / "index.rst"
-    if not page.exists():  # the tests may run without the pages
-        return
-    module = ""
-    for line in page.read_text().splitlines():
-        if line.startswith(".. currentmodule:: "):
-            module = line.split()[-1]
-        elif line.startswith("   ") and not line.strip().startswith(":"):
-            yield f"{module}.{line.strip()}"
-
-
-@pytest.mark.parametrize("name", list(names_of_the_reference()))
+@pytest.mark.parametrize("name", list(documented()) if DOCS.exists() else [])
 def test_names_of_the_reference_have_documented_parameters_and_an_example(name):
     module, _, name = name.rpartition(".")
     thing = getattr(importlib.import_module(module), name)
@@ -79,13 +66,6 @@ def test_names_of_the_reference_have_documented_parameters_and_an_example(name):
     assert documentation["Examples"]
     if not is_protocol_or_named_tuple(thing):
         assert documentation["Parameters"] or not parameters_of(thing)
-
-
-def test_every_public_name_is_in_the_reference():
-    names = list(names_of_the_reference())
-    if not names:
-        pytest.skip("needs the pages")
-    assert {f"modal_balance.{name}" for name in modal_balance.__all__} <= set(names)
 
 
 def test_public_names_are_sorted_and_exist():
