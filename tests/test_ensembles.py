@@ -24,6 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from torch import nn
 from toy import (
     STRATEGIES,
     digits,
@@ -35,6 +36,7 @@ from toy import (
     name_of,
     reported,
     samples,
+    skorch_net,
 )
 
 from modal_balance import (
@@ -234,6 +236,14 @@ def test_frozen_members_of_a_vote_keep_the_labels_of_their_own_fit(labels):
     hypotheses = draw_hypotheses(vote, 2)
     assert hypotheses.classes_.tolist() == labels
     assert torch.equal(hypotheses.predict_proba_samples(X), stacked(members))
+
+
+def test_a_frozen_member_may_be_a_net_that_has_seen_no_labels():
+    frozen = pytest.importorskip("sklearn.frozen").FrozenEstimator
+    module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    net = frozen(skorch_net(module).initialize())
+    vote = VotingClassifier([("a", net), ("b", GaussianNB())], voting="soft").fit(X, y)
+    assert draw_hypotheses(vote, 10).classes_.tolist() == [0, 1, 2]
 
 
 class Backwards(GaussianNB):

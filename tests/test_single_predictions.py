@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -94,6 +94,31 @@ def test_values_that_are_no_probabilities_are_refused():
     classifier.predict_proba = lambda X: np.full((len(X), 10), 0.2)
     with pytest.raises(ValueError, match="The prediction of a classifier has a row that sums to 2"):
         mb.margin_query(classifier, POOL)
+
+
+class Foreign:
+    """A classifier without scikit-learn's base class, and without classes_."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return LOGISTIC.predict_proba(X)
+
+
+def test_a_classifier_need_not_be_scikit_learns_nor_name_its_classes():
+    LOGISTIC.fit(X, y)
+    expected = mb.margin_query(LOGISTIC, POOL, 5)[0].tolist()
+    assert mb.margin_query(Foreign(), POOL, 5)[0].tolist() == expected
+
+
+def test_an_ensemble_may_have_a_single_member():
+    expected = mb.margin_query(LOGISTIC.fit(X, y), POOL, 5)[0].tolist()
+    vote = VotingClassifier([("only", LOGISTIC)], voting="soft").fit(X, y)
+    for learner in ([LOGISTIC], vote):
+        assert mb.margin_query(learner, POOL, 5)[0].tolist() == expected
+        with pytest.raises(ValueError, match="has 1 member, and a single hypothesis cannot"):
+            mb.bald_query(learner, POOL, 5)
 
 
 def test_one_model_is_refused_by_what_compares_hypotheses():

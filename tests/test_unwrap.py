@@ -136,7 +136,7 @@ def test_a_step_that_drops_rows_is_refused(strategy):
     pipeline = make_pipeline(StandardScaler().fit(X), drops, forest_of())
     pipeline.steps[0] = ("none", "passthrough")
     tau = {"tau": 0.1} if strategy is balance_query else {}
-    with pytest.raises(ValueError, match=r"for \d+ of 150 rows: a step of the pipeline drops"):
+    with pytest.raises(ValueError, match=r"for \d+ of 150 rows: the classifier, or a step"):
         strategy(pipeline, X, 3, **tau)
 
 

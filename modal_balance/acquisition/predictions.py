@@ -196,8 +196,8 @@ def check_one_for_each_row(n_found: int, n_rows: int) -> None:
     """
     if n_found != n_rows:
         raise ValueError(
-            f"There are predictions for {n_found} of {n_rows} rows: a step of the pipeline drops "
-            "or adds rows."
+            f"There are predictions for {n_found} of {n_rows} rows: the classifier, or a step of "
+            "its pipeline, drops or adds rows."
         )
 
 

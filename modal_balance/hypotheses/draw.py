@@ -91,6 +91,7 @@ def draw_from(
     unwrapped: UnwrappedLearner,
     n_samples: int,
     *,
+    min_members: int = 2,
     random_state: RandomState = None,
     verbose: int = 0,
 ) -> Hypotheses:
@@ -102,6 +103,8 @@ def draw_from(
         The estimator or committee.
     n_samples : int
         Number of hypotheses, at least 1.
+    min_members : int, default=2
+        Smallest number of members, if each of them is one hypothesis.
     random_state : int, RandomState, Generator or None, default=None
         Draws the hypotheses.
     verbose : int, default=0
@@ -113,16 +116,27 @@ def draw_from(
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     unwrapped.check_has_hypotheses()
-    drawn = _draw(unwrapped, n_samples, as_random_state(random_state), verbose)
+    drawn = _draw(unwrapped, n_samples, min_members, as_random_state(random_state), verbose)
     for transform in reversed(unwrapped.transforms):
         drawn = TransformedHypotheses(transform, drawn)
     return drawn
 
 
 def _draw(
-    unwrapped: UnwrappedLearner, n_samples: int, rng: np.random.RandomState, verbose: int
+    unwrapped: UnwrappedLearner,
+    n_samples: int,
+    min_members: int,
+    rng: np.random.RandomState,
+    verbose: int,
 ) -> Hypotheses:
     if unwrapped.members is not None:
+        n_members = len(unwrapped.members)
+        can_draw = any(member.unwrapped.can_draw for member in unwrapped.members)
+        if n_members < min_members and not can_draw:
+            raise ValueError(
+                f"{unwrapped.name} has {n_members} member, and a single hypothesis cannot be "
+                "compared. Use at least 2 members."
+            )
         return _draw_from_members(unwrapped, n_samples, rng, verbose)
     classifier = unwrapped.classifier
     if hasattr(classifier, "draw_hypotheses"):
@@ -138,11 +152,6 @@ def _draw_from_members(
 ) -> Hypotheses:
     """Draw a share of n_samples from each member, or use the member as one hypothesis."""
     members = list(unwrapped.members or ())
-    if len(members) < 2 and not any(member.unwrapped.can_draw for member in members):
-        raise ValueError(
-            f"{unwrapped.name} has {len(members)} member, and a single hypothesis cannot be "
-            "compared. Use at least 2 members."
-        )
     if len(members) > n_samples:
         kept = np.sort(rng.permutation(len(members))[:n_samples])
         members = [members[index] for index in kept]

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from .._utils.arguments import n_rows
 from .._utils.torch_state import undisturbed
-from ..acquisition.predictions import at_least_float32, check_probabilities
+from ..acquisition.predictions import (
+    at_least_float32,
+    check_one_for_each_row,
+    check_probabilities,
+)
 from .unwrap import unwrap
 
 
@@ -241,7 +245,8 @@ class SingleHypothesis:
         self._net = unwrap(estimator).classifier
         # The classes_ of a skorch net are the labels of its last fit, not its columns.
         is_net = isinstance(self._net, NeuralNet)
-        self.classes_ = None if is_net else np.asarray(estimator.classes_)
+        classes = None if is_net else getattr(estimator, "classes_", None)
+        self.classes_ = None if classes is None else np.asarray(classes)
 
     def predict_proba_samples(self, X: Any) -> Tensor:
         """Return the prediction as that of a single hypothesis.
@@ -264,6 +269,7 @@ class SingleHypothesis:
                 f"predict_proba of {type(self.estimator).__name__} has the shape {proba.shape}. "
                 "Expected (rows, classes): use one classifier for each output."
             )
+        check_one_for_each_row(len(proba), n_rows(X))
         return torch.from_numpy(proba)[None]
 
 

@@ -231,8 +231,8 @@ def _labels_of(member: Any, labels: np.ndarray) -> np.ndarray | None:
     while isinstance(last, Pipeline):
         last = last.steps[-1][1]
     # The ensemble did not fit it, so it has the labels of its own fit.
-    is_own = isinstance(last, FrozenEstimator) and np.isin(last.classes_, labels).all()
-    return None if is_own else labels
+    own = getattr(last, "classes_", None) if isinstance(last, FrozenEstimator) else None
+    return labels if own is None or not np.isin(own, labels).all() else None
 
 
 def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
@@ -484,3 +484,6 @@ def _check_is_fitted_classifier(estimator: Any) -> None:
             f"This {name} has not been fitted, so it has no posterior to query. Fit it on the "
             "available labels, or pass X_training and y_training to the learner."
         ) from error
+    except AttributeError:  # an estimator that is not scikit-learn's has no tags
+        if hasattr(estimator, "__sklearn_tags__"):
+            raise

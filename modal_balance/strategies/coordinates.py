@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from skorch.dataset import get_len, unpack_data
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -23,7 +24,7 @@ from .._utils.arguments import n_rows, nan_for_na
 from ..acquisition.predictions import check_one_for_each_row
 from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs
 from .pool import gathered
-from .query import MAX_NAMES, SMALL_POOL, Query, is_fitted, wrapped_estimators
+from .query import MAX_NAMES, SMALL_POOL, Query, wrapped_estimators
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
@@ -55,19 +56,16 @@ class InputFeatures:
     factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
 
     @classmethod
-    def of(
-        cls, transforms: tuple[Callable[[Any], Any], ...], X: Any, n_fitted: int = 0
-    ) -> InputFeatures:
+    def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
         """Return the coordinates, with columns scaled by rows of the pool.
 
-        Unfitted steps of a pipeline are fitted on these rows, in a copy, but the first ``n_fitted``
-        steps are fitted for certain. Raises NoDistances if a step needs labels, or its output is
-        not a table of numbers.
+        Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
+        step needs labels, or its output is not a table of numbers.
         """
         fitted = []
-        for number, transform in enumerate(transforms):
-            fitted.append(transform if number < n_fitted else _fitted(transform, X))
-            X = fitted[-1](X)
+        for transform in transforms:
+            step, X = _applied(transform, X)
+            fitted.append(step)
         values = _numbers(X)  # (n, D)
         known = np.isfinite(values)
         n_known = np.maximum(known.sum(0), 1)
@@ -113,14 +111,12 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     """
     unwrapped = query.unwrapped.voters[0]
     rows = query.X_pool if query.source is None else query.some_rows(SMALL_POOL)[1]
-    # A step that keeps nothing of its fit looks unfitted, also before a fitted classifier.
-    n_fitted = len(unwrapped.transforms) if is_fitted(unwrapped.classifier) else 0
     try:
-        of_rows = InputFeatures.of(unwrapped.transforms, rows, n_fitted)
+        of_rows = InputFeatures.of(unwrapped.transforms, rows)
     except NoDistances:
         if not (inner := _steps_inside(unwrapped)):
             raise
-        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows, n_fitted)
+        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
     if query.source is None:
         return of_rows(rows), of_rows
     return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows
@@ -139,19 +135,22 @@ def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ..
     return inner.transforms + _steps_inside(inner)
 
 
-def _fitted(transform: Callable[[Any], Any], X: Any) -> Callable[[Any], Any]:
-    """Return a pipeline step unchanged if it is fitted, otherwise a copy fitted on the rows."""
-    step = getattr(transform, "__self__", None)
-    if step is None or is_fitted(step):
-        return transform
+def _applied(transform: Callable[[Any], Any], X: Any) -> tuple[Callable[[Any], Any], Any]:
+    """Return a pipeline step, or a copy fitted on the rows if it is not fitted, and its output."""
     try:
-        fitted: Callable[[Any], Any] = clone(step).fit(X).transform
+        return transform, transform(X)
+    except (NotFittedError, AttributeError):  # the second if it is not scikit-learn's
+        step = getattr(transform, "__self__", None)
+        if step is None:
+            raise
+    try:
+        fitted: Callable[[Any], Any] = clone(step, safe=False).fit(X).transform
     except Exception as error:
         raise NoDistances(
             f"The learner has not been fitted, and its {type(step).__name__} cannot be fitted on "
             f"the pool without labels: {error} Fit the learner, or pass encoded columns."
         ) from error
-    return fitted
+    return fitted, fitted(X)
 
 
 def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:

@@ -354,9 +354,10 @@ def with_columns_of(X_pool: Any, X: Any, name: str) -> Any:
     if names is None or expected is None or names == expected:
         return X
     if len(set(names)) < len(names) or set(names) != set(expected):
+        differ = [pair for pair in zip(names, expected, strict=True) if pair[0] != pair[1]]
+        given, wanted = (list(some) for some in zip(*differ[:MAX_NAMES], strict=True))
         raise ValueError(
-            f"{name} has the columns {_listed(names)} but X_pool has {_listed(expected)}. Pass the "
-            "same columns."
+            f"{name} has the columns {given} where X_pool has {wanted}. Pass the same columns."
         )
     return X[expected] if hasattr(X, "iloc") else X.select(expected)
 
@@ -365,11 +366,8 @@ def _column_names(X: Any) -> list[Any] | None:
     """Return the names of the columns of a table of pandas, polars or pyarrow."""
     is_table = hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__")
     names = getattr(X, "column_names", getattr(X, "columns", None)) if is_table else None
-    return None if names is None else list(names)
-
-
-def _listed(names: list[Any]) -> str:
-    return f"{names[:MAX_NAMES]}" + (" and more" if len(names) > MAX_NAMES else "")
+    # As in scikit-learn, names count only if all of them are strings.
+    return list(names) if names is not None and all(isinstance(n, str) for n in names) else None
 
 
 def _check_finite(X: Any, name: str, allow_nan: bool) -> None:
@@ -548,7 +546,11 @@ class Query:
         # A large pool is predicted in blocks, with one progress bar for all of them.
         verbose = self.verbose if self.source is None else 0
         drawn = draw_from(
-            self.unwrapped, self.n_samples, random_state=self.random_state, verbose=verbose
+            self.unwrapped,
+            self.n_samples,
+            min_members=1 if self.needs == "predictions" else 2,
+            random_state=self.random_state,
+            verbose=verbose,
         )
         self.inference_seconds += perf_counter() - started
         return drawn
@@ -653,8 +655,11 @@ def is_fitted(estimator: Any) -> bool:
         check_is_fitted(estimator)
     except NotFittedError:
         return False
-    except (TypeError, AttributeError):  # not an estimator, or one that is not scikit-learn's
+    except TypeError:
         return estimator is not None
+    except AttributeError:  # an estimator that is not scikit-learn's has no tags
+        if hasattr(estimator, "__sklearn_tags__"):
+            raise
     return True
 
 
