@@ -24,6 +24,11 @@ EVERY = [name for name in strategies.__all__ if name.endswith("_query")]
 # These take any estimator, fitted or not, and none at all.
 FITTED = [name for name in EVERY if name not in {"herding_query", "random_query"}]
 DRAWING = [name for name in FITTED if name not in {"badge_query", "coreset_query"}]
+# These compare hypotheses; the others take any classifier.
+COMPARING = [
+    *("balance_query", "balance_margin_query", "power_balance_query", "power_bald_query"),
+    *("bald_query", "batchbald_query", "epig_query", "mean_std_query"),
+]
 EDGES = ["balance_query", "balance_margin_query"]
 WITH_TAU = ["balance_query", "balance_margin_query", "power_balance_query"]
 
@@ -61,13 +66,13 @@ TABLE = [
         ["single class"],
     ),
     (
-        DRAWING,
+        COMPARING,
         {"learner": LogisticRegression(max_iter=999).fit(X, y)},
         TypeError,
         ["draw hypotheses", "LogisticRegression"],
     ),
     (
-        DRAWING,
+        COMPARING,
         {"learner": GradientBoostingClassifier(n_estimators=2).fit(X, y)},
         TypeError,
         ["draw hypotheses", "GradientBoostingClassifier", "partial sums"],
@@ -98,16 +103,20 @@ TABLE = [
     (["balance_margin_query"], {"cut_share": 2}, ValueError, ["cut_share", "2"]),
     (["balance_margin_query"], {"cut_share": np.nan}, ValueError, ["cut_share", "nan"]),
     (["balance_margin_query"], {"cut_share": "0.1"}, TypeError, ["cut_share"]),
-    (EDGES, {"callback": 3}, TypeError, ["callback", "3"]),
+    (EVERY, {"callback": 3}, TypeError, ["callback", "3"]),
     (WITH_TAU, {"pairing": "some"}, ValueError, ["pairing", "some"]),
     (WITH_TAU, {"pairing": 3}, EITHER, ["pairing", "3"]),
     (["epig_query"], {"X_target": X[:, :3]}, ValueError, ["X_target", "3"]),
     (["epig_query"], {"n_targets": 0}, ValueError, ["n_targets", "at least 1"]),
+    (["epig_query"], {"n_targets": 1.5}, TypeError, ["n_targets", "1.5"]),
     (["coreset_query"], {"X_labelled": X[:, :3]}, ValueError, ["X_labelled", "3"]),
     (["batchbald_query"], {"max_configurations": 0}, ValueError, ["max_configurations"]),
+    (["batchbald_query"], {"max_configurations": 1.5}, TypeError, ["max_configurations"]),
     (["batchbald_query"], {"max_configurations": "x"}, TypeError, ["max_configurations"]),
     (["power_balance_query", "power_bald_query"], {"coldness": "x"}, TypeError, ["coldness"]),
     (["power_balance_query", "power_bald_query"], {"coldness": -1}, ValueError, ["coldness"]),
+    (["power_balance_query", "power_bald_query"], {"coldness": np.nan}, ValueError, ["coldness"]),
+    (["power_balance_query", "power_bald_query"], {"coldness": np.inf}, ValueError, ["coldness"]),
 ]
 
 

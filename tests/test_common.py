@@ -19,7 +19,6 @@ from toy import (
 )
 
 import modal_balance
-from modal_balance import MCDropoutClassifier
 
 try:
     from modAL.models import ActiveLearner
@@ -30,15 +29,10 @@ except ImportError:
 DRAWN = {"power_balance_query", "power_bald_query", "badge_query", "coreset_query", "random_query"}
 # Clusters are of a batch, so that a smaller batch is not the beginning of a larger one.
 CLUSTERED = {"clustered_margin_query", "balance_margin_query"}
-# Nothing is left to chance but ties; and no prediction is needed, so no fit.
-WITHOUT_PREDICTIONS = {"herding_query", "random_query"}
 N = 60
 
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
-every_learner = pytest.mark.parametrize(
-    "kind", ["classifier", "pipeline", pytest.param("modAL", marks=pytest.mark.modal)]
-)
 
 
 def pool():
@@ -107,15 +101,15 @@ def test_any_learner_and_any_data_give_the_same_batch(strategy, kind, form):
 
 
 @every_strategy
-@every_learner
-def test_a_smaller_batch_is_the_beginning_of_a_larger_one(strategy, kind):
+def test_a_smaller_batch_is_the_beginning_of_a_larger_one(strategy):
+    learner = fitted_learner("classifier")
     batches = []
     for n_instances in (1, 2):
-        indices = indices_of(strategy(fitted_learner(kind), pool(), n_instances, random_state=0))
+        indices = indices_of(strategy(learner, pool(), n_instances, random_state=0))
         assert indices.dtype == np.int64
         assert indices.shape == (n_instances,)
         batches.append(indices.tolist())
-    batches.append(batch_of_three(strategy, kind))
+    batches.append(batch_of_three(strategy, "classifier"))
     for batch in batches:
         assert len(set(batch)) == len(batch) and set(batch) <= set(range(N))
     if name_of(strategy) not in CLUSTERED:
@@ -123,26 +117,12 @@ def test_a_smaller_batch_is_the_beginning_of_a_larger_one(strategy, kind):
 
 
 @every_strategy
-@every_learner
-def test_the_whole_pool_can_be_asked_for_and_no_more(strategy, kind):
-    learner = fitted_learner(kind)
+def test_the_whole_pool_can_be_asked_for_and_no_more(strategy):
+    learner = fitted_learner("classifier")
     indices = indices_of(strategy(learner, pool(), N, random_state=0))
     assert sorted(indices.tolist()) == list(range(N))
     with pytest.raises(ValueError, match=f"X_pool has {N} rows but n_instances={N + 1}"):
         strategy(learner, pool(), N + 1, random_state=0)
-
-
-@every_strategy
-def test_plain_estimators_get_indices_and_scores(strategy):
-    indices, scores = strategy(fitted_classifier(), pool(), 2, random_state=0)
-    assert scores.shape == indices.shape == (2,)
-    assert scores.dtype == np.float64
-
-
-@every_strategy
-def test_one_instance_is_the_default(strategy):
-    indices, _ = strategy(fitted_classifier(), pool(), random_state=0)
-    assert indices.shape == (1,)
 
 
 @every_strategy
@@ -214,33 +194,6 @@ def test_partials_pickle(strategy):
     copy = pickle.loads(pickle.dumps(partial(strategy, random_state=3)))
     expected = strategy(fitted_classifier(), pool(), 4, random_state=3)
     assert copy(fitted_classifier(), pool(), 4)[0].tolist() == expected[0].tolist()
-
-
-@every_strategy
-@pytest.mark.parametrize(
-    ("X_pool", "n_instances", "error", "message"),
-    [
-        (np.zeros((0, 64), "f4"), 1, ValueError, "X_pool is empty"),
-        (np.zeros((5, 63), "f4"), 1, ValueError, "X_pool has 63 features"),
-        (np.full((5, 64), np.nan), 1, ValueError, "X_pool contains NaN"),
-        (np.full((5, 64), np.inf), 1, ValueError, "X_pool contains infinity"),
-        (np.zeros((5, 64), "f4"), 0, ValueError, "n_instances must be at least 1, got 0"),
-        (np.zeros((5, 64), "f4"), 6, ValueError, "X_pool has 5 rows but n_instances=6"),
-        (np.zeros((5, 64), "f4"), 1.5, TypeError, "n_instances must be an integer, got 1.5"),
-    ],
-)
-def test_bad_pools_are_refused_by_name(strategy, X_pool, n_instances, error, message):
-    with pytest.raises(error, match=message):
-        strategy(fitted_classifier(), X_pool, n_instances, random_state=0)
-
-
-@every_strategy
-def test_estimators_that_are_not_ready_are_refused(strategy):
-    if name_of(strategy) in WITHOUT_PREDICTIONS:
-        assert len(strategy(MCDropoutClassifier(), pool(), 1)[0]) == 1
-        return
-    with pytest.raises(ValueError, match="has not been fitted"):
-        strategy(MCDropoutClassifier(), pool(), 1)
 
 
 def test_every_strategy_is_in_this_suite():

@@ -2,7 +2,6 @@
 
 import inspect
 from collections import defaultdict
-from functools import partial
 
 import numpy as np
 import pytest
@@ -119,32 +118,6 @@ def test_no_pending_points_are_the_same_as_none(name):
 def test_pending_points_of_another_form_are_refused(name):
     with pytest.raises(ValueError, match="X_pending has"):
         call(name, pool(), X_pending=np.ones((3, 5), dtype=np.float32))
-
-
-@every_strategy
-def test_a_generator_is_a_source_of_randomness(name):
-    def batch(seed):
-        return call(name, pool(), random_state=np.random.default_rng(seed))[0].tolist()
-
-    assert batch(3) == batch(3)
-
-
-@every_strategy
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"callback": 3}, TypeError, "callback must be a callable or None, got 3"),
-        ({"verbose": "x"}, TypeError, "verbose must be an integer, got 'x'"),
-        ({"random_state": "x"}, TypeError, "random_state must be an int, .* got 'x'"),
-    ],
-)
-def test_bad_common_arguments_are_refused_before_any_prediction(
-    name, options, error, message, monkeypatch
-):
-    forbidden = partial(pytest.fail, "something was predicted")
-    monkeypatch.setattr(fitted_classifier().net_, "infer", lambda *args, **kwargs: forbidden())
-    with pytest.raises(error, match=message):
-        call(name, pool(), **options)
 
 
 @every_strategy
