@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {leaf: set() for leaf in LEAVES} | {
     "pools": {"acquisition"},
     "strategies": {"acquisition", "equivalence", "hypotheses", "pools"},
     "reference": {"acquisition", "equivalence"},
-    "simulation": {"estimators", "hypotheses", "strategies"},
+    "simulation": {"acquisition", "estimators", "hypotheses", "strategies"},
     "table": {"estimators", "hypotheses", "simulation", "strategies"},
     "__main__": {"table"},
     "stopping": {"strategies"},

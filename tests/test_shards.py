@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import tempfile
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import joblib
@@ -109,8 +110,7 @@ def test_bits_of_predictions_do_not_depend_on_shards_nor_on_what_is_kept(rule, s
     predict, edges = Softmax(S, D, C, seed), disjoint_pairs(int(S))
     batches = [
         sharded(predict, X, edges, rule, 8, block_rows=512, n_shards=n, cache_policy=cache_policy)
-        for n in (1, 2, 7, N)
-        for cache_policy in CACHE_POLICIES
+        for n, cache_policy in zip((1, 2, 7, N), cycle(CACHE_POLICIES), strict=False)
     ]
     assert all(batch == batches[0] for batch in batches)
 
