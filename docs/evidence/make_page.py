@@ -120,7 +120,7 @@ def median_interval(shares: pd.Series[float]) -> str:
     """Return the 95 % interval of a median over tables, in %, by a bootstrap of the tables."""
     drawn = np.random.default_rng(0).choice(shares.dropna(), (10_000, shares.count()))
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return f"{100 * low:.0f} to {100 * high:.0f} %"
+    return f"{round(100 * low)} to {round(100 * high)} %"
 
 
 def fewer(share: float) -> str:
