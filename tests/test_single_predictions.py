@@ -100,6 +100,7 @@ class Foreign:
     """A classifier without scikit-learn's base class, and without classes_."""
 
     def fit(self, X, y):
+        self.fitted_ = True
         return self
 
     def predict_proba(self, X):
@@ -109,7 +110,7 @@ class Foreign:
 def test_a_classifier_need_not_be_scikit_learns_nor_name_its_classes():
     LOGISTIC.fit(X, y)
     expected = mb.margin_query(LOGISTIC, POOL, 5)[0].tolist()
-    assert mb.margin_query(Foreign(), POOL, 5)[0].tolist() == expected
+    assert mb.margin_query(Foreign().fit(X, y), POOL, 5)[0].tolist() == expected
 
 
 def test_an_ensemble_may_have_a_single_member():
