@@ -458,6 +458,20 @@ def _unwrap_fitted(estimator: Any) -> UnwrappedLearner:
     return replace(unwrapped, members=members)
 
 
+def is_fitted(estimator: Any) -> bool:
+    """Return whether an estimator is fitted; None is not, and what is no estimator is."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    except TypeError:
+        return estimator is not None
+    except AttributeError:  # an estimator that is not scikit-learn's has no tags
+        if hasattr(estimator, "__sklearn_tags__"):
+            raise
+    return True
+
+
 def _is_regressor(estimator: Any) -> bool:
     try:
         return bool(is_regressor(estimator))
@@ -477,13 +491,8 @@ def _check_is_fitted_classifier(estimator: Any) -> None:
         )
     if _is_regressor(estimator):
         raise TypeError(f"{name} is a regressor. Pass a classifier, whose votes BALanCe compares.")
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError as error:
+    if not is_fitted(estimator):
         raise NotFittedError(
             f"This {name} has not been fitted, so it has no posterior to query. Fit it on the "
             "available labels, or pass X_training and y_training to the learner."
-        ) from error
-    except AttributeError:  # an estimator that is not scikit-learn's has no tags
-        if hasattr(estimator, "__sklearn_tags__"):
-            raise
+        )

@@ -15,10 +15,8 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import assert_all_finite
 from sklearn.utils.random import sample_without_replacement
-from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -44,6 +42,7 @@ from ..hypotheses.unwrap import (
     UnwrappedLearner,
     committee_members,
     estimator_of,
+    is_fitted,
     unwrap_inputs,
     unwrap_learner,
 )
@@ -646,20 +645,6 @@ def kept_labels(learner: Any) -> tuple[Any, Any]:
 def _learners(learner: Any) -> list[Any]:
     """Return the members of a committee, or a list of the learner."""
     return committee_members(learner) or [learner]
-
-
-def is_fitted(estimator: Any) -> bool:
-    """Return whether an estimator is fitted; None is not, and what is no estimator is."""
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    except TypeError:
-        return estimator is not None
-    except AttributeError:  # an estimator that is not scikit-learn's has no tags
-        if hasattr(estimator, "__sklearn_tags__"):
-            raise
-    return True
 
 
 def as_learner_expects(learner: Any, indices: np.ndarray, scores: np.ndarray) -> Any:
