@@ -34,6 +34,44 @@ def votes(proba: Tensor) -> Tensor:
     return proba.argmax(-1)
 
 
+def check_votes(reference_votes: Tensor) -> None:
+    """Raise an error unless these are predicted classes, (S, M), of hypotheses on a reference pool.
+
+    Parameters
+    ----------
+    reference_votes : Tensor of integers, shape (S, M)
+        Column indices of classes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not, or the reference pool is empty.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from modal_balance.equivalence.pairs import check_votes
+    >>> check_votes(torch.tensor([[0, 0, 1], [1, 0, 1]]))
+    """
+    if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
+        raise TypeError(
+            f"reference_votes must be a tensor of integers, got {kind_of(reference_votes)}. Pass "
+            "votes(proba) for predictions proba of shape (S, N, C)."
+        )
+    if reference_votes.ndim != 2 or len(reference_votes) == 0:
+        raise ValueError(
+            "reference_votes must have the shape (hypotheses, points) with at least one "
+            f"hypothesis, got {tuple(reference_votes.shape)}."
+        )
+    if reference_votes.shape[1] == 0:
+        raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
+    if reference_votes.min() < 0:
+        raise ValueError(
+            "reference_votes must hold column indices of classes, which are >= 0, got "
+            f"{int(reference_votes.min())}."
+        )
+
+
 def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
     """Return the Hamming distance of each pair, d_H in Eq. 2.
 
@@ -68,19 +106,8 @@ def hamming_distances(reference_votes: Tensor, pairs: Tensor) -> Tensor:
     >>> hamming_distances(reference_votes, all_pairs(3))
     tensor([0.2500, 1.0000, 0.7500], dtype=torch.float64)
     """
-    if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
-        raise TypeError(
-            f"reference_votes must be a tensor of integers, got {kind_of(reference_votes)}. Pass "
-            "votes(proba) for predictions proba of shape (S, N, C)."
-        )
-    if reference_votes.ndim != 2:
-        raise ValueError(
-            "reference_votes must have the shape (hypotheses, points), got "
-            f"{tuple(reference_votes.shape)}."
-        )
+    check_votes(reference_votes)
     n_points = reference_votes.shape[1]
-    if n_points == 0:
-        raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
     short = reference_votes.to(torch.int32)  # half the memory traffic of int64
     # Eq. 2, pair by pair: memory does not grow with the number of pairs.
     differing = [(short[k] != short[l]).sum() for k, l in pairs.tolist()]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .._utils.arguments import RandomState, as_random_state, check_number, kind_of
-from .pairs import all_pairs
+from .pairs import all_pairs, check_votes
 
 
 def farthest_first_cells(
@@ -68,7 +68,7 @@ def farthest_first_cells(
     (tensor([0, 0, 1]), tensor([0, 2]))
     """
     tau = check_number(tau, "tau", 1)
-    _check_votes(reference_votes)
+    check_votes(reference_votes)
     # Use the smallest integer type: the traversal is limited by reading the votes.
     short = reference_votes.cpu().numpy().astype(np.min_scalar_type(int(reference_votes.max())))
     n_hypotheses, n_points = short.shape
@@ -159,24 +159,4 @@ def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
         raise ValueError(
             f"cells must have the shape {expected}, one cell for each hypothesis, got "
             f"{tuple(cells.shape)}."
-        )
-
-
-def _check_votes(reference_votes: Tensor) -> None:
-    if not isinstance(reference_votes, Tensor) or reference_votes.is_floating_point():
-        raise TypeError(
-            "reference_votes must be a torch tensor of integers, got "
-            f"{kind_of(reference_votes)}. Compute them with modal_balance.equivalence.votes."
-        )
-    if reference_votes.ndim != 2 or len(reference_votes) == 0:
-        raise ValueError(
-            "reference_votes must have the shape (hypotheses, points) with at least one "
-            f"hypothesis, got {tuple(reference_votes.shape)}."
-        )
-    if reference_votes.shape[1] == 0:
-        raise ValueError("The reference pool is empty. Pass at least one row of reference data.")
-    if reference_votes.min() < 0:
-        raise ValueError(
-            "reference_votes must hold column indices of classes, which are >= 0, got "
-            f"{int(reference_votes.min())}."
         )

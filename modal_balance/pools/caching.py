@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import weakref
@@ -15,7 +16,7 @@ from numbers import Integral
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
-import numpy as np
+import joblib
 import torch
 from torch import Tensor
 
@@ -27,7 +28,6 @@ __all__ = [
     "MemoryCache",
     "NoCache",
     "CachePolicy",
-    "Layout",
     "choose_cache_policy",
     "memory_bytes",
 ]
@@ -158,13 +158,12 @@ def _control_groups(root: Path, groups: Path) -> Iterator[tuple[Path, tuple[str,
 
 CachePolicy = Literal["memory", "file", "nothing"]
 Block = tuple[Tensor, ...]
-ALIGNMENT = 4096  # of blocks and tensors in the file: a page
 
 
 class Cache(Protocol):
     """A cache of blocks, by the index of their first point."""
 
-    def get(self, start: int, n_points: int) -> Block | None:
+    def get(self, start: int) -> Block | None:
         """Return a block, or None if it is not cached."""
         ...
 
@@ -176,7 +175,7 @@ class Cache(Protocol):
 class NoCache:
     """Cache nothing: blocks are predicted whenever they are needed."""
 
-    def get(self, start: int, n_points: int) -> Block | None:
+    def get(self, start: int) -> Block | None:
         """Return None."""
         return None
 
@@ -194,7 +193,7 @@ class MemoryCache:
         """Return the state to pickle, without blocks."""
         return {"blocks": {}}
 
-    def get(self, start: int, n_points: int) -> Block | None:
+    def get(self, start: int) -> Block | None:
         """Return a block, or None if it is not cached."""
         return self.blocks.get(start)
 
@@ -207,119 +206,48 @@ class MemoryCache:
         return sum(tensor.nbytes for block in self.blocks.values() for tensor in block)
 
 
-class Layout:
-    """Layout of the tensors of a block in a file.
-
-    Parameters
-    ----------
-    template : tuple of Tensor
-        A block of a single point; its tensors have the shapes (., 1, .).
-    block_rows : int
-        Largest number of points of a block.
-
-    Attributes
-    ----------
-    row_bytes : int
-        Bytes of one point.
-    block_bytes : int
-        Bytes of a block in the file.
-    """
-
-    def __init__(self, template: Block, block_rows: int) -> None:
-        self.types = [tensor.numpy().dtype for tensor in template]
-        self.outer = [(tensor.shape[0], tensor.shape[2]) for tensor in template]
-        self.block_rows = block_rows
-        self.row_bytes = sum(tensor.nbytes for tensor in template)
-        self.block_bytes = self._places(block_rows)[-1]
-
-    def _places(self, n_points: int) -> list[int]:
-        """Return the offsets of the tensors in a block, and the offset of the next block."""
-        sizes = [
-            first * n_points * last * kind.itemsize
-            for (first, last), kind in zip(self.outer, self.types, strict=True)
-        ]
-        padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-        return [0, *np.cumsum(padded).tolist()]
-
-    def write(self, path: str, number: int, block: Block) -> None:
-        """Write a block into a file, without touching other blocks."""
-        places = self._places(block[0].shape[1])
-        with open(path, "r+b") as file:
-            for tensor, place, next_place in zip(block, places[:-1], places[1:], strict=True):
-                file.seek(number * self.block_bytes + place)
-                file.write(tensor.cpu().contiguous().numpy().data.cast("B"))
-                file.write(bytes(next_place - place - tensor.nbytes))  # align to pages
-
-    def read(self, path: str, number: int, n_points: int) -> Block:
-        """Return a memory-mapped block, which takes memory only while it is used."""
-        places = self._places(n_points)
-        # "c" (copy on write), because torch requires writable arrays.
-        mapped = np.memmap(
-            path, np.uint8, "c", offset=number * self.block_bytes, shape=(places[-1],)
-        )
-        block = []
-        for (first, last), kind, place in zip(self.outer, self.types, places[:-1], strict=True):
-            shape = (first, n_points, last)
-            size = first * n_points * last * kind.itemsize
-            block.append(torch.from_numpy(mapped[place : place + size].view(kind).reshape(shape)))
-        return tuple(block)
-
-
 class FileCache:
-    """Cache blocks in a scratch file that exists as long as this object.
+    """Cache blocks in scratch files, one for each block.
 
     Parameters
     ----------
-    layout : Layout
-        Layout of a block.
-    first : int, default=0
-        Index of the first point in the file.
-    path : str or None, default=None
-        A file that several processes share; the caller removes it. None: a file of this object,
-        which pickling drops.
+    folder : str or None, default=None
+        A folder that processes share; the caller removes it. None: a folder of this object, which
+        pickling drops, and which is removed with the object.
     """
 
-    def __init__(self, layout: Layout, first: int = 0, path: str | None = None) -> None:
-        self.layout, self.first = layout, first
-        self.shared = path is not None
-        self.path = path
-        self.filled: set[int] = set()
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self.shared = folder is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, without the file unless it is shared."""
-        if self.shared:
-            return self.__dict__
-        return self.__dict__ | {"path": None, "filled": set()}
+        """Return the state to pickle, without the folder unless it is shared."""
+        return self.__dict__ if self.shared else self.__dict__ | {"folder": None}
 
-    def _number(self, start: int) -> int:
-        return (start - self.first) // self.layout.block_rows
-
-    def get(self, start: int, n_points: int) -> Block | None:
-        """Return a block, or None if it is not cached."""
-        if start not in self.filled or self.path is None:
+    def get(self, start: int) -> Block | None:
+        """Return a memory-mapped block, or None if it is not cached."""
+        path = os.path.join(self.folder or "", str(start))
+        if self.folder is None or not os.path.exists(path):
             return None
-        return self.layout.read(self.path, self._number(start), n_points)
+        # "c" (copy on write), because torch requires writable arrays.
+        return tuple(torch.from_numpy(array) for array in joblib.load(path, mmap_mode="c"))
 
     def put(self, start: int, block: Block) -> None:
         """Write a block."""
-        if self.path is None:
-            handle, self.path = tempfile.mkstemp(prefix="modal_balance-")
-            os.close(handle)
-            weakref.finalize(self, _remove, self.path)
+        if self.folder is None:
+            self.folder = tempfile.mkdtemp(prefix="modal_balance-")
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        path = os.path.join(self.folder, str(start))
+        unfinished = f"{path}.part"
         try:
-            self.layout.write(self.path, self._number(start), block)
+            joblib.dump([tensor.numpy(force=True) for tensor in block], unfinished)
+            os.replace(unfinished, path)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"The scratch file in {os.path.dirname(self.path)} cannot be written: "
-                f"{error.strerror}. Set TMPDIR to a folder on a larger disk",
+                f"The scratch files in {self.folder} cannot be written: {error.strerror}. Set "
+                "TMPDIR to a folder on a larger disk",
             ) from error
-        self.filled.add(start)
-
-
-def _remove(path: str) -> None:
-    if os.path.exists(path):
-        os.remove(path)
 
 
 def choose_cache_policy(

@@ -28,7 +28,6 @@ from .caching import (
     Cache,
     CachePolicy,
     FileCache,
-    Layout,
     MemoryCache,
     NoCache,
     choose_cache_policy,
@@ -65,7 +64,6 @@ def cluster_shards(
     *,
     memory_limit: int | None,
     cache_policy: CachePolicy | None = None,
-    n_shards: int | None = None,
     block_rows: int | None = None,
     verbose: int = 0,
 ) -> Iterator[ClusterShards]:
@@ -79,7 +77,7 @@ def cluster_shards(
         See :func:`~modal_balance.pools.local.local_shards`.
     memory_limit : int or None
         Bytes of memory for predictions on each worker. None: half of the free memory there.
-    cache_policy, n_shards, block_rows, verbose
+    cache_policy, block_rows, verbose
         See :func:`~modal_balance.pools.local.local_shards`.
 
     Yields
@@ -88,13 +86,13 @@ def cluster_shards(
     """
     template = template.cpu()
     block_rows = block_rows or block_rows_for(template)
-    layout = Layout(prepare(template[:, :1]), block_rows)
+    row_bytes = sum(tensor.nbytes for tensor in prepare(template[:, :1]))
     n_threads = sum(client.nthreads().values())
     if n_threads == 0:
         raise ValueError("The Dask cluster has no workers. Start some, or close the client.")
     if cache_policy is None:
-        cache_policy = _cache_policy(client, source.n_rows, layout, memory_limit)
-    bounds = _bounds(source, block_rows, n_shards, SHARDS_PER_THREAD * n_threads)
+        cache_policy = _cache_policy(client, source.n_rows, block_rows, row_bytes, memory_limit)
+    bounds = _bounds(source, block_rows, SHARDS_PER_THREAD * n_threads)
     futures: list[Any] = []
     try:
         # As a separate task, so that Dask can recompute it and sends it to each worker once.
@@ -114,7 +112,6 @@ def cluster_shards(
                     wanted,
                     (first, last, block_rows),
                     cache_policy,
-                    layout,
                     torch.get_num_threads(),
                     pure=False,
                 )
@@ -127,7 +124,7 @@ def cluster_shards(
 
 
 def _cache_policy(
-    client: Any, n_rows: int, layout: Layout, memory_limit: int | None
+    client: Any, n_rows: int, block_rows: int, row_bytes: int, memory_limit: int | None
 ) -> CachePolicy:
     """Return the cache policy for workers that share the pool, some of them on one machine."""
     workers = client.run(_resources)  # worker -> (machine, free memory, free disk)
@@ -137,8 +134,8 @@ def _cache_policy(
     disk = min(f * s for (_, _, f), s in zip(workers.values(), share, strict=True))
     threads = max(client.nthreads().values())
     limit = int(free * DEFAULT_SHARE) if memory_limit is None else memory_limit
-    cached = -(-n_rows // len(workers)) * layout.row_bytes
-    working = WORKING_BLOCKS * threads * layout.block_rows * layout.row_bytes
+    cached = -(-n_rows // len(workers)) * row_bytes
+    working = WORKING_BLOCKS * threads * block_rows * row_bytes
     return choose_cache_policy(cached, working, limit, int(disk), in_memory=True)
 
 
@@ -152,15 +149,15 @@ def _resources(dask_worker: Any) -> tuple[str, int, int]:
     return name, free, shutil.disk_usage(tempfile.gettempdir()).free
 
 
-def _bounds(source: Source, block_rows: int, n_shards: int | None, least: int) -> list[int]:
+def _bounds(source: Source, block_rows: int, least: int) -> list[int]:
     """Return the bounds of shards: those of partitions, if any, rounded to the grid of blocks."""
-    if n_shards is None and isinstance(source, PartitionedSource):
+    if isinstance(source, PartitionedSource):
         natural = source.bounds[:-1]
         starts = np.unique((natural + block_rows // 2) // block_rows * block_rows)
         starts = starts[starts < source.n_rows]
         if min(least, -(-source.n_rows // block_rows)) <= len(starts) <= 16 * least:
             return [*starts.tolist(), source.n_rows]
-    return even_bounds(source.n_rows, block_rows, n_shards or least)
+    return even_bounds(source.n_rows, block_rows, least)
 
 
 def _share_of(source: Source, partitions: Any, first: int, last: int) -> tuple[Any, Any]:
@@ -183,7 +180,6 @@ def _make_shard(
     wanted: Any,
     grid: tuple[int, int, int],
     cache_policy: CachePolicy,
-    layout: Layout,
     n_threads: int,
 ) -> Shard:
     """Return a shard. Runs on a worker."""
@@ -196,7 +192,7 @@ def _make_shard(
     first, last, block_rows = grid
     cache: Cache = NoCache()
     if cache_policy != "nothing":
-        cache = MemoryCache() if cache_policy == "memory" else FileCache(layout, first)
+        cache = MemoryCache() if cache_policy == "memory" else FileCache()
     shard = Shard(source, predict, prepare, first, last, block_rows, cache, n_threads)
     if cache_policy != "nothing":
         shard.fill()

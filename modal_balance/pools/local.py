@@ -23,7 +23,6 @@ from .caching import (
     Cache,
     CachePolicy,
     FileCache,
-    Layout,
     MemoryCache,
     NoCache,
     choose_cache_policy,
@@ -81,23 +80,21 @@ def local_shards(
     """
     n_jobs = joblib.effective_n_jobs(None)
     block_rows = block_rows or block_rows_for(template)
-    layout = Layout(prepare(template[:, :1].cpu()), block_rows)
+    row_bytes = sum(tensor.nbytes for tensor in prepare(template[:, :1].cpu()))
     with ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="modal_balance-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if cache_policy is None:
             cache_policy = choose_cache_policy(
-                source.n_rows * layout.row_bytes,
-                WORKING_BLOCKS * n_jobs * block_rows * layout.row_bytes,
+                source.n_rows * row_bytes,
+                WORKING_BLOCKS * n_jobs * block_rows * row_bytes,
                 memory_limit,
                 shutil.disk_usage(folder).free,
                 in_memory=n_jobs == 1,
             )
         cache: Cache = NoCache() if cache_policy == "nothing" else MemoryCache()
         if cache_policy == "file" or (cache_policy == "memory" and n_jobs > 1):
-            cache = FileCache(layout, path=os.path.join(folder, "predictions"))
-            with open(cache.path or "", "xb"):
-                pass
+            cache = FileCache(folder)
         parallel = None
         if n_jobs > 1:
             backend = joblib.parallel.get_active_backend()[0]
@@ -193,9 +190,8 @@ class LocalShards:
         """Predict all rows, if predictions are cached."""
         if isinstance(self.cache, NoCache):
             return
-        for starts in self._each(Shard.fill, self.shards, title="Hypotheses"):
-            if isinstance(self.cache, FileCache):
-                self.cache.filled.update(starts)  # the process updated only its copy
+        for _ in self._each(Shard.fill, self.shards, title="Hypotheses"):
+            pass
 
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
         """Return ``function(first row, predictions, ...)`` for each block in order.

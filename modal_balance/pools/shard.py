@@ -238,7 +238,7 @@ class Shard:
             The predictions (S, n, C), and the further tensors of ``prepare``.
         """
         stop = min(start + self.block_rows, self.last)
-        block = self.cache.get(start, stop - start)
+        block = self.cache.get(start)
         if block is not None:
             return block
         try:
@@ -255,18 +255,11 @@ class Shard:
         check_one_for_each_row(proba.shape[1], stop - start)
         return self.prepare(proba.cpu() if self.on_cpu else proba)
 
-    def fill(self) -> range:
-        """Predict and cache all blocks, and return those that are cached.
-
-        Returns
-        -------
-        range
-            Their first rows.
-        """
+    def fill(self) -> None:
+        """Predict and cache all blocks."""
         with threads(self.n_threads):
             for start in self.starts:
                 self.block(start)
-        return self.starts
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
         """Return ``function(first row, predictions, ...)`` for each block.
