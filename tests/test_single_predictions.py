@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
+from skorch import NeuralNetClassifier
+from torch import nn
 
 import modal_balance as mb
 from modal_balance.simulation import simulate
@@ -127,6 +130,46 @@ def test_one_model_is_refused_by_what_compares_hypotheses():
     for strategy in (mb.balance_query, mb.bald_query, mb.batchbald_query, mb.mean_std_query):
         with pytest.raises(TypeError, match="margin_query and clustered_margin_query need only"):
             strategy(classifier, POOL)
+
+
+class Net(nn.Module):
+    """A network, with dropout by a function if ``p`` is not 0."""
+
+    def __init__(self, p=0.0):
+        super().__init__()
+        self.hidden, self.output, self.p = nn.Linear(64, 32), nn.Linear(32, 10), p
+
+    def forward(self, X):
+        hidden = torch.relu(self.hidden(X))
+        if self.p:
+            hidden = nn.functional.dropout(hidden, self.p, self.training)
+        return self.output(hidden)
+
+
+def fitted_net(p):
+    net = NeuralNetClassifier(
+        Net, module__p=p, criterion=nn.CrossEntropyLoss, train_split=None, verbose=0, max_epochs=5
+    )
+    torch.manual_seed(0)
+    return make_pipeline(FunctionTransformer(np.float32), net).fit(X, y)
+
+
+def test_a_net_without_dropout_is_a_single_model():
+    net = fitted_net(0.0)
+    least, most = np.sort(net.predict_proba(POOL), axis=1)[:, -2:].T
+    assert mb.margin_query(net, POOL, 6)[0].tolist() == highest(least - most, 6)
+    for strategy in ANY_CLASSIFIER:
+        assert len(strategy(net, POOL, 6, random_state=0)[0]) == 6
+    with pytest.raises(ValueError, match="Net has no dropout to sample"):
+        mb.bald_query(net, POOL, 6)
+
+
+def test_a_net_that_calls_dropout_functions_has_hypotheses():
+    net = fitted_net(0.5)
+    proba = mb.draw_hypotheses(net, 20, random_state=0).predict_proba_samples(POOL).mean(0)
+    least, most = proba.sort(-1).values[:, -2:].T.numpy()
+    indices, _ = mb.margin_query(net, POOL, 6, n_samples=20, random_state=0)
+    assert indices.tolist() == highest(least - most, 6)
 
 
 @pytest.mark.modal

@@ -74,6 +74,10 @@ MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 Replace = Callable[[Site, Dropout, Tensor], Tensor]
 
 
+class NoDropoutError(ValueError):
+    """A module has no dropout that can be sampled."""
+
+
 class DropoutCalls(TorchFunctionMode):
     """Context manager that replaces every dropout in a module's forward passes.
 
@@ -382,8 +386,10 @@ class DropoutEnsemble:
 
         Raises
         ------
+        NoDropoutError
+            If there is no dropout.
         ValueError
-            If there is no dropout, if the batch is not the first dimension, or if the output for a
+            If the batch is not the first dimension, or if the output for a
             row is random or depends on other rows.
         """
         with undisturbed(self.module), interrupts_held():
@@ -391,7 +397,7 @@ class DropoutEnsemble:
             with self._widths_noted():
                 alone = self._run(one_row, self._trace_site)
         if not self._masks:
-            raise ValueError(no_dropout_message(self.module, self.unseen))
+            raise NoDropoutError(no_dropout_message(self.module, self.unseen))
         name = type(self.module).__name__
         if alone.shape[:1] != (1,) or twice.shape[:1] != (2,):
             raise ValueError(

@@ -37,6 +37,7 @@ from ..acquisition.predictions import check_one_for_each_row
 from ..equivalence.pairs import annealed_tau
 from ..hypotheses.draw import draw_from
 from ..hypotheses.last_layer import output_layer
+from ..hypotheses.masks import NoDropoutError, has_dropout
 from ..hypotheses.protocol import Hypotheses, Part, SingleHypothesis, StackedHypotheses
 from ..hypotheses.unwrap import (
     UnwrappedLearner,
@@ -534,10 +535,10 @@ class Query:
     def draw(self) -> Hypotheses:
         """Draw ``n_samples`` hypotheses.
 
-        Of a classifier without hypotheses, if the strategy needs only predictions, its prediction
-        is the only hypothesis.
+        If the strategy needs only predictions, and the classifier has a single one, this is the
+        only hypothesis.
         """
-        if self.needs == "predictions" and not self.unwrapped.has_hypotheses:
+        if self.needs == "predictions" and self._predicts_once():
             single = SingleHypothesis(self.unwrapped.estimator)
             return StackedHypotheses([Part(single, single.classes_)])  # checks its predictions
         started = perf_counter()
@@ -552,6 +553,20 @@ class Query:
         )
         self.inference_seconds += perf_counter() - started
         return drawn
+
+    def _predicts_once(self) -> bool:
+        """Return whether the learner is a single model without dropout."""
+        net = self.unwrapped.classifier
+        if not self.unwrapped.has_hypotheses:
+            return True
+        if not isinstance(net, NeuralNet) or has_dropout(net.module_):
+            return False
+        try:  # only a forward pass shows a dropout function
+            one = draw_from(self.unwrapped, 1, random_state=0)
+            one.predict_proba_samples(RowsInMemory(self.X_pool).read(0, 1))
+        except NoDropoutError:
+            return True
+        return False
 
     def predict(self, hypotheses: Hypotheses, X: Any) -> Tensor:
         """Return the predictions of hypotheses on n checked rows, (S, n, C)."""
