@@ -10,9 +10,12 @@ import pytest
 import scipy.sparse
 import sklearn
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from modal_balance import margin_query
 from modal_balance._utils import modal_compat
@@ -227,6 +230,26 @@ def test_labels_may_change_between_pandas_and_an_array():
         )
         learner.teach(X[[1, 51]], then(names[[1, 51]]))
         assert list(learner.y_training) == [*names[FIRST], "setosa", "versicolor"]
+
+
+@pytest.mark.skipif(not SKLEARN_IS_NEW, reason="modAL's call is not repaired")
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize("kind", ["category", "string"])
+def test_numbers_of_pandas_and_arrow_beside_words_are_taught(backend, kind):
+    if backend == "pyarrow":
+        pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"width": X[:, 3], "length": X[:, 2].astype(int), "big": X[:, 0] > 6})
+    frame = frame.convert_dtypes(dtype_backend=backend)
+    frame["word"] = pd.Series(np.where(X[:, 1] > 3, "wide", "narrow"), dtype=kind)
+    words = make_column_transformer((OneHotEncoder(), ["word"]), remainder="passthrough")
+    estimator = make_pipeline(words, LogisticRegression(max_iter=1000))
+    learner = modAL.models.ActiveLearner(
+        estimator, X_training=frame.iloc[FIRST], y_training=Y[FIRST]
+    )
+    learner.teach(frame.iloc[1:150:10], Y[1:150:10])
+    assert learner.X_training.dtypes.equals(frame.dtypes)
+    expected = clone(estimator).fit(learner.X_training, learner.y_training).predict(frame)
+    assert learner.predict(frame).tolist() == expected.tolist()
 
 
 def test_rows_of_an_array_are_not_joined_to_a_frame():

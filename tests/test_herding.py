@@ -666,9 +666,15 @@ def test_balance_margin_covers_the_pool_for_a_committee_too():
 def test_balance_margin_covers_the_pool_while_there_is_one_class():
     X, _ = digits()
     forest = RandomForestClassifier(5, oob_score=True, random_state=0)
+    network = quick(classes=["a", "b"])
+    for estimator, n_labels in ((forest, 3), (forest, 10), (network, 3), (network, 10)):
+        learner = ActiveLearner(estimator, X_training=X[:n_labels], y_training=["a"] * n_labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # later batches, with a second class, will not fail
+            found = indices_of(balance_margin_query(learner, X[-60:], 5, random_state=0))
+        herd = herding_query(learner, X[-60:], 5, random_state=0)
+        assert found.tolist() == indices_of(herd).tolist()
     learner = ActiveLearner(forest, X_training=X[:3], y_training=["a"] * 3)
-    found = indices_of(balance_margin_query(learner, X[-60:], 5, random_state=0))
-    assert found.tolist() == indices_of(herding_query(learner, X[-60:], 5, random_state=0)).tolist()
     # Without covering, predictions of two classes are needed.
     with pytest.raises(ValueError, match="knows a single class, 'a'.*herding_query"):
         balance_margin_query(learner, X[-60:], 1)

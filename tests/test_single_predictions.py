@@ -1,5 +1,7 @@
 """Strategies that need only predictions take any classifier; the others refuse one model."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,24 @@ def test_uncertainty_herding_gives_certain_rows_no_weight():
     none = {"X_labelled": np.empty((0, 2)), "y_labelled": []}
     indices, _ = mb.uncertainty_herding_query(classifier, rows, random_state=0, **none)
     assert indices[0] >= 50
+
+
+@pytest.mark.parametrize("strategy", [*ANY_CLASSIFIER[:4], mb.bald_query, mb.balance_margin_query])
+def test_a_model_that_has_learnt_nothing_makes_a_random_batch_and_says_so(strategy):
+    stump = HistGradientBoostingClassifier(max_iter=2)  # no leaf below 20 rows, so no split
+    if strategy not in ANY_CLASSIFIER:
+        stump = mb.BootstrapCommittee(stump, n_members=3, random_state=0)
+    stump.fit(X[:30], y[:30] % 2)
+    options = {"tau": 0.1} if strategy is mb.balance_margin_query else {}
+    with pytest.warns(
+        mb.RandomSelectionWarning, match="All points .* have the same score"
+    ):
+        strategy(stump, POOL, 6, random_state=0, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mb.RandomSelectionWarning)
+        strategy(stump, POOL[:6], 6, random_state=0, **options)  # nothing to choose
+        if strategy in ANY_CLASSIFIER:
+            strategy(LOGISTIC.fit(X, y), POOL, 6, random_state=0)
 
 
 def test_a_pool_in_blocks_gives_the_same_points():

@@ -69,6 +69,16 @@ def test_every_cell_of_a_csv_file_is_read_as_it_stands_and_comes_back(tmp_path_f
     assert rows_in(folder / "new.csv", encoding="utf-8") == [["one", "two", "three"], *expected]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_the_filled_cell_changes_in_the_bytes_of_a_csv_file(tmp_path, end):
+    text = end.join(["", 'Größe ;" Klasse ";', "1,50;;", '"a\n""b"""; x ;7.0', ""])
+    table = text_table(tmp_path, text.encode("utf-8-sig"))
+    assert list(table.frame.columns) == ["Größe", "Klasse", ""]
+    write_filled(table, "Klasse", {0: "ja"}, tmp_path / "new.csv")
+    expected = text.replace('" Klasse "', " Klasse ").replace("1,50;;", "1,50;ja;")
+    assert (tmp_path / "new.csv").read_bytes() == expected.encode("utf-8-sig")
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

@@ -11,7 +11,8 @@ modAL (0.4.1 and 0.4.2.x) calls              removed in               what fails
 ===========================================  =======================  =========================
 
 In addition, modAL cannot stack labels given as a pandas Series or extension array, such as the
-column of a table, so ``teach`` fails with these.
+column of a table, so ``teach`` fails with these. And scikit-learn's check refuses tables with both
+words and numbers in a dtype of pandas or Arrow.
 
 Importing :mod:`modal_balance.strategies`, or any public name of ``modal_balance``, calls
 :func:`repair_modal`. It replaces ``check_X_y`` and ``data_vstack`` only inside modAL's modules;
@@ -27,6 +28,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from .arguments import nan_for_na
 
 __all__ = ["repair_modal"]
 
@@ -95,8 +98,12 @@ def _rename_finite_argument(check_X_y: _Function) -> _Function:
     if "force_all_finite" in inspect.signature(check_X_y).parameters:
         return check_X_y
 
-    def check_X_y_repaired(*args: Any, force_all_finite: bool | str = True, **kwargs: Any) -> Any:
-        return check_X_y(*args, ensure_all_finite=force_all_finite, **kwargs)
+    def check_X_y_repaired(
+        X: Any, *args: Any, force_all_finite: bool | str = True, **kwargs: Any
+    ) -> Any:
+        # Beside words, scikit-learn does not convert numbers in a dtype of pandas or Arrow.
+        X = nan_for_na(X) if hasattr(X, "iloc") and X.ndim == 2 else X
+        return check_X_y(X, *args, ensure_all_finite=force_all_finite, **kwargs)
 
     return check_X_y_repaired
 

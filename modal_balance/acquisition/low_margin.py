@@ -31,6 +31,7 @@ from .._utils.arguments import RandomState, as_random_state, check_integer, draw
 from .arguments import check_n_instances
 from .greedy import TieOrder
 from .predictions import PoolPredictions, working_precision
+from .top import warn_if_equal
 from .uncertainty import margin_scores
 
 __all__ = [
@@ -92,7 +93,9 @@ def diverse_low_margin(
     >>> diverse_low_margin(pool, 2, [], TieOrder(4, "first"), random_state=0)
     [0, 2]
     """
-    few = least_certain(pool, SHORTLIST * n_instances, chosen, order)
+    few, scores = least_certain(pool, SHORTLIST * n_instances, chosen, order)
+    if n_instances < pool.n_points - len(chosen):
+        warn_if_equal(*scores)
     proba = pool.rows([*chosen, *few])  # (S, m, C)
     if pending is not None:
         proba = torch.cat([pending, proba], dim=1)
@@ -105,7 +108,7 @@ def diverse_low_margin(
 
 def least_certain(
     pool: PoolPredictions, n_instances: int, chosen: Sequence[int], order: TieOrder
-) -> list[int]:
+) -> tuple[list[int], tuple[float, float]]:
     """Return the points with the lowest margins of the mean prediction, the lowest first.
 
     Parameters
@@ -121,13 +124,15 @@ def least_certain(
 
     Returns
     -------
-    list of int
+    points : list of int
+    scores : tuple of float
+        The lowest and the highest score (1 minus margin) of all points that are not chosen.
     """
     taken = torch.tensor(chosen, dtype=torch.int64)
     found = pool.map(LeastCertain(n_instances, taken, order))
-    points, certainty, ranks = map(np.concatenate, zip(*found, strict=True))
+    points, certainty, ranks, highest = map(np.concatenate, zip(*found, strict=True))
     first: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
-    return first
+    return first, (1 - highest.max(), 1 - certainty.min())
 
 
 @dataclass(frozen=True)
@@ -150,15 +155,19 @@ class LeastCertain:
 
     def __call__(
         self, start: int, proba: Tensor, *kept: Tensor
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each.
+
+        The last array holds the highest certainty of the block.
+        """
         points = torch.arange(start, start + proba.shape[1])
         free = ~torch.isin(points, self.chosen)
         points = points[free]
         certainty = (1 - margin_scores(proba).cpu().double())[free].numpy()
         ranks = self.order.of(points).numpy()
         first = np.lexsort((ranks, certainty))[: self.n_instances]
-        return points.numpy()[first], certainty[first], ranks[first]
+        highest = certainty.max(initial=0.0, keepdims=True)
+        return points.numpy()[first], certainty[first], ranks[first], highest
 
 
 SMALLEST_WEIGHT = 1e-3  # of a point in k-means, should every margin be 1

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from .._utils.arguments import RandomState, as_random_state, check_number, kind_of
+from .._utils.user_warnings import warn_user
+from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import tie_rank
 
@@ -140,6 +142,17 @@ def power_batch(
     order = np.lexsort((-gumbel.numpy(), -keys.numpy()))[:n_instances]
     indices = torch.from_numpy(order)
     return indices, values[indices]
+
+
+def warn_if_equal(lowest: float, highest: float) -> None:
+    """Warn if the lowest and the highest score of a pool are the same."""
+    if highest - lowest <= 1e-5 * abs(highest):
+        warn_user(
+            "All points of the pool have the same score, so the batch is random: the model has "
+            "learnt nothing yet that tells them apart. Label more points first. Boosted trees "
+            "need a smaller min_samples_leaf if there are few labels.",
+            RandomSelectionWarning,
+        )
 
 
 def _check_scores(scores: Tensor) -> Tensor:

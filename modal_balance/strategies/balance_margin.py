@@ -50,8 +50,8 @@ def balance_margin_query(
     ``n_instances=1`` and nothing pending, it is :func:`~modal_balance.margin_query`.
 
     With very few labels, uncertainty is not informative. While a modAL learner has fewer than
-    ``min_labels_per_class`` labels per class, a batch of several points is chosen to cover the
-    pool, as in :func:`~modal_balance.herding_query`.
+    ``min_labels_per_class`` labels per class, or labels of a single class, a batch of several
+    points is chosen to cover the pool, as in :func:`~modal_balance.herding_query`.
 
     tau has no effect if no edges are needed: for a single point, with ``cut_share=0``, or while
     the batch covers the pool. A batch that covers the pool warns if later batches will need a tau
@@ -75,9 +75,9 @@ def balance_margin_query(
         last point is a low-margin point, unless every edge is cut earlier.
     min_labels_per_class : float or None, default=4
         The batch covers the pool while the learner has fewer labels per known class than this,
-        on average. The learner, or a member of a committee, must have ``y_training``, as modAL's
-        ActiveLearner does. The rows must be numeric, possibly after the learner's pipeline, and
-        fit into memory. None: never cover the pool.
+        on average, or labels of a single class. The learner, or a member of a committee, must have
+        ``y_training``, as modAL's ActiveLearner does. The rows must be numeric, possibly after the
+        learner's pipeline, and fit into memory. None or 0: never cover the pool.
     pairing : {"auto", "disjoint", "ring", "all", "partition"}, default="auto"
         Which hypotheses to compare.
     max_edges : int or None, default=None
@@ -192,7 +192,8 @@ def _warn_of_later_errors(query: Query, cut_share: float) -> None:
     assert query.radius is not None
     try:
         query.unwrapped.check_has_hypotheses()
-        if cut_share > 0:
+        # Until there are labels of two classes, a missing validation error means nothing.
+        if cut_share > 0 and _n_classes(kept_labels(query.learner)[1]) > 1:
             known_tau(query.unwrapped, query.radius)
     except (TypeError, ValueError) as error:
         warn_user(
@@ -203,9 +204,14 @@ def _warn_of_later_errors(query: Query, cut_share: float) -> None:
 
 
 def _has_few_labels(learner: Any, min_labels_per_class: float | None) -> bool:
-    """Return whether a learner has fewer labels per known class than the minimum."""
+    """Return whether a learner has fewer labels per known class than the minimum, or one class."""
     _, labels = kept_labels(learner)
     if min_labels_per_class is None or labels is None:
         return False
-    labels = np.asarray(labels)
-    return len(labels) < min_labels_per_class * len(np.unique(labels))
+    n_classes = _n_classes(labels)
+    has_few = len(labels) < min_labels_per_class * n_classes
+    return has_few or (n_classes == 1 and min_labels_per_class > 0)
+
+
+def _n_classes(labels: Any) -> int:
+    return len(np.unique(np.asarray(labels)))

@@ -12,10 +12,9 @@ from .._utils.arguments import RandomState, check_integer
 from ..acquisition.batchbald import iter_batchbald_batch
 from ..acquisition.greedy import as_tensors
 from ..acquisition.information import bald_scores, epig_scores
-from ..acquisition.top import top_batch
 from .pool import held_predictions, pool_scores
 from .query import Callback, Query
-from .uncertainty import query_top_scores
+from .uncertainty import query_highest, query_top_scores
 
 
 def bald_query(
@@ -297,4 +296,4 @@ def epig_query(
             _, X_target = query.some_rows(min(n_targets, query.n_points))
         score = partial(epig_scores, proba_target=query.predict(hypotheses, X_target))
         scores = pool_scores(query, hypotheses, score)  # (N,)
-    return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))
+    return query_highest(query, scores)

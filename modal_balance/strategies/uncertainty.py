@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from .._utils.arguments import RandomState
-from ..acquisition.top import top_batch
+from ..acquisition.top import top_batch, warn_if_equal
 from ..acquisition.uncertainty import (
     entropy_scores,
     margin_scores,
@@ -350,5 +350,11 @@ def mean_std_query(
 def query_top_scores(query: Query, score: Callable[[Tensor], Tensor]) -> Any:
     """Draw hypotheses and return the points whose predictions (S, N, C) score (N,) highest."""
     hypotheses = query.draw()
-    scores = pool_scores(query, hypotheses, score)  # (N,)
+    return query_highest(query, pool_scores(query, hypotheses, score))
+
+
+def query_highest(query: Query, scores: Tensor) -> Any:
+    """Return the points with the highest scores (N,)."""
+    if query.n_instances < query.n_points:
+        warn_if_equal(scores.min().item(), scores.max().item())
     return query.result(*top_batch(scores, query.n_instances, random_state=query.random_state))

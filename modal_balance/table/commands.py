@@ -369,7 +369,7 @@ def merge(source: Source, as_json: bool, output: str, force: bool) -> None:
         raise click.exceptions.Exit(1) from None
     cells = cells_to_fill(known)
     notes = write_filled(file, known.target, cells, output)
-    labels = [cell_text(label) for label in cells.values() if label != known.unsure]
+    labels = [cell_text(label).strip() for label in cells.values() if label != known.unsure]
     counts, n_unsure = dict(sorted(Counter(labels).items())), len(cells) - len(labels)
     if as_json:
         result |= {"output": output, "written": len(labels), "classes": counts}

@@ -62,8 +62,10 @@ class TableFile:
         Number that a spreadsheet gives to the first row below the header.
     notes : tuple of str
         What the user should know.
-    encoding, delimiter : str
-        Encoding and delimiter of a text file.
+    encoding, delimiter, line_end : str
+        Encoding, delimiter and line end of a text file.
+    header : tuple of str
+        Names of the columns of a text file, with surrounding blanks.
     """
 
     path: Path
@@ -73,6 +75,8 @@ class TableFile:
     notes: tuple[str, ...] = ()
     encoding: str = "utf-8"
     delimiter: str = ","
+    line_end: str = "\n"
+    header: tuple[str, ...] = ()
 
 
 def table_format(path: str | Path) -> str:
@@ -167,7 +171,7 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
 
     encoding, notes = _encoding(path, encoding, or_else)
     delimiter = "\t" if path.suffix.lower() in TABS else _delimiter(path, encoding)
-    header: list[str] = []
+    header: tuple[str, ...] = ()
     above = n_records = n_filled = 0
     with _records(path, encoding, delimiter) as records:
         for line, record in records:
@@ -175,7 +179,7 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
                 above += 1
                 continue
             if not header:
-                header = [cell.strip() for cell in record]
+                header = tuple(record)
                 if re.fullmatch("(?i)sep=.?", delimiter.join(record).strip()):
                     raise ValueError(
                         f"{path} begins with {delimiter.join(record)!r}, a line for Excel, and not "
@@ -189,7 +193,8 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
             if len(record) != len(header) and not (is_blank and len(record) <= 1):
                 advice = f"Cells that contain {delimiter!r} need quotation marks around them."
                 if len(header) == 1 and n_records == 1:
-                    advice = f"If {header[0]!r} is a title, delete all above the column names."
+                    title = header[0].strip()
+                    advice = f"If {title!r} is a title, delete all above the column names."
                 raise ValueError(
                     f"{path}, line {line} (row {above + n_records + 1}) has {len(record)} cells, "
                     f"but the header has {len(header)}. {advice}"
@@ -208,8 +213,12 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
         encoding=encoding,
     )
     frame = frame.iloc[above + 1 : above + 1 + n_filled].reset_index(drop=True)
-    frame = frame.set_axis(header, axis=1)
-    return TableFile(path, "text", frame, above + 2, tuple(notes), encoding, delimiter)
+    frame = frame.set_axis([name.strip() for name in header], axis=1)
+    with path.open(encoding=encoding, newline="") as file:
+        line_end = "\r\n" if file.readline().endswith("\r\n") else "\n"
+    return TableFile(
+        path, "text", frame, above + 2, tuple(notes), encoding, delimiter, line_end, header
+    )
 
 
 def _encoding(path: Path, encoding: str | None, or_else: str | None) -> tuple[str, list[str]]:
@@ -295,7 +304,14 @@ def _delimiter(path: Path, encoding: str) -> str:
     return max(DELIMITERS, key=fits)  # the comma if none is found
 
 
-def _write_text(frame: Any, path: Path, delimiter: str, encoding: str, n_above: int = 0) -> None:
+def _write_text(
+    frame: Any,
+    path: Path,
+    delimiter: str,
+    encoding: str,
+    line_end: str = "\n",
+    n_above: int = 0,
+) -> None:
     """Write a text file, with empty lines above the header."""
     # Python's csv does not quote carriage returns, which readers take for line ends.
     returns = any(
@@ -303,12 +319,12 @@ def _write_text(frame: Any, path: Path, delimiter: str, encoding: str, n_above: 
     )
     try:
         with path.open("w", encoding=encoding, newline="") as file:
-            file.write("\n" * n_above)
+            file.write(line_end * n_above)
             frame.to_csv(
                 file,
                 index=False,
                 sep=delimiter,
-                lineterminator="\n",
+                lineterminator=line_end,
                 quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
             )
     except UnicodeEncodeError as error:
@@ -560,7 +576,9 @@ def write_filled(
             _write_text(_texts(frame), new, ",", "utf-8")
             return (f"{path} has the values of {file.path} as text, without their types.",)
         if file.kind == "text":
-            _write_text(frame, new, _delimiter_of(path, file.delimiter), file.encoding, n_above)
+            delimiter = _delimiter_of(path, file.delimiter)
+            frame = frame.set_axis(list(file.header), axis=1)
+            _write_text(frame, new, delimiter, file.encoding, file.line_end, n_above)
             return ()
         _write_workbook(frame, new, n_above)
     return (f"{path} has the values of {file.path}. Its formats, formulas and other sheets are "

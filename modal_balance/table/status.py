@@ -204,7 +204,9 @@ def status_of(
         n_labelled=len(table.labelled),
         n_unlabelled=len(table.unlabelled),
         n_unsure=table.n_unsure,
-        counts={cell_text(table.spelling[name]): count for name, count in table.counts.items()},
+        counts={
+            cell_text(table.spelling[name]).strip(): count for name, count in table.counts.items()
+        },
         accuracy=accuracy,
         kappas=kappas,
         settled=settled,

@@ -23,6 +23,7 @@ MISSING = ERRORS | {
 # pandas writes the 1 of a column with gaps as "1.0", and a date of a workbook with its time.
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*|(\d{4}-\d\d-\d\d) 00:00:00")
 NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d{1,2}$)")  # three digits may be thousands
 EXACT_DIGITS = 15  # digits of a number that a spreadsheet keeps
 
 
@@ -102,9 +103,9 @@ class Names:
     Examples
     --------
     >>> from modal_balance.table.values import Names
-    >>> names = Names(["00123", "12E4", "true", "1", "1.00"])
-    >>> names.like("123"), names.like("1.20E+05"), names.like("TRUE"), names.like("x")
-    (['00123'], ['12E4'], ['true'], [])
+    >>> names = Names(["00123", "12E4", "true", "1", "1.00", "2,0"])
+    >>> names.like("123"), names.like("1.20E+05"), names.like("TRUE"), names.like("2")
+    (['00123'], ['12E4'], ['true'], ['2,0'])
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -131,6 +132,7 @@ class Names:
 def _key(text: str, digits: int) -> str | None:
     if text.casefold() in ("true", "false"):
         return text.casefold()
+    text = DECIMAL_COMMA.sub(".", text)
     if not NUMBER.fullmatch(text):
         return None
     rounding = ROUND_DOWN if digits == EXACT_DIGITS else ROUND_HALF_UP
