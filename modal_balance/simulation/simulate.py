@@ -88,7 +88,7 @@ def simulate(
     n_instances : int, default=10
         Size of a batch.
     budget : int, default=200
-        Total number of labels at the end, including the initial ones.
+        Total number of labels at the end, including the initial ones; at most the pool.
     seeds : int or iterable of int, default=10
         The seeds; a number n stands for 0 to n - 1.
     X_test, y_test : array-like, default=None

@@ -115,6 +115,11 @@ def balance_margin_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same margin.
+
     References
     ----------
     Zhang, Khan, Grossman, Chen, *Scalable Batch-Mode Deep Bayesian Active Learning via

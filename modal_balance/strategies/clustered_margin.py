@@ -75,6 +75,11 @@ def clustered_margin_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same margin.
+
     References
     ----------
     Zhdanov, *Diverse mini-batch Active Learning*, 2019, arXiv 1901.05954: clusters points by

@@ -66,6 +66,11 @@ def bald_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
+
     References
     ----------
     Houlsby, Huszár, Ghahramani, Lengyel, *Bayesian active learning for classification and
@@ -255,6 +260,11 @@ def epig_query(
     ------
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
+
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
 
     References
     ----------

@@ -74,6 +74,11 @@ def margin_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
+
     References
     ----------
     Scheffer, Decomain, Wrobel, *Active hidden Markov models for information extraction*, 2001.
@@ -158,6 +163,11 @@ def entropy_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
+
     References
     ----------
     Shannon, *A mathematical theory of communication*, 1948.
@@ -239,6 +249,11 @@ def variation_ratio_query(
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
 
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
+
     References
     ----------
     Freeman, *Elementary applied statistics*, 1965. Gal, Islam, Ghahramani, *Deep Bayesian
@@ -317,6 +332,11 @@ def mean_std_query(
     ------
     TypeError, ValueError
         If an argument is invalid; raised before any expensive work.
+
+    Warns
+    -----
+    RandomSelectionWarning
+        If all points have the same score.
 
     References
     ----------
