@@ -20,7 +20,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_random_state
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from torch import nn
 
 from modal_balance import (
     MCDropoutClassifier,
@@ -208,7 +209,7 @@ def test_members_that_take_numbers_only_learn_any_labels(labels, seen):
     ]
     plain, numbered, votes = (committee.predict_proba_samples(X) for committee in fits)
     torch.testing.assert_close(numbered, plain)
-    assert torch.equal(votes, torch.nn.functional.one_hot(plain.argmax(2), 3).float())
+    assert torch.equal(votes, nn.functional.one_hot(plain.argmax(2), 3).float())
     assert fits[1].validation_error_ == fits[0].validation_error_
 
 
@@ -232,8 +233,8 @@ def test_boosting_of_other_libraries(name):
 def net(n_outputs=3):
     torch.manual_seed(0)
     return NeuralNetClassifier(
-        torch.nn.Linear(4, n_outputs),
-        criterion=torch.nn.CrossEntropyLoss,
+        nn.Linear(4, n_outputs),
+        criterion=nn.CrossEntropyLoss,
         max_epochs=40,
         train_split=None,
         verbose=0,
@@ -251,6 +252,17 @@ def test_nets_without_dropout_learn_words_and_are_hypotheses():
     assert committee.score(rows[Y != 1], NAMES[Y != 1]) > 0.9
     for member, one in zip(committee.estimators_, proba, strict=True):  # a column for each output
         np.testing.assert_allclose(one, member.predict_proba(rows), atol=1e-6)
+
+
+def test_nets_of_one_output_are_members():
+    binary = NeuralNetBinaryClassifier(
+        nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), lr=0.3, max_epochs=30, verbose=0,
+        train_split=None,
+    )  # fmt: skip
+    rows, is_setosa = X.astype(np.float32), NAMES == "setosa"
+    committee = BootstrapCommittee(binary, 3, random_state=0).fit(rows, is_setosa)
+    assert committee.predict_proba_samples(rows).shape == (3, 150, 2)
+    assert committee.score(rows, is_setosa) == 1
 
 
 # --- seeds ----------------------------------------------------------------------------------------

@@ -195,6 +195,25 @@ def test_a_custom_nonlinearity_is_used():
     assert torch.allclose(samples(net, X[:9]), torch.softmax(logits / 10, -1), atol=1e-6)
 
 
+class ReturnsDict(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Dropout(), nn.Linear(64, 10))
+
+    def forward(self, X):
+        return {"logits": self.layers(X)}
+
+
+def test_a_module_may_return_a_dict_if_the_nonlinearity_takes_it():
+    X, _ = digits()
+    net = NeuralNetClassifier(
+        ReturnsDict(), predict_nonlinearity=lambda out: out["logits"].softmax(-1)
+    )
+    hypotheses = draw_hypotheses(net.initialize(), 2000, random_state=0)
+    mean = hypotheses.predict_proba_samples(X[:5]).mean(0)
+    assert torch.allclose(mean, torch.from_numpy(net.predict_proba(X[:5])), atol=0.05)
+
+
 def test_logits_without_a_nonlinearity_are_refused_with_the_cause():
     X, _ = digits()
     net = fitted_net(predict_nonlinearity=None)
@@ -278,6 +297,15 @@ def test_a_compiled_net_is_sampled_uncompiled():
     X, _ = digits()
     plain, compiled = fitted_net(), fitted_net(compile=True, compile__backend="eager")
     assert torch.allclose(samples(compiled, X[:9]), samples(plain, X[:9]), atol=1e-5)
+
+
+def test_a_module_compiled_in_place_is_sampled_uncompiled():
+    X, _ = digits()
+    net = fitted_net()
+    expected = samples(net, X[:9])
+    net.module_.compile(backend="eager")
+    net.predict_proba(X[:9])
+    assert torch.equal(samples(net, X[:9]), expected)
 
 
 def test_nothing_is_disturbed():

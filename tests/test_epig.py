@@ -118,6 +118,23 @@ def test_any_chunk_size_gives_the_same_scores(chunk_size, block_entries, monkeyp
     assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
+def test_of_very_many_classes_the_memory_is_bounded(monkeypatch):
+    proba, target = random_case(0, 3, 70, 2, 40)
+    expected = epig_by_entropies(proba[:, :5], target)
+    monkeypatch.setattr(information, "BLOCK_ENTRIES", 5000)
+    largest = 0
+    entropy_of = information.plogp
+
+    def noted(values):
+        nonlocal largest
+        largest = max(largest, values.numel())
+        return entropy_of(values)
+
+    monkeypatch.setattr(information, "plogp", noted)
+    assert epig_scores(proba, target)[:5].tolist() == pytest.approx(expected, abs=1e-12)
+    assert largest <= 5000
+
+
 def test_points_unrelated_to_the_targets_score_0_though_bald_prefers_them():
     # Four hypotheses: two bits. The target depends on the first bit, which the first point shows
     # dimly; the second point shows the second bit clearly.

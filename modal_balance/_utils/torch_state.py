@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -113,7 +114,8 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     True
     """
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    with TORCH_STATE_LOCK, torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+    fork = torch.random.fork_rng(devices=list(devices))
+    with TORCH_STATE_LOCK, fork, torch.no_grad(), _uncompiled():
         before = [(m, m.training, dict(vars(m)), dict(m._buffers)) for m in module.modules()]
         try:
             module.eval()
@@ -124,6 +126,14 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
                     submodule.training = flag
                     _drop_vmapped(vars(submodule), attributes)
                     _drop_vmapped(submodule._buffers, buffers)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Run modules that are compiled in place as they are: a compiler cannot follow our hooks."""
+    # Who has not imported torch._dynamo has compiled nothing. The import takes seconds.
+    dynamo = sys.modules.get("torch._dynamo")
+    stance = getattr(dynamo, "set_stance", None)  # torch 2.6 and newer
+    return stance("force_eager") if stance else nullcontext()
 
 
 def _drop_vmapped(stored: dict[str, Any], before: dict[str, Any]) -> None:

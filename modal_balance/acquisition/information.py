@@ -85,8 +85,8 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
         Predictions of the same hypotheses on M points from the distribution on which the model
         will be used.
     chunk_size : int, default=64
-        Number of points computed at once; does not change the result. Memory grows with
-        ``chunk_size`` x C^2 once that exceeds a million.
+        Largest number of points computed at once; does not change the result. There are fewer
+        if there are hundreds of classes, so that memory does not grow with their square.
 
     Returns
     -------
@@ -133,6 +133,7 @@ def epig_scores(proba: Tensor, proba_target: Tensor, *, chunk_size: int = 64) ->
     scores = entropy(mean_prediction(proba))  # (N,)
     scores += entropy(mean_prediction(target)).mean()
     targets = (target / n_hypotheses).flatten(1)  # (S, M*C)
+    chunk_size = max(1, min(chunk_size, BLOCK_ENTRIES // n_classes**2))
     block_size = n_classes * max(1, BLOCK_ENTRIES // (chunk_size * n_classes**2))
     for start in range(0, n_points, chunk_size):
         chunk = slice(start, start + chunk_size)

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from skorch import NeuralNet
+from skorch import NeuralNet, NeuralNetBinaryClassifier
 from torch import Tensor
 
 from .._utils.arguments import (
@@ -257,8 +257,12 @@ def _fit_member(
     set_seeds(member, rng)
     X = _safe_indexing(X, bag)
     if _is_net(member):  # its outputs are numbered
-        with seeded(draw_seed(rng), unwrap(member).classifier.device or "cpu"):
-            return member.fit(X, codes[bag]), bag, np.arange(len(classes))
+        net = unwrap(member).classifier
+        targets = codes[bag]
+        if isinstance(net, NeuralNetBinaryClassifier):  # binary cross-entropy takes floats
+            targets = targets.astype(np.float32)
+        with seeded(draw_seed(rng), net.device or "cpu"):
+            return member.fit(X, targets), bag, np.arange(len(classes))
     try:
         return clone(member).fit(X, labels[bag]), bag, None
     except (TypeError, ValueError) as error:

@@ -111,11 +111,13 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         ``module(n_features, n_classes)`` returns a new ``torch.nn.Module`` that maps float32 inputs
         (n, ...) to logits (n, n_classes); for example a class or a ``functools.partial``. It
         replaces the default network, whose parameters above are then ignored. ``n_features`` is
-        ``X.shape[1]``, the number of channels for images (n, channels, height, width).
+        ``X.shape[1]``, the number of channels for images (n, channels, height, width) and of
+        features for sequences (n, features, steps).
     normalise : bool, default=True
-        Standardise the columns (for images, the channels) by the rows in ``fit``, and squash
-        outliers, see :class:`~modal_balance.estimators.scaling.SquashedScaling`. If False, the
-        input of the network is `X`.
+        Standardise the columns (axis 1: of images, the channels; of sequences, the features) by
+        the rows in ``fit``, and squash outliers, see
+        :class:`~modal_balance.estimators.scaling.SquashedScaling`. If False, the input of the
+        network is `X`.
     n_bins : int, default=8
         Largest number of bins of a numeric column in the piecewise-linear encoding, which the
         default network gets in addition to the standardised columns (``estimators/scaling.py``).

@@ -519,7 +519,8 @@ class DropoutEnsemble:
             raise ValueError(
                 f"A {dropout.name} was applied to rows of the shape {tuple(mask.shape)} and then "
                 f"of the shape {shape}: a fixed mask cannot fit both. The batch must be the first "
-                "dimension everywhere, and all rows must have the same shape."
+                "dimension everywhere, and all rows must have the same shape. A module must not "
+                "cut padding to the longest row of a batch."
             )
         return mask
 

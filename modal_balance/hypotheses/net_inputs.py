@@ -138,7 +138,9 @@ def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
     """
     output = net.infer(cloned(batch))
     output = output[0] if isinstance(output, tuple) else output
-    return at_least_float32(net._get_predict_nonlinearity()(at_least_float32(output)))
+    if isinstance(output, Tensor):  # the user's predict_nonlinearity may take anything else
+        output = at_least_float32(output)
+    return at_least_float32(net._get_predict_nonlinearity()(output))
 
 
 def check_row_fits(net: NeuralNet, row: Any) -> None:
