@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from ._utils.arguments import (
@@ -390,7 +391,9 @@ def _predict(learner: Any, X: Any) -> Any:
             f"A {type(learner).__name__} has no predict method. Pass a modAL learner or a fitted "
             "estimator; for a list of classifiers, a modAL Committee or a VotingClassifier."
         )
-    return learner.predict(X)
+    # The data loader of a skorch net draws from torch's global random state.
+    with torch.random.fork_rng(devices=[]):
+        return learner.predict(X)
 
 
 def _kappa(before: np.ndarray, after: np.ndarray) -> float:

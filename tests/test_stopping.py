@@ -190,6 +190,15 @@ def test_the_random_state_decides_and_global_ones_stay():
     assert (np.random.get_state()[1] == before[1]).all()
 
 
+def test_predicting_with_a_net_leaves_the_global_state_alone():
+    X, y = digits()
+    net = fitted_net()
+    before = torch.get_rng_state()
+    for criterion in (AccuracyReached(0.5, X, y), PredictionsStable(X)):
+        criterion(net)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_generator_advances_from_round_to_round():
     until = NoEdgesLeft(X_val, tau=0.02, n_samples=20, random_state=np.random.RandomState(0))
     shares = set()
