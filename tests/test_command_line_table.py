@@ -213,7 +213,7 @@ def test_progress_goes_to_stderr_and_results_to_stdout(tmp_path):
 
 def test_merge_counts_unsure_answers_apart(tmp_path):
     table, answers = tmp_path / "t.csv", tmp_path / "r.csv"
-    table.write_text(rows_of(9, ["a", "b"]))
+    table.write_text(rows_of(9, [" a ", "b"]))
     answers.write_text("row number,label\n5,a\n6,?\n7,?\n")
     arguments = ["merge", table, answers, *LABEL, "--output"]
     done = call(*arguments, tmp_path / "m.csv")

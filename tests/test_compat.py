@@ -234,10 +234,10 @@ def test_labels_may_change_between_pandas_and_an_array():
 
 @pytest.mark.skipif(not SKLEARN_IS_NEW, reason="modAL's call is not repaired")
 @pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
-@pytest.mark.parametrize("kind", ["category", "string"])
+@pytest.mark.parametrize("kind", ["category", "string of Arrow"])
 def test_numbers_of_pandas_and_arrow_beside_words_are_taught(backend, kind):
-    if backend == "pyarrow":
-        pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow")
+    kind = pd.ArrowDtype(pyarrow.string()) if kind != "category" else kind
     frame = pd.DataFrame({"width": X[:, 3], "length": X[:, 2].astype(int), "big": X[:, 0] > 6})
     frame = frame.convert_dtypes(dtype_backend=backend)
     frame["word"] = pd.Series(np.where(X[:, 1] > 3, "wide", "narrow"), dtype=kind)

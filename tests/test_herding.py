@@ -680,6 +680,8 @@ def test_balance_margin_covers_the_pool_while_there_is_one_class():
         balance_margin_query(learner, X[-60:], 1)
     with pytest.raises(ValueError, match="knows a single class, 'a'"):
         balance_margin_query(learner, X[-60:], 5, min_labels_per_class=None)
+    with pytest.raises(ValueError, match="knows a single class, 'a'"):
+        balance_margin_query(learner, X[-60:], 5, min_labels_per_class=0)
 
 
 @pytest.mark.modal

@@ -82,7 +82,7 @@ def test_a_model_that_has_learnt_nothing_makes_a_random_batch_and_says_so(strate
         stump = mb.BootstrapCommittee(stump, n_members=3, random_state=0)
     stump.fit(X[:30], y[:30] % 2)
     options = {"tau": 0.1} if strategy is mb.balance_margin_query else {}
-    with pytest.warns(mb.RandomSelectionWarning, match="All points .* have the same score"):
+    with pytest.warns(mb.RandomSelectionWarning, match="All points of the pool have the same"):
         strategy(stump, POOL, 6, random_state=0, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error", mb.RandomSelectionWarning)

@@ -217,8 +217,9 @@ def test_names_like_a_number():
     names = Names(["1e999999999", "5", "+5.0", "abc", "TRUE"])
     assert names.like("5.00") == ["5", "+5.0"]
     assert names.like("true") == ["TRUE"] and names.like("abd") == []
-    commas = Names(["1,0", "2,50", "3,000"])
-    assert [commas.like(text) for text in ("1", "2.5", "3")] == [["1,0"], ["2,50"], []]
+    commas = Names(["1,0", "2,50", "3,000", "12E4"])
+    found = [commas.like(text) for text in ("1", "2.5", "3", "1,20E+05")]
+    assert found == [["1,0"], ["2,50"], [], ["12E4"]]
 
 
 def test_a_table_with_a_column_called_position_is_not_mistaken_for_answers():

@@ -79,6 +79,16 @@ def test_only_the_filled_cell_changes_in_the_bytes_of_a_csv_file(tmp_path, end):
     assert (tmp_path / "new.csv").read_bytes() == expected.encode("utf-8-sig")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("within", ["\n", "\r\n", "\r"])
+def test_line_breaks_in_a_header_are_not_its_end(tmp_path, end, within):
+    table = text_table(tmp_path, f'"size{within}(cm)",kind{end}1,{end}2,b{end}'.encode())
+    write_filled(table, "kind", {0: "a"}, tmp_path / "new.csv")
+    new = read_table(tmp_path / "new.csv")
+    assert new.frame.values.tolist() == [["1", "a"], ["2", "b"]]
+    assert new.header == table.header and new.line_end == end
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

@@ -11,8 +11,8 @@ modAL (0.4.1 and 0.4.2.x) calls              removed in               what fails
 ===========================================  =======================  =========================
 
 In addition, modAL cannot stack labels given as a pandas Series or extension array, such as the
-column of a table, so ``teach`` fails with these. And scikit-learn's check refuses tables with both
-words and numbers in a dtype of pandas or Arrow.
+column of a table, so ``teach`` fails with these. And scikit-learn's check refuses tables with
+numbers in a dtype of pandas or Arrow beside categories or words of Arrow.
 
 Importing :mod:`modal_balance.strategies`, or any public name of ``modal_balance``, calls
 :func:`repair_modal`. It replaces ``check_X_y`` and ``data_vstack`` only inside modAL's modules;

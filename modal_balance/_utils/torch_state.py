@@ -129,8 +129,8 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
-    """Run modules that are compiled in place as they are: a compiler cannot follow our hooks."""
-    # Who has not imported torch._dynamo has compiled nothing. The import takes seconds.
+    """Run compiled modules eagerly, because the compiler cannot trace our hooks."""
+    # If torch._dynamo is not imported, nothing is compiled. Importing it takes seconds.
     dynamo = sys.modules.get("torch._dynamo")
     stance = getattr(dynamo, "set_stance", None)  # torch 2.6 and newer
     return stance("force_eager") if stance else nullcontext()

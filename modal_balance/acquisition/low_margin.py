@@ -95,7 +95,7 @@ def diverse_low_margin(
     """
     few, scores = least_certain(pool, SHORTLIST * n_instances, chosen, order)
     if n_instances < pool.n_points - len(chosen):
-        warn_if_equal(*scores)
+        warn_if_equal(*scores, n_chosen=len(chosen))
     proba = pool.rows([*chosen, *few])  # (S, m, C)
     if pending is not None:
         proba = torch.cat([pending, proba], dim=1)

@@ -15,6 +15,8 @@ from ..exceptions import RandomSelectionWarning
 from .arguments import Ties, check_n_instances
 from .greedy import tie_rank
 
+ROUNDING = 1e-7  # of scores of predictions in single precision
+
 
 def top_batch(
     scores: Tensor,
@@ -144,13 +146,15 @@ def power_batch(
     return indices, values[indices]
 
 
-def warn_if_equal(lowest: float, highest: float) -> None:
-    """Warn if the lowest and the highest score of a pool are the same."""
-    if highest - lowest <= 1e-5 * abs(highest):
+def warn_if_equal(lowest: float, highest: float, n_chosen: int = 0) -> None:
+    """Warn if the lowest and the highest score of the points not yet chosen are the same."""
+    if highest - lowest <= ROUNDING:
         warn_user(
-            "All points of the pool have the same score, so the batch is random: the model has "
-            "learnt nothing yet that tells them apart. Label more points first. Boosted trees "
-            "need a smaller min_samples_leaf if there are few labels.",
+            f"{'The remaining' if n_chosen else 'All'} points of the pool have the same score, up "
+            "to rounding, so they are no better than random points. The model may have learnt "
+            "nothing yet, or be certain of every point, as a single tree is. Label more points "
+            "first, or use a committee. With few labels, boosted trees need a smaller "
+            "min_samples_leaf.",
             RandomSelectionWarning,
         )
 

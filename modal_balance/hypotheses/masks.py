@@ -389,8 +389,8 @@ class DropoutEnsemble:
         NoDropoutError
             If there is no dropout.
         ValueError
-            If the batch is not the first dimension, or if the output for a
-            row is random or depends on other rows.
+            If the batch is not the first dimension, or if the output for a row is random or
+            depends on other rows.
         """
         with undisturbed(self.module), interrupts_held():
             twice = self._run(same_row_twice, self._trace_site)

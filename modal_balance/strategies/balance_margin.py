@@ -54,8 +54,8 @@ def balance_margin_query(
     points is chosen to cover the pool, as in :func:`~modal_balance.herding_query`.
 
     tau has no effect if no edges are needed: for a single point, with ``cut_share=0``, or while
-    the batch covers the pool. A batch that covers the pool warns if later batches will need a tau
-    or hypotheses that this learner does not have.
+    the batch covers the pool. A batch that covers the pool warns if later batches will need
+    hypotheses that this learner does not have, or, once it has labels of two classes, a tau.
 
     The page :doc:`/common_parameters` describes the shared parameters in full.
 

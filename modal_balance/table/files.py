@@ -172,14 +172,14 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
     encoding, notes = _encoding(path, encoding, or_else)
     delimiter = "\t" if path.suffix.lower() in TABS else _delimiter(path, encoding)
     header: tuple[str, ...] = ()
-    above = n_records = n_filled = 0
+    above = n_records = n_filled = header_line = 0
     with _records(path, encoding, delimiter) as records:
         for line, record in records:
             if not header and not any(cell.strip() for cell in record):
                 above += 1
                 continue
             if not header:
-                header = tuple(record)
+                header, header_line = tuple(record), line
                 if re.fullmatch("(?i)sep=.?", delimiter.join(record).strip()):
                     raise ValueError(
                         f"{path} begins with {delimiter.join(record)!r}, a line for Excel, and not "
@@ -215,7 +215,8 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
     frame = frame.iloc[above + 1 : above + 1 + n_filled].reset_index(drop=True)
     frame = frame.set_axis([name.strip() for name in header], axis=1)
     with path.open(encoding=encoding, newline="") as file:
-        line_end = "\r\n" if file.readline().endswith("\r\n") else "\n"
+        last = next(islice(file, header_line - 1, None))  # cells may have line breaks of their own
+        line_end = "\r\n" if last.endswith("\r\n") else "\n"
     return TableFile(
         path, "text", frame, above + 2, tuple(notes), encoding, delimiter, line_end, header
     )
@@ -314,7 +315,7 @@ def _write_text(
 ) -> None:
     """Write a text file, with empty lines above the header."""
     # Python's csv does not quote carriage returns, which readers take for line ends.
-    returns = any(
+    returns = any("\r" in str(name) for name in frame.columns) or any(
         frame.iloc[:, i].astype(str).str.contains("\r").any() for i in range(frame.shape[1])
     )
     try:

@@ -23,7 +23,7 @@ MISSING = ERRORS | {
 # pandas writes the 1 of a column with gaps as "1.0", and a date of a workbook with its time.
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*|(\d{4}-\d\d-\d\d) 00:00:00")
 NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
-DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d{1,2}$)")  # three digits may be thousands
+DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d{1,2}(?:$|[eE]))")  # three digits may be thousands
 EXACT_DIGITS = 15  # digits of a number that a spreadsheet keeps
 
 
@@ -114,6 +114,7 @@ class Names:
 
     def like(self, text: str) -> list[str]:
         """Return the names that a spreadsheet may have changed into this text."""
+        text = DECIMAL_COMMA.sub(".", text)
         number = NUMBER.fullmatch(text)
         digits = EXACT_DIGITS
         if number and number["exponent"]:  # rounded to two or more decimals
