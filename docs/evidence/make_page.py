@@ -600,10 +600,10 @@ def main() -> None:
     small_images = compared(
         "images_small",
         "Images on a CPU, at small size",
-        "MNIST, Fashion-MNIST, and CIFAR-10 instead of CINIC-10, with the paper's networks and "
-        "tau, on a CPU (`run_images.py`). Pools have 1,000 images, K is 25, an epoch has 2,048 "
-        "draws, there are 1,000 validation and 1,000 test images, and VGG-11 has a quarter of its "
-        "channels. "
+        "MNIST, Repeated-MNIST, Fashion-MNIST, and CIFAR-10 instead of CINIC-10, with the paper's "
+        "networks and tau, on a CPU (`run_images.py`). Pools have 1,000 different images; "
+        "`repeated 3` adds three noisy copies of each. K is 25, an epoch has 2,048 draws, there "
+        "are 1,000 validation and 1,000 test images, and VGG-11 has a quarter of its channels. "
         "Incomplete runs are left out.",
         heat_map=False,
         at_end=True,
