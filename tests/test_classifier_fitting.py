@@ -23,7 +23,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 from toy import DIGITS, IRIS, Linear, quick, same_weights, shuffled, weights_of
 
-from modal_balance import MCDropoutClassifier
+from modal_balance import CyclicalSGLD, MCDropoutClassifier
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import PiecewiseLinearEncoding, SquashedScaling
 
@@ -563,7 +563,9 @@ def test_words_in_a_column_transformer_have_no_bins():
     assert weights_of(pipe[-1])[0].shape[1] == 3 + 1 + 8
 
 
-@pytest.mark.parametrize("parameters", [{}, {"posterior": "sgmcmc"}, {"validation": 0.3}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"posterior": CyclicalSGLD(2, 20, 2)}, {"validation": 0.3}]
+)
 def test_the_settings_of_the_caller_do_not_disturb_training(parameters):
     X, y = IRIS
     classifier = quick(**parameters)
