@@ -90,8 +90,9 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     The training flag of every submodule and torch's random states are restored, also after errors.
     Tensors that a forward pass under ``torch.func.vmap`` stores in the module can be neither read
-    nor pickled afterwards, so the attributes before are restored, too. Only one thread at a time
-    runs such a block, since threads share hooks, flags and random state.
+    nor pickled afterwards, so the attributes before are restored, too. Compiled modules run eagerly
+    meanwhile. Only one thread at a time runs such a block, since threads share hooks, flags and
+    random state.
 
     Parameters
     ----------

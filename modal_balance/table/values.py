@@ -114,8 +114,7 @@ class Names:
 
     def like(self, text: str) -> list[str]:
         """Return the names that a spreadsheet may have changed into this text."""
-        text = DECIMAL_COMMA.sub(".", text)
-        number = NUMBER.fullmatch(text)
+        number = NUMBER.fullmatch(DECIMAL_COMMA.sub(".", text))
         digits = EXACT_DIGITS
         if number and number["exponent"]:  # rounded to two or more decimals
             digits = min(digits, max(3, sum(map(str.isdecimal, number["mantissa"]))))
