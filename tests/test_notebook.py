@@ -1,32 +1,31 @@
 """The notebook among the examples runs from its first cell to its last."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
-pytest.importorskip("matplotlib")
+from modal_balance import MCDropoutClassifier
+
+plt = pytest.importorskip("matplotlib.pyplot")
 
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "notebook.ipynb"
 
 
 @pytest.mark.skipif(not NOTEBOOK.exists(), reason="a copy of the tests without the examples")
 def test_the_notebook_runs(monkeypatch):
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel chooses: pictures are output
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    shown = [len(cell.get("outputs", [])) for cell in notebook.cells]
+    # Fewer steps of training: what is tried here is not how well a network learns.
+    monkeypatch.setitem(MCDropoutClassifier.__init__.__kwdefaults__, "n_steps", 20)
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    assert any(cell.get("outputs") for cell in cells), "committed without what it shows"
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     n_rounds = "n_rounds=8"
-    assert sum(n_rounds in cell.source for cell in notebook.cells) == 1
-    for cell in notebook.cells:
-        cell.source = cell.source.replace(n_rounds, "n_rounds=1")
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    pictures = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    assert len(pictures) == 2
-    assert any(shown), "the notebook is committed without what it shows"
+    assert sum(n_rounds in source for source in code) == 1
+    names: dict[str, object] = {"__name__": "__main__"}
+    plt.close("all")
+    try:
+        for source in code:
+            exec(source.replace(n_rounds, "n_rounds=1"), names)
+        assert len(plt.get_fignums()) == 2
+    finally:
+        plt.close("all")
