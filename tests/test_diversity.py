@@ -114,7 +114,7 @@ def test_batches_come_with_the_probabilities_of_their_definition(n_pending):
     n_instances = 2 if n_pending else 3
     expected = batches_by_definition(embedding[n_pending:], embedding[:n_pending], n_instances)
     generator = np.random.RandomState(0)
-    n_draws = 2000
+    n_draws = 1000
     drawn = Counter(
         tuple(badge_batch(*pool, n_instances, **pending, random_state=generator)[0].tolist())
         for _ in range(n_draws)
