@@ -68,12 +68,10 @@ def memory_bytes(memory_limit: int | str | None) -> int:
             'memory_limit must be a number of bytes or a string such as "4GB", got '
             f"{kind_of(memory_limit)}."
         )
-    match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)(i?)b?\s*", str(memory_limit).lower())
-    try:
-        number = float(match[1]) if match else 0.0
-    except ValueError:
-        number = 0.0
-    if not match or number <= 0:
+    size = r"\s*(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?)b?\s*"
+    match = re.fullmatch(size, str(memory_limit).lower())
+    number = float(match[1]) if match else 0.0
+    if not match or number == 0:
         raise ValueError(
             f'memory_limit={memory_limit!r} is not a valid size. Pass bytes or, e.g., "4GB".'
         )
