@@ -20,7 +20,7 @@ from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimina
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
 from modal_balance.pools.caching import FileCache
 from modal_balance.pools.local import even_bounds, local_shards
-from modal_balance.pools.shard import block_rows_for, deserialized, serialized
+from modal_balance.pools.shard import block_rows_for, serialized
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {
@@ -169,7 +169,7 @@ def test_only_the_weights_and_one_row_travel_for_a_pick():
         n_points, template = N, proba[:, :1]
 
         def map(self, function):
-            block = deserialized(serialized(function))(0, *EdgeDiscrimination.of(edges, S)(proba))
+            block = pickle.loads(serialized(function))(0, *EdgeDiscrimination.of(edges, S)(proba))
             sent.append(len(serialized(function)))
             answered.append(len(serialized(block)))
             return [block]

@@ -9,6 +9,7 @@ S: hypotheses    N: rows of the pool    C: classes
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from .caching import (
 )
 from .local import WORKING_BLOCKS, even_bounds
 from .partitions import PartitionedSource
-from .shard import SerializedFunction, Shard, block_rows_for, deserialized, grouped, serialized
+from .shard import SerializedFunction, Shard, block_rows_for, grouped, serialized
 from .sources import ShiftedSource, Source, part_of
 
 __all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]
@@ -295,4 +296,4 @@ class ClusterShards:
 
 
 def _map(shard: Shard, blob: bytes) -> list[Any]:
-    return shard.map(deserialized(blob))
+    return shard.map(pickle.loads(blob))

@@ -31,7 +31,6 @@ __all__ = [
     "block_rows_for",
     "grouped",
     "serialized",
-    "deserialized",
 ]
 
 
@@ -49,16 +48,12 @@ def serialized(thing: Any) -> bytes:
 
     Examples
     --------
-    >>> from modal_balance.pools.shard import serialized, deserialized
-    >>> deserialized(serialized(lambda x: x + 1))(2)
+    >>> import pickle
+    >>> from modal_balance.pools.shard import serialized
+    >>> pickle.loads(serialized(lambda x: x + 1))(2)
     3
     """
     return pickle.dumps(joblib.wrap_non_picklable_objects(thing, keep_wrapper=False))
-
-
-def deserialized(packet: bytes) -> Any:
-    """Return the object that :func:`serialized` turned into bytes."""
-    return pickle.loads(packet)
 
 
 class SerializedFunction:
@@ -89,7 +84,7 @@ class SerializedFunction:
     def __call__(self, X: Any) -> Any:
         """Return what the function returns for X."""
         if self._function is None:
-            self._function = deserialized(self.packet)
+            self._function = pickle.loads(self.packet)
         return self._function(X)
 
 
@@ -127,7 +122,7 @@ class FunctionInFile:
         function = self._last.get(self.name)
         if function is None:
             with open(self.path, "rb") as file:
-                function = deserialized(file.read())
+                function = pickle.load(file)
             self._last.clear()
             self._last[self.name] = function
         return function(X)
