@@ -18,25 +18,8 @@ RandomState = int | np.random.RandomState | np.random.Generator | None
 def check_integer(value: int, name: str, minimum: int = 1) -> int:
     """Return ``value`` as an int, or raise unless it is an integer of at least ``minimum``.
 
-    Parameters
-    ----------
-    value : int
-        The value.
-    name : str
-        Name of the argument, for the error message.
-    minimum : int, default=1
-        Smallest value allowed.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it is smaller than ``minimum``.
+    ``name`` is that of the argument, for the error message: TypeError if it is not an integer,
+    ValueError if it is too small.
 
     Examples
     --------
@@ -54,25 +37,9 @@ def check_integer(value: int, name: str, minimum: int = 1) -> int:
 def check_number(value: float, name: str, maximum: float = math.inf) -> float:
     """Return ``value`` as a float, or raise unless it is a number from 0 to ``maximum``.
 
-    Parameters
-    ----------
-    value : float
-        The value: any real number, but neither a bool nor an array.
-    name : str
-        Name of the argument, for the error message.
-    maximum : float, default=inf
-        Largest value allowed. With infinity, all finite numbers are allowed.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is not a number.
-    ValueError
-        If it is NaN or outside the range.
+    Any real number counts, but neither a bool nor an array; infinity is never allowed. ``name`` is
+    that of the argument, for the error message: TypeError if it is not a number, ValueError if it
+    is NaN or out of range.
 
     Examples
     --------
@@ -94,23 +61,8 @@ def check_number(value: float, name: str, maximum: float = math.inf) -> float:
 def check_positive(value: float, name: str) -> float:
     """Return ``value`` as a float, or raise unless it is a finite number above 0.
 
-    Parameters
-    ----------
-    value : float
-        The value.
-    name : str
-        Name of the argument, for the error message.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is not a number.
-    ValueError
-        If it is 0, negative, NaN or infinite.
+    ``name`` is that of the argument, for the error message: TypeError if it is not a number,
+    ValueError if it is NaN or out of range.
 
     Examples
     --------
@@ -128,19 +80,8 @@ def check_positive(value: float, name: str) -> float:
 def n_rows(X: Any) -> int:
     """Return the number of rows of X.
 
-    Parameters
-    ----------
-    X : array-like, tensor, dict of arrays, DataFrame or sparse matrix
-        Data.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If the values of a dict differ in length.
+    X is array-like, a tensor, a table, a sparse matrix, or a dict of these: ValueError if its
+    values differ in length.
 
     Examples
     --------
@@ -159,14 +100,7 @@ def n_rows(X: Any) -> int:
 def as_indexable(X: Any) -> Any:
     """Return X in a form that scikit-learn can index by rows.
 
-    Parameters
-    ----------
-    X : array-like
-        Data. Extension arrays of pandas (``Series.values`` of text) become NumPy arrays.
-
-    Returns
-    -------
-    array-like
+    Extension arrays of pandas (``Series.values`` of text) become NumPy arrays.
 
     Examples
     --------
@@ -182,16 +116,8 @@ def as_indexable(X: Any) -> Any:
 def nan_for_na(frame: Any) -> Any:
     """Return a DataFrame with NaN instead of pandas' NA in columns of numbers.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Any table of pandas.
-
-    Returns
-    -------
-    DataFrame
-        Columns of numbers and truth values in a dtype of pandas or Arrow (``Float64``, ``Int64``,
-        ``boolean``, ``double[pyarrow]``) become ``float64``; the others are unchanged.
+    Columns of numbers and truth values in a dtype of pandas or Arrow (``Float64``, ``Int64``,
+    ``boolean``, ``double[pyarrow]``) become ``float64``; the others are unchanged.
 
     Examples
     --------
@@ -216,21 +142,7 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
     NumPy's global one. A ``Generator`` draws the seed of a new one, so each call returns a
     different one.
 
-    Parameters
-    ----------
-    random_state : int, RandomState, Generator or None
-        The argument.
-
-    Returns
-    -------
-    numpy.random.RandomState
-
-    Raises
-    ------
-    TypeError
-        If it has another type.
-    ValueError
-        If it is an int that is not a valid seed.
+    Raises TypeError for another type, and ValueError for an int that is not a valid seed.
 
     Examples
     --------
@@ -259,17 +171,8 @@ def as_random_state(random_state: RandomState) -> np.random.RandomState:
 def set_seeds(estimator: Any, rng: np.random.RandomState) -> Any:
     """Set each ``random_state`` of an estimator, and of estimators within it, to a drawn seed.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Changed in place.
-    rng : numpy.random.RandomState
-        Draws the seeds, in the order of the names of the parameters.
-
-    Returns
-    -------
-    estimator
-        The same estimator.
+    The estimator is changed in place and returned. Seeds are drawn in the order of the names of
+    its parameters.
 
     Examples
     --------
@@ -286,17 +189,7 @@ def set_seeds(estimator: Any, rng: np.random.RandomState) -> Any:
 
 
 def draw_seed(random_state: RandomState) -> int:
-    """Draw an int that can serve as a seed.
-
-    Parameters
-    ----------
-    random_state : int, RandomState, Generator or None
-        Source of randomness, see :func:`as_random_state`.
-
-    Returns
-    -------
-    int
-        From 0 to 2**31 - 2.
+    """Draw an int from 0 to 2**31 - 2 that can serve as a seed.
 
     Examples
     --------
@@ -316,20 +209,7 @@ def check_validation_pair(
 ) -> None:
     """Raise unless validation data are a pair of equal length, with all labels, or both None.
 
-    Parameters
-    ----------
-    X_val : array-like or None
-        Validation inputs.
-    y_val : array-like or None
-        Their labels.
-    names : pair of str, default=("X_val", "y_val")
-        Their names in error messages.
-
-    Raises
-    ------
-    ValueError
-        If one is given without the other, they differ in length, a label is missing, or a row has
-        several labels.
+    ``names`` are their names in error messages. Raises ValueError also if a row has several labels.
 
     Examples
     --------
@@ -357,12 +237,7 @@ def check_validation_pair(
 def check_labels(y: Any, name: str) -> None:
     """Raise a ValueError if some of the labels are missing.
 
-    Parameters
-    ----------
-    y : array-like or None
-        Labels of any kind. None is accepted.
-    name : str
-        Their name in the error message.
+    None is accepted. ``name`` is that of the labels in the message.
 
     Examples
     --------
@@ -388,17 +263,7 @@ def check_labels(y: Any, name: str) -> None:
 
 
 def kind_of(value: object) -> str:
-    """Return a description of a value of the wrong type, for error messages.
-
-    Parameters
-    ----------
-    value : object
-        The value.
-
-    Returns
-    -------
-    str
-        The type; for a tensor, its dtype.
+    """Return the type of a value, and the dtype of a tensor, for error messages.
 
     Examples
     --------
