@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -466,7 +468,7 @@ def test_other_data_estimators_and_strategies_are_other_settings(tmp_path, chang
         simulate(**options | change)
 
 
-def test_a_simulation_with_functions_resumes_in_a_new_session(tmp_path, monkeypatch):
+def test_a_simulation_with_functions_resumes_in_another_process(tmp_path, monkeypatch):
     script = """if True:
         from functools import partial
         from sklearn.datasets import load_iris
@@ -484,9 +486,8 @@ def test_a_simulation_with_functions_resumes_in_a_new_session(tmp_path, monkeypa
                  n_initial=2, n_instances=4, budget=10, seeds=1, results="r.jsonl")
         """
     monkeypatch.chdir(tmp_path)
-    first, second = {"__name__": "__main__"}, {"__name__": "__main__"}
-    exec(script, first)
-    exec(script, second)  # while the first is alive, so the functions lie at other addresses
+    exec(script, {"__name__": "__main__"})
+    subprocess.run([sys.executable, "-c", script], check=True)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
 
 

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from toy import quick  # noqa: E402
 
+import modal_balance  # noqa: E402
 from modal_balance import (  # noqa: E402
     MCDropoutClassifier,
     balance_query,
@@ -30,7 +31,7 @@ from modal_balance.table import (  # noqa: E402
     next_rows,
     table_status,
 )
-from modal_balance.table.choices import MODELS  # noqa: E402
+from modal_balance.table.choices import MODELS, strategies_by_name  # noqa: E402
 from modal_balance.table.preparation import prepare  # noqa: E402
 
 FAST = LogisticRegression(max_iter=200)
@@ -115,6 +116,11 @@ def test_strategies_are_asked_for_by_name(strategy):
     assert len(set(rows.position)) == 4
     assert rows.position.between(30, 59).all() and not set(rows.position) & {40, 41}
     assert rows.doubt.between(0, 100).all() and rows.why.str.len().gt(0).all()
+
+
+def test_every_strategy_has_a_name():
+    public = {name for name in modal_balance.__all__ if name.endswith("_query")}
+    assert {function.__name__ for function in strategies_by_name().values()} == public
 
 
 def test_the_batch_is_that_of_the_strategy_on_the_prepared_columns():
