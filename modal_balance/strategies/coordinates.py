@@ -90,17 +90,6 @@ class InputFeatures:
         return torch.from_numpy((BOUND * np.tanh(z / BOUND)).astype(np.float32))
 
 
-@dataclass(frozen=True)
-class AsBlock:
-    """Coordinates in the shape of predictions, which the shards of a pool hold."""
-
-    features: InputFeatures
-
-    def __call__(self, X: Any) -> Tensor:
-        """Return the coordinates of n rows, (1, n, D)."""
-        return self.features(X)[None]
-
-
 def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     """Return the coordinates (N, D) of the pool, and the function for those of other rows.
 
@@ -119,7 +108,8 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
         of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
     if query.source is None:
         return of_rows(rows), of_rows
-    return gathered(query, AsBlock(of_rows), "This strategy", "inputs", "")[0], of_rows
+    blocks = gathered(query, lambda X: of_rows(X)[None], "This strategy", "inputs", "")  # (1, N, D)
+    return blocks[0], of_rows
 
 
 def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ...]:

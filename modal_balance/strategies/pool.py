@@ -26,7 +26,6 @@ from ..acquisition.predictions import (
 )
 from ..hypotheses.last_layer import output_layer
 from ..hypotheses.protocol import Hypotheses
-from ..hypotheses.unwrap import UnwrappedLearner
 from ..pools.caching import CachePolicy, memory_bytes
 from ..pools.cluster import ClusterShards, client_at_hand, cluster_shards
 from ..pools.local import LocalShards, local_shards
@@ -44,17 +43,6 @@ class SamplePredictions:
     def __call__(self, X: Any) -> Tensor:
         """Return the predictions on n rows, (S, n, C)."""
         return working_precision(self.hypotheses.predict_proba_samples(X))
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A scoring function (S, n, C) -> (n,), as a picklable function of blocks."""
-
-    score: Callable[[Tensor], Tensor]
-
-    def __call__(self, start: int, proba: Tensor, *kept: Tensor) -> Tensor:
-        """Return the scores of a block, on the CPU."""
-        return self.score(proba).cpu()
 
 
 @contextmanager
@@ -123,9 +111,9 @@ def pool_scores(query: Query, hypotheses: Hypotheses, score: Callable[[Tensor], 
     predict = SamplePredictions(hypotheses)
     template = predict(query.X_pool)  # of one row of the pool
     with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
-        scores = torch.cat(pool.map(Scored(score), title="Hypotheses"))  # (N,)
+        blocks = pool.map(lambda start, proba: score(proba).cpu(), title="Hypotheses")
     query.inference_seconds += perf_counter() - started
-    return scores
+    return torch.cat(blocks)
 
 
 def held_predictions(
@@ -155,20 +143,14 @@ def pool_features(query: Query) -> tuple[Tensor, Tensor]:
     if query.source is None:
         return query.features(query.X_pool)
     n_features = query.features(query.X_pool)[0].shape[1]
-    both = gathered(query, BothFeatures(query.unwrapped), "This strategy", "features", "")[0]
+    unwrapped = query.unwrapped
+
+    def side_by_side(X: Any) -> Tensor:
+        _, features, proba = output_layer(unwrapped.classifier, unwrapped.transform(X))
+        return torch.cat([features, proba], dim=1)[None]  # (1, n, D + C)
+
+    both = gathered(query, side_by_side, "This strategy", "features", "")[0]
     return both[:, :n_features], both[:, n_features:]
-
-
-@dataclass(frozen=True)
-class BothFeatures:
-    """Last-layer features and prediction of a network side by side, as a function of rows."""
-
-    unwrapped: UnwrappedLearner
-
-    def __call__(self, X: Any) -> Tensor:
-        """Return the features and the prediction of n rows, (1, n, D + C)."""
-        classifier, inputs = self.unwrapped.classifier, self.unwrapped.transform(X)
-        return torch.cat(output_layer(classifier, inputs)[1:], dim=1)[None]
 
 
 class ExceedsMemory(ValueError):
@@ -194,11 +176,6 @@ def gathered(
             "which predict the pool in blocks."
         )
     with shards_of(query, predict, alone, template, cache_policy="nothing") as pool:
-        gathered = torch.cat(pool.map(itself, title="Hypotheses"), dim=1)
+        blocks = pool.map(lambda start, proba: proba, title="Hypotheses")
     query.inference_seconds += perf_counter() - started
-    return gathered
-
-
-def itself(start: int, proba: Tensor) -> Tensor:
-    """Return the predictions on a block unchanged."""
-    return proba
+    return torch.cat(blocks, dim=1)
