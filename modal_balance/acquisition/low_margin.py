@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -129,45 +128,22 @@ def least_certain(
         The lowest and the highest score (1 minus margin) of all points that are not chosen.
     """
     taken = torch.tensor(chosen, dtype=torch.int64)
-    found = pool.map(LeastCertain(n_instances, taken, order))
-    points, certainty, ranks, highest = map(np.concatenate, zip(*found, strict=True))
-    first: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
-    return first, (1 - highest.max(), 1 - certainty.min())
 
-
-@dataclass(frozen=True)
-class LeastCertain:
-    """Find the points with the lowest margins in a block of the pool.
-
-    Parameters
-    ----------
-    n_instances : int
-        Number of points to find.
-    chosen : Tensor of shape (b,), int64
-        Points that must not be returned.
-    order : TieOrder
-        Breaks ties between points of equal margin.
-    """
-
-    n_instances: int
-    chosen: Tensor
-    order: TieOrder
-
-    def __call__(
-        self, start: int, proba: Tensor, *kept: Tensor
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the points, their certainty (1 minus the score) and their ranks, (m,) each.
-
-        The last array holds the highest certainty of the block.
-        """
+    def lowest_of_block(start: int, proba: Tensor, *kept: Tensor) -> tuple[np.ndarray, ...]:
         points = torch.arange(start, start + proba.shape[1])
-        free = ~torch.isin(points, self.chosen)
+        free = ~torch.isin(points, taken)
         points = points[free]
         certainty = (1 - margin_scores(proba).cpu().double())[free].numpy()
-        ranks = self.order.of(points).numpy()
-        first = np.lexsort((ranks, certainty))[: self.n_instances]
+        ranks = order.of(points).numpy()
+        first = np.lexsort((ranks, certainty))[:n_instances]
         highest = certainty.max(initial=0.0, keepdims=True)
         return points.numpy()[first], certainty[first], ranks[first], highest
+
+    points, certainty, ranks, highest = map(
+        np.concatenate, zip(*pool.map(lowest_of_block), strict=True)
+    )
+    lowest: list[int] = points[np.lexsort((ranks, certainty))[:n_instances]].tolist()
+    return lowest, (1 - highest.max(), 1 - certainty.min())
 
 
 SMALLEST_WEIGHT = 1e-3  # of a point in k-means, should every margin be 1
