@@ -79,7 +79,6 @@ def paper_estimator_query(
         radius=Radius(None, 0.25, X_val, y_val), random_state=random_state, callback=callback,
     )  # fmt: skip
     predictions = predict_samples(query)
-    assert predictions.proba is not None
     proba = predictions.proba.double()
     pairs = disjoint_pairs(len(proba) - len(proba) % 2)
     edges, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)

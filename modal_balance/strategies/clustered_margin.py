@@ -116,11 +116,10 @@ def clustered_margin_query(
 def query_low_margins(query: Query) -> Any:
     """Return the result of a query for diverse low-margin points."""
     hypotheses = query.draw()
-    held = None if query.source is not None else query.predict(hypotheses, query.X_pool)
-    template = held if held is not None else query.predict(hypotheses, query.some_rows(1)[1])
+    proba = query.predict(hypotheses, query.X_pool)  # (S, N, C), or (S, 1, C) of a large pool
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     order = TieOrder(query.n_points, random_state=query.random_state)
-    with held_or_sharded(query, hypotheses, alone, held=held, template=template) as pool:
+    with held_or_sharded(query, hypotheses, alone, proba) as pool:
         points = diverse_low_margin(
             pool, query.n_instances, [], order, pending=pending, random_state=query.random_state
         )

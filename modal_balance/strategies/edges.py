@@ -101,8 +101,7 @@ class Predictions(NamedTuple):
     """Predictions of the hypotheses of a query."""
 
     hypotheses: Hypotheses
-    proba: Tensor | None  # (S, N, C), on the pool; None for a large pool
-    template: Tensor  # (S, 1, C), on one row: gives S, dtype and device
+    proba: Tensor  # (S, N, C), on the pool; (S, 1, C), on the first row of a large pool
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
@@ -123,48 +122,39 @@ def predict_samples(query: Query) -> Predictions:
     tau = known_tau(query.unwrapped, query.radius)
     hypotheses = query.draw()
     tau = final_tau(tau, hypotheses, query.radius)
+    proba = query.predict(hypotheses, query.X_pool)
     X_reference = query.X_reference
     if query.source is not None and X_reference is None:
         _, X_reference = query.some_rows(SMALL_POOL)
-    proba = None if query.source is not None else query.predict(hypotheses, query.X_pool)
-    if proba is not None and X_reference is None:
-        template, reference_votes = proba[:, :1], votes(proba)
+    if X_reference is None:
+        reference_votes = votes(proba)
     else:
-        template, reference_votes = _reference_votes(query, hypotheses, X_reference)
+        reference_votes = _reference_votes(query, hypotheses, X_reference, block_rows_for(proba))
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     fixed = getattr(hypotheses, "fixed", False)
-    return Predictions(hypotheses, proba, template, pending, reference_votes, tau, fixed)
+    return Predictions(hypotheses, proba, pending, reference_votes, tau, fixed)
 
 
-def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any) -> tuple[Tensor, Tensor]:
-    """Return the votes on the reference pool (S, N_ref), and the predictions on its first row.
+def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any, n_block: int) -> Tensor:
+    """Return the votes on the reference pool, (S, N_ref).
 
-    The reference pool is predicted in blocks, because its predictions may not fit into memory.
+    It is predicted in blocks of rows, because its predictions may not fit into memory.
     """
     n = n_rows(X)
     if not RowsInMemory.can_slice(X):
-        proba = query.predict(hypotheses, X)
-        return proba[:, :1], votes(proba)
+        return votes(query.predict(hypotheses, X))
     source = RowsInMemory(X)
-    template = query.predict(hypotheses, source.read(0, 1))
-    size = block_rows_for(template)
-    blocks = [source.read(start, min(start + size, n)) for start in range(0, n, size)]
-    return template, torch.cat([votes(query.predict(hypotheses, X)) for X in blocks], dim=1)
+    blocks = [source.read(start, min(start + n_block, n)) for start in range(0, n, n_block)]
+    return torch.cat([votes(query.predict(hypotheses, X)) for X in blocks], dim=1)
 
 
 def pool_of(
     query: Query, predictions: Predictions, edges: Edges, cache_policy: CachePolicy | None = None
 ) -> AbstractContextManager[PoolPredictions]:
     """Return the predictions on the pool, prepared for scoring these edges."""
-    n_hypotheses = len(predictions.template)
-    return held_or_sharded(
-        query,
-        predictions.hypotheses,
-        EdgeDiscrimination.of(edges.ends.to(predictions.template.device), n_hypotheses),
-        held=predictions.proba,
-        template=predictions.template,
-        cache_policy=cache_policy,
-    )
+    proba = predictions.proba
+    cuts = EdgeDiscrimination.of(edges.ends.to(proba.device), len(proba))
+    return held_or_sharded(query, predictions.hypotheses, cuts, proba, cache_policy=cache_policy)
 
 
 def check_pairing(pairing: str) -> None:
@@ -186,7 +176,7 @@ def edges_of(
 
     If there are more than ``max_edges``, a random subset is kept.
     """
-    n_hypotheses = len(predictions.template)
+    n_hypotheses = len(predictions.proba)
     if pairing == "partition":
         cells, _ = farthest_first_cells(
             predictions.reference_votes, predictions.tau, random_state=random_state

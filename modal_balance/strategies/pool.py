@@ -50,23 +50,22 @@ def held_or_sharded(
     query: Query,
     hypotheses: Hypotheses,
     prepare: Prepare,
+    proba: Tensor,
     *,
-    held: Tensor | None,
-    template: Tensor,
     cache_policy: CachePolicy | None = None,
 ) -> Iterator[PoolPredictions]:
     """Yield the predictions on the pool of a query; clean up on exit.
 
-    ``held`` are the predictions (S, N, C), if they are in memory already. ``template`` are the
-    predictions on a few points, from which the size of all predictions follows. ``prepare``
-    computes from predictions the tensors to cache, and ``cache_policy`` says where to cache them;
-    None: wherever memory allows.
+    ``proba`` are the predictions on ``query.X_pool``: (S, N, C), or (S, 1, C) of the first row of a
+    large pool, from which the size of all predictions follows. ``prepare`` computes from
+    predictions the tensors to cache, and ``cache_policy`` says where to cache them; None: wherever
+    memory allows.
     """
-    if held is not None:
-        yield HeldPredictions(working_precision(held).contiguous(), prepare)
+    proba = working_precision(proba)
+    if query.source is None:
+        yield HeldPredictions(proba.contiguous(), prepare)
         return
-    predict = SamplePredictions(hypotheses)
-    with shards_of(query, predict, prepare, working_precision(template), cache_policy) as pool:
+    with shards_of(query, SamplePredictions(hypotheses), prepare, proba, cache_policy) as pool:
         started = perf_counter()
         pool.fill()
         query.inference_seconds += perf_counter() - started
