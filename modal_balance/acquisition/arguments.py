@@ -18,25 +18,8 @@ Ties = Literal["random", "first"]
 def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -> int:
     """Return ``n_instances`` as an int, or raise if the pool has fewer points.
 
-    Parameters
-    ----------
-    n_instances : int
-        Size of the batch.
-    n_points : int
-        Size of the pool.
-    name : str, default="proba"
-        Name of the argument that holds the points, for the error message.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it lies outside 1..n_points.
+    Raise TypeError if it is not an integer, and ValueError if it lies outside 1..n_points. ``name``
+    is that of the argument that holds the points, for the error message.
 
     Examples
     --------
@@ -56,17 +39,9 @@ def check_n_instances(n_instances: int, n_points: int, *, name: str = "proba") -
 def check_features(features: Tensor, name: str) -> None:
     """Raise unless ``features`` is a finite matrix with at least one column.
 
-    Parameters
-    ----------
-    features : Tensor of shape (N, D)
-        One row of features for each point.
-    name : str
-        Name of the argument, for the error message.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not as described.
+    The matrix (N, D) has one row of features for each point. Raise TypeError if it is not a
+    floating-point tensor, and ValueError if it has another shape or contains NaN or infinity.
+    ``name`` is that of the argument, for the error message.
 
     Examples
     --------
@@ -88,21 +63,8 @@ def check_features(features: Tensor, name: str) -> None:
 def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
     """Return ``edges``, or raise if it does not hold pairs of hypotheses.
 
-    Parameters
-    ----------
-    edges : Tensor of shape (E, 2), int64
-        Pairs of hypotheses.
-    n_hypotheses : int
-        Number of hypotheses S.
-
-    Returns
-    -------
-    Tensor of shape (E, 2), int64
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``edges`` is not as described.
+    Edges are an int64 tensor (E, 2) of indices 0..n_hypotheses-1. Raise TypeError if they are not
+    an int64 tensor, and ValueError if the shape is wrong or an index is out of range.
 
     Examples
     --------
@@ -126,21 +88,8 @@ def check_edges(edges: Tensor, n_hypotheses: int) -> Tensor:
 def check_weights(weights: Tensor | None, n_edges: int) -> Tensor:
     """Return the edge weights, by default 1 / E each, or raise if they do not fit the edges.
 
-    Parameters
-    ----------
-    weights : Tensor of shape (E,) or None
-        Non-negative numbers, not all 0.
-    n_edges : int
-        Number of edges E.
-
-    Returns
-    -------
-    Tensor of shape (E,)
-
-    Raises
-    ------
-    ValueError
-        If ``weights`` is not as described.
+    The default, for None, is in float64. Raise ValueError unless the weights are a tensor of the
+    shape (E,) and finite, non-negative and not all 0.
 
     Examples
     --------

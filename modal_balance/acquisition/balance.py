@@ -214,12 +214,9 @@ def _warn_where_random(picks: Iterator[tuple[int, float]]) -> Iterator[tuple[int
 def warn_of_random_picks(n_edges: int | None, n_random: int) -> None:
     """Warn that points were chosen at random.
 
-    Parameters
-    ----------
-    n_edges : int or None
-        Number of edges; 0 is reported as the reason. None: not applicable.
-    n_random : int
-        Number of points that were chosen at random.
+    The message says that there are no edges if ``n_edges`` is 0; None means that this number is not
+    applicable. Otherwise it says how many points were chosen at random, ``n_random``, and there is
+    no warning if that is 0.
     """
     if n_edges == 0:
         message = (

@@ -233,24 +233,10 @@ def _warn_where_nothing_was_gained(
 class JointInformation:
     """Mutual information between the hypothesis and the labels of the points chosen so far.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points.
-    max_configurations : int, default=10000
-        See :func:`batchbald_batch`.
-    random_state : int, RandomState, Generator or None, default=None
-        Draws configurations.
-    chunk_size : int, default=512
-        Number of points computed at once.
-
-    Attributes
-    ----------
-    n_points : int
-        N.
-    rounding : float
-        Absolute difference below which two gains count as equal. A gain is a difference of
-        entropies, so its rounding error is absolute.
+    ``proba`` holds the predictions (S, N, C) of S hypotheses on N points, and ``n_points`` is N.
+    For ``max_configurations`` see :func:`batchbald_batch`; ``random_state`` draws configurations,
+    and ``chunk_size`` points are computed at once. Two gains count as equal if they differ by at
+    most ``rounding``: a gain is a difference of entropies, so its rounding error is absolute.
     """
 
     def __init__(
@@ -271,12 +257,7 @@ class JointInformation:
         self.joint = torch.full((1, n_hypotheses), 1 / n_hypotheses, dtype=torch.float64)  # (M, S)
 
     def gains(self) -> Tensor:
-        """Return what each point of the pool would add to the mutual information.
-
-        Returns
-        -------
-        Tensor of shape (N,), float64, on the CPU
-        """
+        """Return what each point would add to the mutual information, (N,) float64 on the CPU."""
         weight = self.joint.sum(1)  # (M,), p(m)
         posterior = (self.joint / weight[:, None]).to(self.proba)  # (M, S), p(s|m)
         # With sampled configurations the mean posterior is not exactly uniform. Weighting the
@@ -293,17 +274,8 @@ class JointInformation:
     def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
         """Return the point that would add most to the mutual information, and how much.
 
-        Parameters
-        ----------
-        order : TieOrder
-            Breaks ties between points whose gains are equal up to ``rounding``.
-        chosen : sequence of int
-            Points that have already been chosen.
-
-        Returns
-        -------
-        index : int
-        gain : float
+        ``order`` breaks ties between points whose gains are equal up to ``rounding``. Points
+        already ``chosen`` are not returned.
         """
         gains = self.gains()
         largest = gains.max().item()
@@ -318,22 +290,14 @@ class JointInformation:
         return total.view(-1, self.n_classes).sum(1)  # (n,)
 
     def add(self, point: int) -> None:
-        """Choose a point of the pool.
-
-        Parameters
-        ----------
-        point : int
-            Its index.
-        """
+        """Choose the point of the pool with this index."""
         self._split(self.proba[:, point])
 
     def add_pending(self, pending: Tensor | None) -> None:
         """Choose points that are not in the pool.
 
-        Parameters
-        ----------
-        pending : Tensor of shape (S, M, C) or None
-            Predictions of the same hypotheses on them.
+        ``pending`` holds the predictions (S, M, C) of the same hypotheses on them; None adds no
+        points.
         """
         if pending is None:
             return

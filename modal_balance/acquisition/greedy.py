@@ -23,23 +23,8 @@ LARGEST_PERMUTATION = 10_000
 def tie_rank(n_points: int, ties: Ties, random_state: RandomState) -> Tensor:
     """Return the rank of each point: among points of equal score the lowest rank wins.
 
-    Parameters
-    ----------
-    n_points : int
-        N.
-    ties : {"random", "first"}
-        A random order, or the order of the indices.
-    random_state : int, RandomState, Generator or None
-        Draws the random order.
-
-    Returns
-    -------
-    Tensor of shape (N,), int64
-
-    Raises
-    ------
-    ValueError
-        If ``ties`` is unknown.
+    The ranks are int64 (N,). Their order is drawn by ``random_state``, or with ``ties="first"`` it
+    is that of the indices. Raise ValueError if ``ties`` is unknown.
 
     Examples
     --------
@@ -60,19 +45,8 @@ class TieOrder:
     A rank depends only on the index of its point, not on how the pool is partitioned. Hence neither
     does the choice among points of equal score.
 
-    Parameters
-    ----------
-    n_points : int
-        N.
-    ties : {"random", "first"}, default="random"
-        A random order, or the order of the indices.
-    random_state : int, RandomState, Generator or None, default=None
-        Draws the random order.
-
-    Raises
-    ------
-    ValueError
-        If ``ties`` is unknown.
+    The order of the N points is drawn by ``random_state``, or with ``ties="first"`` it is that of
+    the indices. Raise ValueError if ``ties`` is unknown.
 
     Examples
     --------
@@ -99,14 +73,7 @@ class TieOrder:
     def of(self, points: Tensor) -> Tensor:
         """Return the ranks of points: distinct numbers, the lowest first in order.
 
-        Parameters
-        ----------
-        points : Tensor of shape (n,), int64
-            Indices of points, 0 to N - 1.
-
-        Returns
-        -------
-        Tensor of shape (n,), int64
+        The ranks, like the indices ``points`` from 0 to N - 1, are int64 (n,).
         """
         if self.seed is not None:
             return torch.from_numpy(_scrambled(points.numpy(), self.seed))
@@ -146,29 +113,13 @@ def greedy(
 ) -> Iterator[tuple[int, float]]:
     """Yield ``n_instances`` distinct points, each with the largest gain given those before it.
 
-    Parameters
-    ----------
-    objective : Objective
-        What to maximise.
-    n_instances : int
-        How many points to pick, at most ``objective.n_points``.
-    ties : {"random", "first"}, default="random"
-        Which of the points whose gains are equal, up to the objective's tolerance, is picked: a
-        random one, or the one with the lowest index.
-    random_state : int, RandomState, Generator or None, default=None
-        Breaks ties.
+    A pick is the index of the point and the gain, which is what the point adds to the objective.
+    The objective has at least ``n_instances`` points. Of the points whose gains are equal, up to
+    the objective's tolerance, a random one is picked, or with ``ties="first"`` the one with the
+    lowest index.
 
-    Yields
-    ------
-    index : int
-        Index of the point.
-    gain : float
-        What it adds to the objective.
-
-    References
-    ----------
-    Nemhauser, Wolsey, Fisher, *An analysis of approximations for maximizing submodular set
-    functions*, 1978.
+    The greedy algorithm is analysed in Nemhauser, Wolsey, Fisher, *An analysis of approximations
+    for maximizing submodular set functions*, 1978.
 
     Examples
     --------
@@ -216,15 +167,8 @@ def best_of(
 def as_tensors(picks: Iterable[tuple[int, float]]) -> tuple[Tensor, Tensor]:
     """Return picks as a tensor of indices and a tensor of gains.
 
-    Parameters
-    ----------
-    picks : iterable of (int, float)
-        What :func:`greedy` yields.
-
-    Returns
-    -------
-    indices : Tensor of shape (n_instances,), int64
-    gains : Tensor of shape (n_instances,), float64
+    The picks are those of :func:`greedy`. The indices are int64 and the gains float64,
+    (n_instances,) each.
 
     Examples
     --------

@@ -116,26 +116,11 @@ def coverage(
 ) -> float:
     """Return the coverage of a pool by a batch: 1 if every point equals a chosen one.
 
-    Parameters
-    ----------
-    features : Tensor of shape (N, D)
-        Coordinates of the points of the pool.
-    batch : Tensor of shape (b, D)
-        Coordinates of the batch and of all other points that cover the pool.
-    radius : float
-        Width of the kernel, above 0.
-    weights : Tensor of shape (N,) or None, default=None
-        Weight of each point. None: 1 each.
-
-    Returns
-    -------
-    float
-        The mean over the pool of the weight times the largest kernel value.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
+    This is the mean over the pool of the weight times the largest kernel value. ``features`` are
+    the coordinates (N, D) of the points of the pool, and ``batch`` those (b, D) of the batch and of
+    all other points that cover the pool. ``radius`` is the width of the kernel, above 0;
+    ``weights`` (N,) are those of the points, and None means 1 each. Raise TypeError or ValueError
+    if an argument is not as described.
 
     Examples
     --------

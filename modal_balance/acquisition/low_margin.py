@@ -58,25 +58,10 @@ def diverse_low_margin(
     returns the least certain point of each cluster without a chosen or pending point: see
     :func:`~modal_balance.acquisition.low_margin.prediction_clusters_batch`.
 
-    Parameters
-    ----------
-    pool : PoolPredictions
-        Predictions of S hypotheses on N points.
-    n_instances : int
-        Number of points to return.
-    chosen : sequence of int
-        Points of the pool that have already been chosen.
-    order : TieOrder
-        Breaks ties between points of equal margin.
-    pending : Tensor of shape (S, M, C) or None, default=None
-        Predictions of the same hypotheses on pending points.
-    random_state : int, RandomState, Generator or None, default=None
-        Initialises the clusters.
-
-    Returns
-    -------
-    list of int
-        Indices of points, the lowest margin first.
+    The result is the indices of ``n_instances`` points, the lowest margin first. ``chosen`` are
+    points of the pool that have already been chosen, and ``pending`` holds the predictions
+    (S, M, C) of the same hypotheses on pending points. ``order`` breaks ties between points of
+    equal margin, and ``random_state`` initialises the clusters.
 
     Examples
     --------
@@ -110,22 +95,10 @@ def least_certain(
 ) -> tuple[list[int], tuple[float, float]]:
     """Return the points with the lowest margins of the mean prediction, the lowest first.
 
-    Parameters
-    ----------
-    pool : PoolPredictions
-        Predictions of S hypotheses on N points.
-    n_instances : int
-        Number of points to return; all of them if there are fewer.
-    chosen : sequence of int
-        Points that must not be returned.
-    order : TieOrder
-        Breaks ties between points of equal margin.
-
-    Returns
-    -------
-    points : list of int
-    scores : tuple of float
-        The lowest and the highest score (1 minus margin) of all points that are not chosen.
+    There are ``n_instances`` of them, or all if there are fewer; points in ``chosen`` are not
+    returned, and ``order`` breaks ties between points of equal margin. The two numbers returned
+    with them are the lowest and the highest score (1 minus margin) of all points that are not
+    chosen.
     """
     taken = torch.tensor(chosen, dtype=torch.int64)
 
@@ -165,33 +138,14 @@ def prediction_clusters_batch(
     ``1 - margin``. There are ``n_taken + n_instances`` clusters; with more than 256 of them,
     k-means uses the first 32 principal components of the vectors and 3 iterations. Of each cluster
     without a taken point, the point with the lowest margin of the mean prediction is returned, the
-    lowest margin first.
+    lowest margin first. The result holds their indices, int64 (n_instances,); if equal points make
+    fewer clusters, the points with the lowest margins fill it up.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, m, C)
-        Predictions of S hypotheses on m points, for instance a few times ``n_instances`` points of
-        a pool, those with the lowest margins.
-    n_instances : int
-        Number of points to return.
-    n_taken : int, default=0
-        The first t points have already been chosen or are pending. They are never returned.
-    random_state : int, RandomState, Generator or None, default=None
-        Initialises the clusters.
+    ``proba`` holds the predictions (S, m, C) of S hypotheses on m points, for instance a few times
+    ``n_instances`` points of a pool, those with the lowest margins. The first ``n_taken`` of them
+    have already been chosen or are pending, so they are never returned. ``random_state``
+    initialises the clusters. Raise TypeError or ValueError if an argument is not as described.
 
-    Returns
-    -------
-    Tensor of shape (n_instances,), int64
-        Indices of points. If equal points make fewer clusters, the points with the lowest margins
-        fill up the result.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-
-    References
-    ----------
     Zhdanov, *Diverse mini-batch Active Learning*, 2019, clusters points by their inputs; Citovsky
     et al., *Batch Active Learning at Scale*, NeurIPS 2021, by a network's features.
 

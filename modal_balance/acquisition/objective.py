@@ -37,13 +37,10 @@ EDGE_BLOCK = 128
 class EdgeDiscrimination:
     """Discrimination 1 - lambda_k lambda_l of each edge {k, l}, stored in the least memory.
 
-    Parameters
-    ----------
-    first, second : Tensor of shape (E,), int64
-        The two hypotheses k and l of each edge.
-    per_edge : bool
-        True: keep 1 - lambda_k lambda_l of each edge. False: keep 1 - lambda of each hypothesis,
-        and combine them in every scan: smaller if there are more edges than hypotheses.
+    ``first`` and ``second``, int64 (E,), are the two hypotheses k and l of each edge. If
+    ``per_edge`` is True, 1 - lambda_k lambda_l of each edge is kept. Otherwise 1 - lambda of each
+    hypothesis is kept, and every scan combines them, which takes less memory if there are more
+    edges than hypotheses.
     """
 
     first: Tensor
@@ -79,16 +76,9 @@ class EdgeDiscrimination:
 class GainScan:
     """Compute the gains of all points of a block, given W.
 
-    Parameters
-    ----------
-    discrimination : EdgeDiscrimination
-        The edges.
-    weight : Tensor of shape (S, E), or (1, E) where W is the same for every hypothesis
-        W / ``scale``, in the precision of the predictions.
-    scale : float
-        Common factor of all gains.
-    chunk_size : int
-        Number of points computed at once.
+    ``weight`` is W / ``scale`` in the precision of the predictions: (S, E), or (1, E) where W is
+    the same for every hypothesis. ``scale`` is a common factor of all gains, and ``chunk_size``
+    points are computed at once.
     """
 
     discrimination: EdgeDiscrimination
@@ -99,14 +89,9 @@ class GainScan:
     def __call__(self, start: int, proba: Tensor, kept: Tensor) -> Tensor:
         """Return the gains in Delta (Eq. 3, Eq. 4), (n,) float64, on the CPU.
 
-        Parameters
-        ----------
-        start : int
-            Index of the first point.
-        proba : Tensor of shape (S, n, C)
-            Predictions.
-        kept : Tensor of shape (E, n, C) or (S, n, C)
-            What :class:`EdgeDiscrimination` keeps.
+        The block begins at the point with index ``start`` and has the predictions ``proba``
+        (S, n, C). ``kept``, (E, n, C) or (S, n, C), is the tensor that :class:`EdgeDiscrimination`
+        keeps of them.
         """
         n_points = proba.shape[1]
         gains = torch.empty(n_points, dtype=torch.float64, device=proba.device)
@@ -153,16 +138,9 @@ class BestScan:
     best if another point of its block has at least the same gain and a lower rank. The candidates
     are the points without such a rival, about log n of them.
 
-    Parameters
-    ----------
-    scan : GainScan
-        Computes the gains.
-    chosen : Tensor of shape (b,), int64
-        Points that have already been chosen.
-    order : TieOrder
-        The ranks.
-    tolerance : float
-        Relative difference below which two gains count as equal.
+    ``scan`` computes the gains, ``order`` gives the ranks, and ``chosen``, int64 (b,), are the
+    points that have already been chosen. Two gains count as equal if their relative difference is
+    at most ``tolerance``.
     """
 
     scan: GainScan
@@ -181,20 +159,9 @@ class BestScan:
 def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> Candidates:
     """Return the points that may be the best of a pool, given the gains of a range of it.
 
-    Parameters
-    ----------
-    gains : Tensor of shape (n,), float64
-        Gains of a range of points; -1 for points that cannot be chosen.
-    start : int
-        Index of the first point.
-    order : TieOrder
-        The ranks.
-    tolerance : float
-        Relative difference below which two gains count as equal.
-
-    Returns
-    -------
-    Candidates
+    ``gains``, float64 (n,), begin with that of the point with index ``start``, and are -1 for
+    points that cannot be chosen. Two gains count as equal if their relative difference is at most
+    ``tolerance``, and ``order`` gives the ranks.
 
     Examples
     --------
@@ -221,30 +188,14 @@ def candidates(gains: Tensor, start: int, order: TieOrder, tolerance: float) -> 
 class BalanceObjective:
     """The objective Delta (Eq. 4) given the points chosen so far.
 
-    When every edge is completely cut, it restarts with the full weights.
+    When every edge is completely cut, it restarts with the full weights; ``n_restarts`` is the
+    number of restarts.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C), or PoolPredictions
-        Predictions of S hypotheses on N points. PoolPredictions must be prepared by
-        ``EdgeDiscrimination.of(edges, S)``.
-    edges : Tensor of shape (E, 2), int64
-        Pairs of hypotheses.
-    weights : Tensor of shape (E,) or None, default=None
-        Weight of each edge. None: 1 / E each.
-    chunk_size : int, default=512
-        Number of points computed at once.
-
-    Attributes
-    ----------
-    pool : PoolPredictions
-        The predictions, in memory or elsewhere.
-    n_points : int
-        N.
-    tie_tolerance : float
-        Relative difference below which two gains count as equal.
-    n_restarts : int
-        Number of restarts with the full weights.
+    ``proba`` holds the predictions (S, N, C) of S hypotheses on N points, or is a PoolPredictions
+    prepared by ``EdgeDiscrimination.of(edges, S)``; ``pool`` is the predictions, in memory or
+    elsewhere, and ``n_points`` is N. ``edges``, int64 (E, 2), are pairs of hypotheses, and
+    ``weights`` (E,) their weights; None means 1 / E each. ``chunk_size`` points are computed at
+    once. Two gains count as equal if their relative difference is at most ``tie_tolerance``.
     """
 
     def __init__(
@@ -290,28 +241,14 @@ class BalanceObjective:
         return GainScan(self.discrimination, weight, self.scale, self.chunk_size)
 
     def gains(self) -> Tensor:
-        """Return what each point of the pool would add to the objective.
-
-        Returns
-        -------
-        Tensor of shape (N,), float64, on the CPU
-        """
+        """Return what each point would add to the objective, (N,) float64 on the CPU."""
         return torch.cat(self.pool.map(self._scan()))
 
     def best(self, order: TieOrder, chosen: Sequence[int]) -> tuple[int, float]:
         """Return the point that would add most to the objective, and how much.
 
-        Parameters
-        ----------
-        order : TieOrder
-            Breaks ties between points whose gains are equal up to ``tie_tolerance``.
-        chosen : sequence of int
-            Points that have already been chosen.
-
-        Returns
-        -------
-        index : int
-        gain : float
+        ``order`` breaks ties between points whose gains are equal up to ``tie_tolerance``. Points
+        already ``chosen`` are not returned.
         """
         taken = torch.tensor(chosen, dtype=torch.int64)
         found = self.pool.map(BestScan(self._scan(), taken, order, self.tie_tolerance))
@@ -321,22 +258,14 @@ class BalanceObjective:
         return int(points[best]), gains[best].item()
 
     def add(self, point: int) -> None:
-        """Choose a point of the pool.
-
-        Parameters
-        ----------
-        point : int
-            Its index.
-        """
+        """Choose the point of the pool with this index."""
         self._multiply(self.pool.rows([point])[:, 0])
 
     def add_pending(self, pending: Tensor | None) -> None:
         """Choose points that are not in the pool.
 
-        Parameters
-        ----------
-        pending : Tensor of shape (S, M, C) or None
-            Predictions of the same hypotheses on them.
+        ``pending`` holds the predictions (S, M, C) of the same hypotheses on them; None adds no
+        points.
         """
         if pending is None:
             return

@@ -69,21 +69,10 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
 
 
 def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending") -> None:
-    """Raise unless two sets of predictions have as many hypotheses and classes.
+    """Raise a ValueError unless two sets of predictions have as many hypotheses and classes.
 
-    Parameters
-    ----------
-    other : Tensor of shape (S, M, C)
-        Predictions on other points.
-    proba : Tensor of shape (S, N, C)
-        Predictions on the points of the pool.
-    name : str, default="pending"
-        Name of ``other``, for the error message.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
+    ``proba`` (S, N, C) are those on the points of the pool, and ``other`` (S, M, C) those on other
+    points. ``name`` is that of ``other``, for the error message.
 
     Examples
     --------
@@ -128,15 +117,7 @@ def likelihood_deficit(proba: Tensor) -> Tensor:
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Return a tensor of float32 or float64.
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Any tensor of numbers.
-
-    Returns
-    -------
-    Tensor
-        A softmax of this precision sums to 1; one of half precision does not.
+    Other numbers become float32, because a softmax in half precision does not sum to 1.
 
     Examples
     --------
@@ -151,24 +132,8 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") -> Tensor:
     """Return the predictions in float32 or float64, or raise unless they are probabilities.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points.
-    name : str, default="proba"
-        Name of the argument, for the error message.
-    cause : str, default=""
-        The likely cause and remedy, appended to the error message.
-
-    Returns
-    -------
-    Tensor of shape (S, N, C)
-        The same tensor, converted to float32 if it was in half precision.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``proba`` does not hold probabilities.
+    The result is ``proba`` (S, N, C) itself, converted to float32 if it was in half precision.
+    ``name``, ``cause`` and the errors are those of :func:`check_probabilities`.
 
     Examples
     --------
@@ -182,12 +147,7 @@ def working_precision(proba: Tensor, *, name: str = "proba", cause: str = "") ->
 
 
 def check_one_for_each_row(n_found: int, n_rows: int) -> None:
-    """Raise a ValueError unless there is a prediction for each row.
-
-    Parameters
-    ----------
-    n_found, n_rows : int
-        Numbers of predictions and of rows.
+    """Raise a ValueError unless the number of predictions, ``n_found``, is that of the rows.
 
     Examples
     --------
@@ -215,15 +175,11 @@ class PoolPredictions(Protocol):
     """Predictions of S hypotheses on the N points of a pool.
 
     They need not be in memory or in this process. A pool is a sequence of blocks, whose bounds
-    depend only on N and on the shape of the predictions. So the results for a block are the same
-    to the last bit, wherever they are computed.
+    depend only on N and on the shape of the predictions. So the results for a block are the same to
+    the last bit, wherever they are computed.
 
-    Attributes
-    ----------
-    n_points : int
-        N.
-    template : Tensor of shape (S, n, C)
-        Predictions on a few points, with the dtype and device of all predictions.
+    ``n_points`` is N. ``template`` holds the predictions (S, n, C) on a few points, with the dtype
+    and device of all predictions.
     """
 
     n_points: int
@@ -241,12 +197,7 @@ class PoolPredictions(Protocol):
 class HeldPredictions:
     """Predictions held in memory as a single block.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points.
-    prepare : callable, optional
-        Turns ``proba`` into the tensors to keep.
+    ``prepare`` turns the predictions ``proba`` (S, N, C) into the tensors to keep.
 
     Examples
     --------
@@ -265,27 +216,10 @@ class HeldPredictions:
     def map(self, function: Callable[..., Any]) -> list[Any]:
         """Return ``function(0, proba, ...)``, as the only entry of a list.
 
-        Parameters
-        ----------
-        function : callable
-            Called with the index of the first point and the tensors kept.
-
-        Returns
-        -------
-        list
+        The arguments are the index of the first point and the tensors kept.
         """
         return [function(0, *self._block)]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on some points.
-
-        Parameters
-        ----------
-        points : sequence of int
-            Their indices.
-
-        Returns
-        -------
-        Tensor of shape (S, len(points), C)
-        """
+        """Return the predictions on the points with these indices, (S, len(points), C)."""
         return self.template[:, list(points)]

@@ -23,16 +23,8 @@ TEMPERATURES = tuple(1 + tenth / 10 for tenth in range(190))
 def tempered(proba: Tensor, temperature: float) -> Tensor:
     """Return the predictions after dividing the logits by a temperature.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (n, C)
-        Predictions.
-    temperature : float
-        Positive; above 1 the predictions become less confident.
-
-    Returns
-    -------
-    Tensor of shape (n, C), float64
+    Predictions ``proba`` (n, C) become float64 (n, C). The temperature is positive; above 1 the
+    predictions become less confident.
 
     Examples
     --------
@@ -47,17 +39,9 @@ def tempered(proba: Tensor, temperature: float) -> Tensor:
 def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
     """Return the expected calibration error with 15 bins: the mean gap of confidence and accuracy.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (n, C)
-        Predictions.
-    is_right : Tensor of shape (n,), bool
-        Whether the most probable class is the label.
-
-    Returns
-    -------
-    float
-        From 0 to 1; each bin is weighted by its number of rows.
+    The error lies in [0, 1], and each bin is weighted by its number of rows. ``proba`` holds
+    predictions (n, C), and ``is_right``, bool (n,), says whether the most probable class is the
+    label.
 
     Examples
     --------
@@ -76,21 +60,10 @@ def expected_calibration_error(proba: Tensor, is_right: Tensor) -> float:
 def calibrated_temperature(proba: Tensor, is_right: Tensor) -> float:
     """Return the temperature, 1 to 19.9, with the smallest expected calibration error.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (n, C)
-        Predictions on rows that were held out of the fit.
-    is_right : Tensor of shape (n,), bool
-        Whether the most probable class is the label.
-
-    Returns
-    -------
-    float
-        The lowest of several temperatures with the same error.
-
-    References
-    ----------
-    Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017.
+    ``proba`` holds predictions (n, C) on rows that were held out of the fit, and ``is_right``, bool
+    (n,), says whether the most probable class is the label. The lowest of several temperatures with
+    the same error is returned. The method is that of Guo, Pleiss, Sun, Weinberger, *On Calibration
+    of Modern Neural Networks*, ICML 2017.
 
     Examples
     --------

@@ -21,15 +21,8 @@ from .predictions import working_precision
 def plogp(proba: Tensor) -> Tensor:
     """Return p log p of each entry, 0 where p is 0.
 
-    Parameters
-    ----------
-    proba : Tensor of any shape
-        Probabilities.
-
-    Returns
-    -------
-    Tensor of the same shape
-        Values in [-1/e, 0], in nats.
+    The tensor of probabilities has any shape, and the result the same. Values are in nats and lie
+    in [-1/e, 0].
 
     Examples
     --------
@@ -47,15 +40,8 @@ def entropy(proba: Tensor) -> Tensor:
 
         H = - sum_c p_c log p_c
 
-    Parameters
-    ----------
-    proba : Tensor of shape (..., C)
-        Distributions.
-
-    Returns
-    -------
-    Tensor of shape (...)
-        Values in [0, log C], in nats.
+    Distributions have the shape (..., C) and entropies the shape (...). Values are in nats and lie
+    in [0, log C].
 
     Examples
     --------
@@ -72,14 +58,7 @@ def mean_prediction(proba: Tensor) -> Tensor:
 
         pbar(c|x) = (1/S) sum_s p_s(c|x)
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of S hypotheses on N points.
-
-    Returns
-    -------
-    Tensor of shape (N, C), float64
+    The predictions are (S, N, C) and their mean is (N, C), in float64.
 
     Examples
     --------
