@@ -37,15 +37,9 @@ def votes(proba: Tensor) -> Tensor:
 def check_votes(reference_votes: Tensor) -> None:
     """Raise an error unless these are predicted classes, (S, M), of hypotheses on a reference pool.
 
-    Parameters
-    ----------
-    reference_votes : Tensor of integers, shape (S, M)
-        Column indices of classes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not, or the reference pool is empty.
+    Predicted classes are column indices. Raise TypeError if they are not a tensor of integers, and
+    ValueError if the shape is wrong, there is no hypothesis, the reference pool is empty, or an
+    index is negative.
 
     Examples
     --------

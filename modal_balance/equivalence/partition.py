@@ -132,19 +132,9 @@ def partition_edges(cells: Tensor) -> tuple[Tensor, Tensor]:
 def check_cells(cells: Tensor, n_hypotheses: int | None = None) -> None:
     """Raise unless ``cells`` has one cell for each hypothesis.
 
-    Parameters
-    ----------
-    cells : Tensor of shape (S,), int64
-        Cell of each hypothesis; any integers, only their equality matters.
-    n_hypotheses : int or None, default=None
-        Expected number of hypotheses S. None: any.
-
-    Raises
-    ------
-    TypeError
-        If ``cells`` is not an int64 tensor.
-    ValueError
-        If it does not have one entry for each hypothesis.
+    Cells are any int64 numbers (S,), since only their equality matters. ``n_hypotheses`` is the
+    expected S; None allows any. Raise TypeError if they are not an int64 tensor, and ValueError if
+    there is not one entry for each hypothesis.
 
     Examples
     --------
