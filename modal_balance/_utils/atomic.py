@@ -21,20 +21,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     file is unchanged. A process that is killed leaves the old file, and possibly a file
     ".NAME.*.part" beside it.
 
-    Parameters
-    ----------
-    path : path
-        The file, which need not exist.
-
-    Yields
-    ------
-    Path
-        Path to write to.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
+    The file at ``path`` need not exist. Raise OSError if it cannot be written.
 
     Examples
     --------

@@ -25,10 +25,6 @@ def interrupts_held() -> Iterator[None]:
     An interrupt while hooks are added or removed, or while ``torch.func.vmap`` starts or ends,
     would leave them behind, and later predictions would fail. A second Ctrl-C is not held back.
 
-    Yields
-    ------
-    None
-
     Examples
     --------
     >>> from torch import nn
@@ -62,16 +58,7 @@ def interrupts_held() -> Iterator[None]:
 def copy_of(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """Return a deep copy of a module, without hooks that another thread has added for a while.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Any module.
-    dtype : torch.dtype or None, default=None
-        Precision of the copy. None: that of the module.
-
-    Returns
-    -------
-    nn.Module
+    ``dtype`` is the precision of the copy; None keeps that of the module.
 
     Examples
     --------
@@ -93,15 +80,6 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     nor pickled afterwards, so the attributes before are restored, too. Compiled modules run eagerly
     meanwhile. Only one thread at a time runs such a block, since threads share hooks, flags and
     random state.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Any module.
-
-    Yields
-    ------
-    None
 
     Examples
     --------
@@ -162,15 +140,6 @@ class _Threads:
 def threads(n_threads: int) -> Iterator[None]:
     """Set the number of torch threads in a block, and restore it on exit.
 
-    Parameters
-    ----------
-    n_threads : int
-        Number of threads inside the block.
-
-    Yields
-    ------
-    None
-
     Examples
     --------
     >>> import torch
@@ -199,12 +168,7 @@ def threads(n_threads: int) -> Iterator[None]:
 def seeded(seed: int, device: str | torch.device) -> Iterator[None]:
     """Seed torch's global generators in a block, and restore them on exit.
 
-    Parameters
-    ----------
-    seed : int
-        Seed inside the block.
-    device : str or torch.device
-        Device of the block. The CPU generator is always seeded, and that of a CUDA device too.
+    The CPU generator is always seeded, and that of ``device`` too if it is a CUDA device.
 
     Examples
     --------

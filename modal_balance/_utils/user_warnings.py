@@ -15,13 +15,6 @@ def warn_user(message: str, category: type[Warning]) -> None:
     A fixed ``stacklevel`` cannot do this: a strategy is called directly or by a modAL learner, and
     generators and progress bars lie in between.
 
-    Parameters
-    ----------
-    message : str
-        The message.
-    category : type
-        The kind of warning.
-
     Examples
     --------
     >>> import warnings
