@@ -185,16 +185,7 @@ def information_gain_scores(
 def cell_sums(values: Tensor, cells: Tensor) -> Tensor:
     """Return the sum of values over the hypotheses of each cell.
 
-    Parameters
-    ----------
-    values : Tensor of shape (S, ...)
-        Values to sum.
-    cells : Tensor of shape (S,), int64
-        Cell of each hypothesis, 0..R-1.
-
-    Returns
-    -------
-    Tensor of shape (R, ...)
+    Values (S, ...) become sums (R, ...). ``cells``, int64 (S,), are numbered 0..R-1.
 
     Examples
     --------
@@ -208,19 +199,10 @@ def cell_sums(values: Tensor, cells: Tensor) -> Tensor:
 
 
 def check_noise_free(proba: Tensor, *, hint: str) -> None:
-    """Raise unless every prediction is 0 or 1.
+    """Raise a ValueError unless every prediction is 0 or 1.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of the hypotheses.
-    hint : str
-        Remedy, appended to the error message.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``proba`` does not hold probabilities, or one of them is neither 0 nor 1.
+    ``proba`` has the shape (S, N, C), and ``hint`` is a remedy, appended to the error message.
+    Raise as :func:`check_probabilities` does if ``proba`` does not hold probabilities.
 
     Examples
     --------
@@ -242,28 +224,11 @@ def check_table(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return checked predictions, cells and prior, in the form that the scores use.
 
-    Parameters
-    ----------
-    proba : Tensor of shape (S, N, C)
-        Predictions of the hypotheses.
-    cells : Tensor of shape (S,), int64, or None
-        Equivalence class of each hypothesis. None: a single class.
-    prior : Tensor of shape (S,) or None
-        Probability of each hypothesis. None: 1 / S each.
-
-    Returns
-    -------
-    proba : Tensor of shape (S, N, C), float64
-        The predictions.
-    cells : Tensor of shape (S,), int64
-        The cells, numbered 0..R-1.
-    prior : Tensor of shape (S,), float64
-        The prior.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
+    These are the predictions, float64 (S, N, C), the cells, int64 (S,), renumbered 0..R-1, and the
+    prior, float64 (S,). If ``cells`` is None, there is a single one; if ``prior`` is None, each
+    hypothesis has the probability 1 / S. Raise TypeError or ValueError if the predictions are not
+    probabilities, ``cells`` is not an int64 tensor of S numbers, or ``prior`` is not a tensor of S
+    non-negative numbers that sum to 1.
 
     Examples
     --------
