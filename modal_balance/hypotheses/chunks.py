@@ -26,21 +26,10 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def rows_per_chunk(n_hypotheses: int, row_size: int, device: str | torch.device = "cpu") -> int:
-    """Return the number of rows to predict at once.
+    """Return the number of rows to predict at once, at least 1.
 
-    Parameters
-    ----------
-    n_hypotheses : int
-        Number of hypotheses S.
-    row_size : int
-        Number of values of one row in the widest layer.
-    device : str or torch.device, default="cpu"
-        Where the rows are predicted.
-
-    Returns
-    -------
-    int
-        At least 1.
+    ``row_size`` is the number of values of one row in the widest layer, and ``device`` is where the
+    rows are predicted.
 
     Examples
     --------
@@ -73,15 +62,8 @@ def is_out_of_memory(error: Exception) -> bool:
 class Blocks:
     """Predict batches in blocks of rows, halving the blocks when memory runs out.
 
-    Parameters
-    ----------
-    verbose : int, default=0
-        1 or more: print a message when blocks are halved.
-
-    Attributes
-    ----------
-    size : int or None
-        Largest number of rows in a block. None: whole batches, as long as they fit.
+    ``size`` is the largest number of rows in a block; None means whole batches, as long as they
+    fit. With ``verbose`` of 1 or more, a message is printed when blocks are halved.
 
     Examples
     --------
@@ -101,23 +83,10 @@ class Blocks:
         self.size: int | None = None
 
     def predict(self, predict: Callable[[Any], Tensor], batch: Any) -> Tensor:
-        """Return the predictions on a batch.
+        """Return the predictions on a batch of n rows, (S, n, ...).
 
-        Parameters
-        ----------
-        predict : callable
-            Maps rows to predictions (S, rows, ...).
-        batch : tensor, dict or sequence of tensors
-            n rows.
-
-        Returns
-        -------
-        Tensor of shape (S, n, ...)
-
-        Raises
-        ------
-        RuntimeError
-            If memory runs out for a single row.
+        ``predict`` maps rows to predictions (S, rows, ...). The batch is a tensor, or a dict or
+        sequence of tensors. Raise RuntimeError if memory runs out for a single row.
         """
         n_rows: int = get_len(batch)
         while True:

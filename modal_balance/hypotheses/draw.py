@@ -97,22 +97,8 @@ def draw_from(
 ) -> Hypotheses:
     """Draw hypotheses as :func:`draw_hypotheses` does, from an unwrapped learner.
 
-    Parameters
-    ----------
-    unwrapped : UnwrappedLearner
-        The estimator or committee.
-    n_samples : int
-        Number of hypotheses, at least 1.
-    min_members : int, default=2
-        Smallest number of members, if each of them is one hypothesis.
-    random_state : int, RandomState, Generator or None, default=None
-        Draws the hypotheses.
-    verbose : int, default=0
-        1 or more: predictions show a progress bar.
-
-    Returns
-    -------
-    Hypotheses
+    ``min_members`` is the smallest number of members allowed, if each of them is one hypothesis.
+    The other arguments are those of :func:`draw_hypotheses`.
     """
     n_samples = check_integer(n_samples, "n_samples", 1)
     unwrapped.check_has_hypotheses()

@@ -106,19 +106,9 @@ def last_layer_features(estimator: Any, X: Any) -> tuple[Tensor, Tensor]:
 def output_layer(classifier: Any, X: Any) -> tuple[nn.Linear, Tensor, Tensor]:
     """Return the output layer of a classifier without wrappers, its input, and the prediction.
 
-    Parameters
-    ----------
-    classifier : skorch classifier, or estimator with ``net_`` and ``to_inputs``
-        Fitted.
-    X : array-like
-        n rows that the classifier accepts.
-
-    Returns
-    -------
-    layer : nn.Linear
-        A part of the network, not a copy.
-    features : Tensor of shape (n, D)
-    proba : Tensor of shape (n, C)
+    The classifier is fitted: a skorch classifier, or an estimator with ``net_`` and ``to_inputs``.
+    It accepts the n rows of ``X``. The layer is a part of the network, not a copy; its input is
+    (n, D) and the prediction (n, C). Raise TypeError if the classifier has no network.
     """
     if hasattr(classifier, "to_inputs"):
         check_is_fitted(classifier)
@@ -222,14 +212,9 @@ def _linear_calls(module: nn.Module) -> Iterator[dict[int, _LinearCall]]:
 class LaplaceHypotheses:
     """Frozen hypotheses that share a network's features, each with its own output layer.
 
-    Parameters
-    ----------
-    estimator : estimator
-        The fitted classifier that computes the features.
-    theta : Tensor of shape (S, C D + C) or (S, C D)
-        Flattened weights of each output layer, followed by its biases, if it has any.
-    classes : ndarray of shape (C,)
-        Labels of the columns.
+    ``estimator`` is the fitted classifier that computes the features. ``theta``, (S, C D + C) or
+    (S, C D), holds the flattened weights of each output layer, followed by its biases, if it has
+    any. ``classes`` (C,) are the labels of the columns.
 
     Examples
     --------
@@ -253,16 +238,9 @@ class LaplaceHypotheses:
         self.classes_ = classes
 
     def predict_proba_samples(self, X: Any) -> Tensor:
-        """Return the predictions of all hypotheses.
+        """Return the predictions of all hypotheses on n rows that the estimator accepts.
 
-        Parameters
-        ----------
-        X : array-like
-            n rows that the estimator accepts.
-
-        Returns
-        -------
-        Tensor of shape (S, n, C), in the precision of the network, on its device
+        They are (S, n, C), in the precision of the network, on its device.
         """
         features, proba = last_layer_features(self.estimator, X)  # (n, D), (n, C)
         n_classes, n_weights = proba.shape[1], proba.shape[1] * features.shape[1]

@@ -81,13 +81,9 @@ class NoDropoutError(ValueError):
 class DropoutCalls(TorchFunctionMode):
     """Context manager that replaces every dropout in a module's forward passes.
 
-    Parameters
-    ----------
-    module : nn.Module
-        The module. Inside the block it has hooks, which identify the caller of each dropout.
-    replace : callable
-        ``replace(site, dropout, x)`` returns the output of a dropout for its input ``x``, whose
-        first dimension is the batch. Not called for a rate of 0.
+    Inside the block the module has hooks, which identify the caller of each dropout.
+    ``replace(site, dropout, x)`` returns the output of a dropout for its input ``x``, whose first
+    dimension is the batch. It is not called for a rate of 0.
 
     Examples
     --------
@@ -327,26 +323,13 @@ class DropoutEnsemble:
     dropout in that module, and on the number of the draw. So the first draws do not depend on
     ``n_samples``.
 
-    Parameters
-    ----------
-    module : nn.Module
-        A trained module. The first dimension of its output is the batch.
-    n_samples : int
-        Number of networks S, at least 1.
-    seed : int
-        Seed of the masks, >= 0.
-    verbose : int, default=0
-        1 or more: print a message if the networks must run one after the other.
+    The module is trained, and the first dimension of its output is the batch. There are
+    ``n_samples`` networks S, at least 1, and the seed of the masks is >= 0. With ``verbose`` of
+    1 or more, a message is printed if the networks must run one after the other.
 
-    Attributes
-    ----------
-    row_size : int
-        Number of values of one row in the widest layer that runs once for each draw; set by
-        :meth:`trace`.
-    device : torch.device
-        Device of the masks; set by :meth:`trace`.
-    unseen : list of str
-        Modules whose dropout cannot be sampled and is therefore off; set by :meth:`trace`.
+    :meth:`trace` sets three attributes: ``row_size``, the number of values of one row in the widest
+    layer that runs once for each draw; ``device``, that of the masks; and ``unseen``, the modules
+    whose dropout cannot be sampled and is therefore off.
 
     Examples
     --------
@@ -377,20 +360,10 @@ class DropoutEnsemble:
     def trace(self, one_row: ForwardPass, same_row_twice: ForwardPass) -> None:
         """Draw the masks for a forward pass, and check that the module is deterministic.
 
-        Parameters
-        ----------
-        one_row : callable
-            Runs the module on one row and returns its output.
-        same_row_twice : callable
-            Runs the module on a batch of two copies of that row.
-
-        Raises
-        ------
-        NoDropoutError
-            If there is no dropout.
-        ValueError
-            If the batch is not the first dimension, or if the output for a row is random or
-            depends on other rows.
+        ``one_row`` runs the module on one row and returns its output, and ``same_row_twice`` does
+        so on a batch of two copies of that row. Raise NoDropoutError if there is no dropout, and
+        ValueError if the batch is not the first dimension, or if the output for a row is random or
+        depends on other rows.
         """
         with undisturbed(self.module), interrupts_held():
             twice = self._run(same_row_twice, self._trace_site)
@@ -413,16 +386,9 @@ class DropoutEnsemble:
             )
 
     def __call__(self, forward: ForwardPass) -> Tensor:
-        """Return the outputs of all networks.
+        """Return the outputs of all networks, (S, n, ...).
 
-        Parameters
-        ----------
-        forward : callable
-            Runs the module on a batch of n rows and returns its output.
-
-        Returns
-        -------
-        Tensor of shape (S, n, ...)
+        ``forward`` runs the module on a batch of n rows and returns its output.
         """
         with undisturbed(self.module):
             if self._vectorised:
@@ -569,18 +535,9 @@ def no_dropout_message(module: nn.Module, unseen: list[str]) -> str:
 def has_dropout(module: nn.Module, row: Tensor | None = None) -> bool:
     """Return whether a module has dropout.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Any module.
-    row : Tensor or None, default=None
-        An input of one row. If given, the module is run, and functional dropout is found as well.
-        Otherwise only layers count: ``nn.Dropout*``, and attention and recurrent layers with a
-        dropout rate.
-
-    Returns
-    -------
-    bool
+    Given ``row``, an input of one row, the module is run, and functional dropout is found as well.
+    Otherwise only layers count: ``nn.Dropout*``, and attention and recurrent layers with a dropout
+    rate.
 
     Examples
     --------

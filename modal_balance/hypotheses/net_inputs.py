@@ -1,5 +1,7 @@
 """Inputs of a skorch net: checked batches of tensors from any data that the net accepts.
 
+Nets are fitted. A batch is a tensor, or a dict or sequence of tensors, and a row is a batch of one.
+
 n: rows
 """
 
@@ -30,26 +32,10 @@ PROBABILITY_CAUSE = (
 def batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
     """Yield the inputs of a data set in order, in batches for the module.
 
-    Tensors are on the device of the net, floating-point numbers in the precision of the module.
-
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-    dataset : Dataset
-        The result of ``net.get_dataset(X)``.
-    n_batch : int
-        Rows of a batch. A custom data set or data loader is read through the iterator of the net,
-        in the batches of the net.
-
-    Yields
-    ------
-    tensor, dict or sequence of tensors
-
-    Raises
-    ------
-    ValueError
-        If a floating-point input holds NaN or infinity.
+    Tensors are on the device of the net, floating-point numbers in the precision of the module. The
+    data set is the result of ``net.get_dataset(X)``. A batch has ``n_batch`` rows; but a custom
+    data set or data loader is read through the iterator of the net, in the batches of the net.
+    Raise ValueError if a floating-point input holds NaN or infinity.
 
     Examples
     --------
@@ -77,64 +63,26 @@ def batches(net: NeuralNet, dataset: Any, n_batch: int) -> Iterator[Any]:
 def first_row(net: NeuralNet, dataset: Any) -> Any:
     """Return the first row of a data set, as a batch of one.
 
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-    dataset : Dataset
-        The result of ``net.get_dataset(X)``; not empty.
-
-    Returns
-    -------
-    tensor, dict or sequence of tensors
+    The data set is the result of ``net.get_dataset(X)`` and not empty.
     """
     return multi_indexing(next(batches(net, dataset, 1)), slice(0, 1))
 
 
 def twice(row: Any) -> Any:
-    """Return a batch of two copies of a row.
-
-    Parameters
-    ----------
-    row : tensor, dict or sequence of tensors
-        A batch of one.
-
-    Returns
-    -------
-    tensor, dict or sequence of tensors
-    """
+    """Return a batch of two copies of a row."""
     return _map_values(lambda tensor: torch.cat([tensor, tensor]), row)
 
 
 def cloned(batch: Any) -> Any:
-    """Return a copy of a batch, for a module that may modify it.
-
-    Parameters
-    ----------
-    batch : tensor, dict or sequence of tensors
-        A batch.
-
-    Returns
-    -------
-    tensor, dict or sequence of tensors
-    """
+    """Return a copy of a batch, for a module that may modify it."""
     return _map_values(torch.clone, batch)
 
 
 def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
-    """Return the prediction of a net on a batch, in at least float32.
+    """Return the prediction of a net on a batch of n rows, (n, ...), in at least float32.
 
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-    batch : tensor, dict or sequence of tensors
-        A batch of n rows. The module gets a copy.
-
-    Returns
-    -------
-    Tensor of shape (n, ...)
-        What the net's ``predict_nonlinearity`` makes of the module's first output.
+    It is what the net's ``predict_nonlinearity`` makes of the module's first output. The module
+    gets a copy of the batch.
     """
     output = net.infer(cloned(batch))
     output = output[0] if isinstance(output, tuple) else output
@@ -144,20 +92,7 @@ def predict_batch(net: NeuralNet, batch: Any) -> Tensor:
 
 
 def check_row_fits(net: NeuralNet, row: Any) -> None:
-    """Run the module on a row, and raise an error that describes the row if it does not fit.
-
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-    row : tensor, dict or sequence of tensors
-        A batch of one.
-
-    Raises
-    ------
-    ValueError
-        If the module cannot be run on such rows.
-    """
+    """Run the module on a row, and raise a ValueError that describes the row if it does not fit."""
     try:
         net.infer(cloned(row))
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -177,19 +112,7 @@ def check_row_fits(net: NeuralNet, row: Any) -> None:
 
 
 def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
-    """Return a net that shares everything with ``net`` except the module.
-
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-    module : nn.Module
-        Replacement of ``net.module_``.
-
-    Returns
-    -------
-    skorch.NeuralNet
-    """
+    """Return a net that shares everything with ``net`` but has ``module`` as its ``module_``."""
     twin = object.__new__(type(net))
     twin.__dict__.update(net.__dict__)
     twin.__dict__["module_"] = module
@@ -197,17 +120,7 @@ def with_module(net: NeuralNet, module: nn.Module) -> NeuralNet:
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
-    """Return the net with an uncompiled module; the net itself if it is not compiled.
-
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net.
-
-    Returns
-    -------
-    skorch.NeuralNet
-    """
+    """Return the net with an uncompiled module; the net itself if it is not compiled."""
     # Code that torch.compile has already compiled ignores hooks that are registered later.
     original = getattr(net.module_, "_orig_mod", None)
     return net if original is None else with_module(net, original)

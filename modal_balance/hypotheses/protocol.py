@@ -382,22 +382,11 @@ class StackedHypotheses:
 
 
 def union_of_classes(sets: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Return the sorted union of the labels of several classifiers.
+    """Return the sorted union of the labels of several classifiers, (C,).
 
-    Parameters
-    ----------
-    sets : sequence of ndarray or None
-        The labels of each classifier. None: column numbers 0, 1, ...
-
-    Returns
-    -------
-    ndarray of shape (C,), or None
-        None if one of the sets is None: all labels are then column numbers.
-
-    Raises
-    ------
-    ValueError
-        If the labels are of different kinds.
+    None in ``sets`` stands for a classifier whose labels are the column numbers 0, 1, ...; the
+    result is then None, because all labels are column numbers. Raise ValueError if the labels are
+    of different kinds.
 
     Examples
     --------

@@ -43,22 +43,10 @@ def has_samples(estimator: Any) -> bool:
 def unwrap(estimator: Any) -> UnwrappedLearner:
     """Take a classifier out of pipelines, searches and frozen estimators, however nested.
 
-    Parameters
-    ----------
-    estimator : estimator
-        A Pipeline of scikit-learn or imbalanced-learn (its last step is used), a search such as
-        GridSearchCV (its ``best_estimator_`` is used; before it is fitted, its ``estimator``), a
-        FrozenEstimator, or any other estimator, which is returned unchanged.
-
-    Returns
-    -------
-    UnwrappedLearner
-        The classifier and the transformations of its input, without its members.
-
-    Raises
-    ------
-    ValueError
-        If a fitted search has no ``best_estimator_``.
+    Of a Pipeline of scikit-learn or imbalanced-learn the last step is used; of a search such as
+    GridSearchCV its ``best_estimator_``, or before it is fitted its ``estimator``. Any other
+    estimator is itself the classifier. The result has the classifier and the transformations of its
+    input, but not its members. Raise ValueError if a fitted search has no ``best_estimator_``.
 
     Examples
     --------
@@ -100,19 +88,10 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
 
 
 def check_labels_of_net(estimator: Any, y: Any) -> None:
-    """Raise if a skorch net is to be fitted on labels that are not numbers.
+    """Raise a TypeError if a skorch net is to be fitted on labels that are not numbers.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Any estimator, before it is fitted.
-    y : array-like of shape (n,)
-        Labels to fit it on.
-
-    Raises
-    ------
-    TypeError
-        If the estimator is or contains a skorch net, and the labels are strings or other objects.
+    The estimator has not been fitted yet. The error is raised if it is or contains a skorch net,
+    and the labels ``y`` (n,) are strings or other objects.
 
     Examples
     --------
@@ -155,14 +134,7 @@ REFUSAL_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
 def committee_members(learner: Any) -> list[Any] | None:
     """Return the learners in a committee, or None for any other object.
 
-    Parameters
-    ----------
-    learner : object
-        A modAL Committee, a list or tuple of estimators or modAL learners, or anything else.
-
-    Returns
-    -------
-    list of estimators or modAL learners, or None
+    A committee is a modAL Committee, or a list or tuple of estimators or modAL learners.
 
     Examples
     --------
@@ -180,21 +152,9 @@ def committee_members(learner: Any) -> list[Any] | None:
 def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
     """Return the unwrapped members of a fitted scikit-learn ensemble, or None.
 
-    Parameters
-    ----------
-    estimator : estimator
-        RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier, VotingClassifier, or any
-        other.
-
-    Returns
-    -------
-    tuple of Member, or None
-        None for any other estimator.
-
-    Raises
-    ------
-    ValueError
-        If the ensemble predicts several outputs.
+    Ensembles are RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier and
+    VotingClassifier; the result is None for any other estimator. Raise ValueError if the ensemble
+    predicts several outputs.
 
     Examples
     --------
@@ -335,15 +295,6 @@ class UnwrappedLearner:
 def estimator_of(learner: Any) -> Any:
     """Return the estimator of a modAL learner; anything else is returned unchanged.
 
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner or object
-        The learner.
-
-    Returns
-    -------
-    object
-
     Examples
     --------
     >>> from sklearn.naive_bayes import GaussianNB
@@ -357,24 +308,11 @@ def estimator_of(learner: Any) -> Any:
 def unwrap_learner(learner: Any) -> UnwrappedLearner:
     """Return the fitted classifier inside a learner, its input transformations and its members.
 
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, or fitted estimator
-        First argument of a query strategy.
-
-    Returns
-    -------
-    UnwrappedLearner
-
-    Raises
-    ------
-    TypeError
-        If it is a regressor or not an estimator.
-    NotFittedError
-        If it has not been fitted; also a ValueError.
-    ValueError
-        If a committee is empty, if a search has no ``best_estimator_``, or if an ensemble predicts
-        several outputs.
+    The learner is the first argument of a query strategy: an ActiveLearner, DeepActiveLearner or
+    Committee, a list of these, or a fitted estimator. Raise TypeError if it is a regressor or not
+    an estimator, NotFittedError (also a ValueError) if it has not been fitted, and ValueError if a
+    committee is empty, a search has no ``best_estimator_``, or an ensemble predicts several
+    outputs.
 
     Examples
     --------
@@ -401,21 +339,10 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
 def unwrap_inputs(learner: Any) -> UnwrappedLearner:
     """Unwrap a learner that need not be fitted, for strategies that only need its inputs.
 
-    Parameters
-    ----------
-    learner : ActiveLearner, DeepActiveLearner, Committee, list of these, estimator or None
-        First argument of a query strategy that needs no predictions. Of a committee, the first
-        member is used.
-
-    Returns
-    -------
-    UnwrappedLearner
-        Its ``transforms`` may belong to steps that are not fitted.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not an estimator, or an empty list.
+    The learner is the first argument of a query strategy that needs no predictions: an
+    ActiveLearner, DeepActiveLearner or Committee, a list of these, an estimator or None. Of a
+    committee, the first member is used. The ``transforms`` of the result may belong to steps that
+    are not fitted. Raise TypeError if it is none of these, and ValueError if it is an empty list.
 
     Examples
     --------

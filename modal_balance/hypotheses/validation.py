@@ -43,17 +43,7 @@ def validation_error(estimator: Any) -> float | None:
 
 
 def validation_error_of(unwrapped: UnwrappedLearner) -> float | None:
-    """Return :func:`validation_error` of an unwrapped learner.
-
-    Parameters
-    ----------
-    unwrapped : UnwrappedLearner
-        The estimator or committee.
-
-    Returns
-    -------
-    float or None
-    """
+    """Return :func:`validation_error` of an unwrapped estimator or committee."""
     if not unwrapped.is_committee:
         classifier = unwrapped.classifier
         error = getattr(classifier, "validation_error_", None)
