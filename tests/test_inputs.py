@@ -30,7 +30,8 @@ from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.unwrap import unwrap_inputs, unwrap_learner
 from modal_balance.pools.partitions import table_rows
 from modal_balance.strategies import query
-from modal_balance.strategies.query import check_has_classes, check_same_width
+from modal_balance.strategies.query import check_has_classes
+from modal_balance.strategies.rows import check_same_width
 
 X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 FITTED = LogisticRegression().fit(X, y)

@@ -24,7 +24,8 @@ from .._utils.arguments import n_rows, nan_for_na
 from ..acquisition.predictions import check_one_for_each_row
 from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs
 from .pool import gathered
-from .query import MAX_NAMES, SMALL_POOL, Query, wrapped_estimators
+from .query import Query
+from .rows import MAX_NAMES, SMALL_POOL, wrapped_estimators
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB

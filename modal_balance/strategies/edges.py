@@ -33,7 +33,8 @@ from ..pools.caching import CachePolicy
 from ..pools.shard import block_rows_for
 from ..pools.sources import RowsInMemory
 from .pool import held_or_sharded
-from .query import SMALL_POOL, Query, Radius, check_has_classes, check_rows, check_same_width
+from .query import Query, Radius, check_has_classes
+from .rows import SMALL_POOL, check_rows, check_same_width
 
 
 def known_tau(unwrapped: UnwrappedLearner, radius: Radius) -> float | None:
