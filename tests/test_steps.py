@@ -8,7 +8,7 @@ from torch import nn
 from toy import DIGITS
 
 from modal_balance.estimators.networks import MLP, StackedMLPs
-from modal_balance.estimators.training import train_steps
+from modal_balance.estimators.steps import train_steps
 
 X = torch.tensor(DIGITS[0]).float()
 Y = torch.tensor(DIGITS[1])

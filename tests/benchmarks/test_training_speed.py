@@ -12,8 +12,8 @@ import torch
 from skorch import NeuralNetClassifier
 from torch import nn
 
+from modal_balance.estimators.early_stopping import DrawnBatches, train
 from modal_balance.estimators.networks import MLP
-from modal_balance.estimators.training import DrawnBatches, train
 
 N_ROWS, N_CLASSES, BATCH, SAMPLES, EPOCHS = 150, 6, 128, 4096, 5
 WEIGHT = torch.linspace(0.5, 1.5, N_CLASSES)

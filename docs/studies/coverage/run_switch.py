@@ -31,7 +31,7 @@ from modal_balance.equivalence.pairs import disjoint_pairs, edges_beyond, votes
 from modal_balance.estimators.labels import class_weights
 from modal_balance.estimators.networks import MLP
 from modal_balance.estimators.scaling import SquashedScaling
-from modal_balance.estimators.training import train_steps
+from modal_balance.estimators.steps import train_steps
 from modal_balance.simulation.results import append_record
 from modal_balance.strategies.herding import herding_query, uncertainty_herding_query
 

@@ -14,8 +14,8 @@ from skorch.dataset import Dataset
 from torch import nn
 
 from modal_balance._utils.torch_state import seeded
+from modal_balance.estimators.early_stopping import DrawnBatches, WeightedCrossEntropy, train
 from modal_balance.estimators.networks import MLP
-from modal_balance.estimators.training import DrawnBatches, WeightedCrossEntropy, train
 
 # --- batches --------------------------------------------------------------------------------------
 
