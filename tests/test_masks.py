@@ -17,8 +17,9 @@ from torch import nn
 from modal_balance import DropoutHypotheses, balance_query
 from modal_balance._utils.torch_state import copy_of, interrupts_held, undisturbed
 from modal_balance.hypotheses.chunks import Blocks
+from modal_balance.hypotheses.dropout_calls import DropoutCalls
 from modal_balance.hypotheses.last_layer import last_layer_features
-from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutCalls, DropoutEnsemble
+from modal_balance.hypotheses.masks import SELU_FLOOR, DropoutEnsemble
 from modal_balance.hypotheses.snapshots import SnapshotHypotheses
 
 S = 7

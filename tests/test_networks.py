@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from modal_balance.estimators.networks import MLP, check_logits
-from modal_balance.hypotheses.masks import has_dropout
+from modal_balance.hypotheses.dropout_calls import has_dropout
 
 
 def test_layers_in_order_with_dropout_between_layers_only():

@@ -18,7 +18,7 @@ from .._utils.arguments import draw_seed
 from .._utils.torch_state import copy_of
 from ..hypotheses.draw import even_shares
 from ..hypotheses.dropout import DropoutHypotheses
-from ..hypotheses.masks import has_dropout
+from ..hypotheses.dropout_calls import has_dropout
 from ..hypotheses.protocol import Hypotheses, Part, StackedHypotheses
 from ..hypotheses.snapshots import SnapshotHypotheses
 from .base import check_finite

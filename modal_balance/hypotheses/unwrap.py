@@ -32,7 +32,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from .._utils.sklearn_compat import ALLOW_NAN, FrozenEstimator, validate_data
-from .masks import has_dropout
+from .dropout_calls import has_dropout
 
 
 def has_samples(estimator: Any) -> bool:

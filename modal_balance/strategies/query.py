@@ -29,8 +29,9 @@ from .._utils.user_warnings import warn_user
 from ..acquisition.predictions import check_one_for_each_row
 from ..equivalence.pairs import annealed_tau
 from ..hypotheses.draw import draw_from
+from ..hypotheses.dropout_calls import has_dropout
 from ..hypotheses.last_layer import output_layer
-from ..hypotheses.masks import NoDropoutError, has_dropout
+from ..hypotheses.masks import NoDropoutError
 from ..hypotheses.protocol import Hypotheses, Part, SingleHypothesis, StackedHypotheses
 from ..hypotheses.unwrap import (
     UnwrappedLearner,
