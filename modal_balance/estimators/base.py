@@ -33,12 +33,8 @@ __all__ = [
 class Constraint:
     """A condition on the value of a parameter, with its description for error messages.
 
-    Parameters
-    ----------
-    holds : callable
-        ``holds(value)`` returns whether a value meets the condition.
-    expected : str
-        Description of the valid values.
+    ``holds(value)`` returns whether a value meets the condition, and `expected` describes the valid
+    values.
 
     Examples
     --------

@@ -73,19 +73,9 @@ def stratified_holdout(
     for it if they can. If every class has a single row, none is held out. (``train_test_split``
     rejects classes with a single row, and fewer held-out rows than classes.)
 
-    Parameters
-    ----------
-    codes : array of int, shape (n,)
-        Class of each row, counted from 0.
-    fraction : float in (0, 1)
-        Share of the rows to hold out.
-    rng : numpy.random.RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    train, validation : arrays of int
-        Row numbers, sorted.
+    `codes` (n,) are the classes of the rows, counted from 0, and `fraction`, in (0, 1), is the
+    share of the rows to hold out. The result is the numbers of the training rows and those of the
+    validation rows, both sorted.
 
     Examples
     --------
@@ -160,19 +150,9 @@ def stratified_folds(
     The only row of a class is in no fold, because a network trained without it could not predict
     it. (``StratifiedKFold`` puts it in a fold, and rejects classes with fewer rows than folds.)
 
-    Parameters
-    ----------
-    codes : array of int, shape (n,)
-        Class of each row, counted from 0.
-    n_folds : int
-        Largest number of folds; limited by the number of rows.
-    rng : numpy.random.RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    list of arrays of int
-        Row numbers of each fold, sorted. No fold is empty, and none contains all rows of a class.
+    `codes` (n,) are the classes of the rows, counted from 0. There are at most `n_folds` folds, and
+    no more folds than rows. Each is an array of sorted row numbers. No fold is empty, and none
+    contains all rows of a class.
 
     Examples
     --------

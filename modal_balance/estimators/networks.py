@@ -73,15 +73,8 @@ class StackedMLPs(nn.Module):
     The overhead of torch calls dominates the time of small networks. Stacked, the layers of all
     networks are a single batch of matrix products.
 
-    Parameters
-    ----------
-    networks : sequence of M MLP
-        The networks. They keep their parameters until :meth:`unstack`.
-
-    Attributes
-    ----------
-    weights, biases : nn.ParameterList
-        Weights, (M, n_in, n_out), and biases, (M, 1, n_out), of each layer.
+    The M networks keep their parameters until :meth:`unstack`. For each layer, `weights` holds the
+    weights of all networks, (M, n_in, n_out), and `biases` their biases, (M, 1, n_out).
 
     Examples
     --------

@@ -53,12 +53,7 @@ class Posterior(Protocol):
 class DropoutPosterior:
     """MC dropout: each set of masks is a hypothesis.
 
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net that returns logits.
-    seed : int
-        Seed of the masks behind the mean prediction.
+    The net is fitted and returns logits. `seed` is that of the masks behind the mean prediction.
     """
 
     def __init__(self, net: NeuralNet, seed: int) -> None:
@@ -89,12 +84,8 @@ class DropoutPosterior:
 class EnsemblePosterior:
     """MC dropout of several networks, each of which gets a share of the hypotheses.
 
-    Parameters
-    ----------
-    nets : sequence of skorch.NeuralNet
-        Fitted nets with dropout that return logits.
-    seed : int
-        Seed of the masks behind the mean prediction.
+    The nets are fitted, have dropout and return logits. `seed` is that of the masks behind the mean
+    prediction.
     """
 
     def __init__(self, nets: Sequence[NeuralNet], seed: int) -> None:
@@ -132,12 +123,8 @@ class EnsemblePosterior:
 class SnapshotPosterior:
     """Snapshots of the weights: a fixed set of hypotheses.
 
-    Parameters
-    ----------
-    net : skorch.NeuralNet
-        A fitted net that returns logits.
-    snapshots : dict of str to Tensor
-        Stacked values, (M, *shape), of each sampled parameter.
+    The net is fitted and returns logits. `snapshots` maps the name of each sampled parameter to its
+    stacked values, (M, *shape).
     """
 
     def __init__(self, net: NeuralNet, snapshots: dict[str, Tensor]) -> None:
@@ -165,25 +152,11 @@ def posterior_of(
 ) -> DropoutPosterior | EnsemblePosterior | SnapshotPosterior:
     """Return the posterior of trained nets; "sgmcmc" samples its snapshots here.
 
-    Parameters
-    ----------
-    nets : sequence of skorch.NeuralNet
-        Fitted nets that return logits, with weighted cross-entropy as their loss: the members of an
-        ensemble, otherwise one net.
-    posterior : {"dropout", "ensemble", "sgmcmc"} or CyclicalSGLD
-        Kind of posterior, see :class:`~modal_balance.MCDropoutClassifier`.
-    X : Tensor of shape (n, ...)
-        Training rows.
-    y : Tensor of int64, shape (n,)
-        Their labels 0..C-1.
-    seed : int
-        Seed of the masks or of the sampler.
-    verbose : int, default=0
-        1 shows a progress bar over the steps of the sampler.
-
-    Returns
-    -------
-    DropoutPosterior, EnsemblePosterior or SnapshotPosterior
+    The nets are fitted and return logits, with weighted cross-entropy as their loss: the members of
+    an ensemble, otherwise one net. `posterior` is "dropout", "ensemble", "sgmcmc" or a
+    CyclicalSGLD, as in :class:`~modal_balance.MCDropoutClassifier`. `X` (n, ...) are the training
+    rows, and `y`, int64 (n,), their labels 0..C-1. `seed` is that of the masks or of the sampler,
+    and `verbose=1` shows a progress bar over the steps of the sampler.
     """
     net = nets[0]
     if isinstance(posterior, str):

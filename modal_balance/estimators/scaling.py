@@ -103,15 +103,8 @@ class PiecewiseLinearEncoding:
     Existing implementations do not fit: the quantiles of ``rtdl_num_embeddings`` fail for constant
     columns, and scikit-learn's ``KBinsDiscretizer`` warns about every column with ties.
 
-    Parameters
-    ----------
-    X : array of shape (n, n_features)
-        Rows that determine the scaling and the bins, with or without labels.
-    n_bins : int, at least 0
-        Largest number of bins of a column.
-
-    References
-    ----------
+    `X` (n, n_features) are the rows that determine the scaling and the bins, with or without
+    labels. `n_bins`, at least 0, is the largest number of bins of a column. The encoding is that of
     Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
     NeurIPS 2022, section 3.2.
 
@@ -147,17 +140,7 @@ class PiecewiseLinearEncoding:
         self._left, self._width = np.array(left), np.array(width)
 
     def __call__(self, X: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Return the scaled columns, followed by the encoding.
-
-        Parameters
-        ----------
-        X : array of shape (n, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, n_features + n_encoded)
-        """
+        """Return the scaled columns, then the encoding: float32 (n, n_features + n_encoded)."""
         n_features = X.shape[1]
         inputs = np.empty((len(X), n_features + len(self._columns)), dtype=np.float32)
         inputs[:, :n_features] = self.scaling(X)
