@@ -38,22 +38,10 @@ DEFAULT_SHARE = 0.5
 
 
 def memory_bytes(memory_limit: int | str | None) -> int:
-    """Return a memory limit in bytes, by default half of the free memory.
+    """Return a memory limit in bytes; None means half of the free memory.
 
-    Parameters
-    ----------
-    memory_limit : int, str or None
-        Bytes, or a number with a unit: "4GB", "500 MB", "1.5GiB". None: half of the free
-        memory.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a valid size.
+    A limit is a number of bytes, or a string with a unit: "4GB", "500 MB", "1.5GiB". Raise
+    TypeError if it is neither an integer nor a string, and ValueError if it is not a valid size.
 
     Examples
     --------
@@ -109,18 +97,9 @@ def left_in_container(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cg
     """Return the bytes of memory that the control groups of this process leave.
 
     File pages that have not been used recently count as free, because the kernel drops them first.
-
-    Parameters
-    ----------
-    root : str, default="/sys/fs/cgroup"
-        Mount point of the control groups.
-    groups : str, default="/proc/self/cgroup"
-        File that lists the control groups of the process.
-
-    Returns
-    -------
-    int
-        ``sys.maxsize`` without a limit, and on systems without control groups.
+    ``root`` is the mount point of the control groups, and ``groups`` the file that lists those of
+    the process. Without a limit, and on systems without control groups, the result is
+    ``sys.maxsize``.
     """
     left = [sys.maxsize]
     for folder, (limit_file, usage_file, reclaimable) in _control_groups(Path(root), Path(groups)):
@@ -207,11 +186,8 @@ class MemoryCache:
 class FileCache:
     """Cache blocks in scratch files, one for each block.
 
-    Parameters
-    ----------
-    folder : str or None, default=None
-        A folder that processes share; the caller removes it. None: a folder of this object, which
-        pickling drops, and which is removed with the object.
+    If ``folder`` is given, processes share it, and the caller removes it. If it is None, the cache
+    creates a folder, which pickling drops, and which is removed with the cache.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -253,22 +229,9 @@ def choose_cache_policy(
 ) -> CachePolicy:
     """Return where to cache predictions so that memory use stays within a limit.
 
-    Parameters
-    ----------
-    kept_bytes : int
-        Bytes of the predictions to cache.
-    working_bytes : int
-        Bytes needed besides the cache.
-    memory_limit : int
-        The limit in bytes.
-    free_disk : int
-        Free bytes in the folder of scratch files.
-    in_memory : bool
-        Whether caching in memory is possible.
-
-    Returns
-    -------
-    {"memory", "file", "nothing"}
+    All sizes are in bytes. The predictions to cache take ``kept_bytes``, and ``working_bytes`` are
+    needed besides the cache; ``free_disk`` bytes are free in the folder of scratch files.
+    ``in_memory`` says whether caching in memory is possible.
 
     Examples
     --------

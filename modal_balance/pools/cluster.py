@@ -70,20 +70,10 @@ def cluster_shards(
 ) -> Iterator[ClusterShards]:
     """Yield a pool as shards on the workers of a cluster; release them on exit.
 
-    Parameters
-    ----------
-    client : dask.distributed.Client
-        The cluster.
-    source, predict, prepare, template
-        See :func:`~modal_balance.pools.local.local_shards`.
-    memory_limit : int or None
-        Bytes of memory for predictions on each worker. None: half of the free memory there.
-    cache_policy, block_rows, verbose
-        See :func:`~modal_balance.pools.local.local_shards`.
-
-    Yields
-    ------
-    ClusterShards
+    ``client`` is the ``dask.distributed.Client`` of the cluster. ``memory_limit`` is the number of
+    bytes for predictions on each worker; None means half of the free memory there. The other
+    arguments are those of :func:`~modal_balance.pools.local.local_shards`. Raise ValueError if the
+    cluster has no workers.
     """
     template = template.cpu()
     block_rows = block_rows or block_rows_for(template)
@@ -203,20 +193,10 @@ def _make_shard(
 class ClusterShards:
     """Predictions on a pool, on the workers of a cluster; created by :func:`cluster_shards`.
 
-    Parameters
-    ----------
-    client : dask.distributed.Client
-        The cluster.
-    shards : sequence of Future
-        The shards, in order.
-    bounds : sequence of int
-        First row of each shard, and N.
-    template : Tensor of shape (S, n, C)
-        Predictions on a few rows.
-    is_kept : bool
-        Whether predictions are cached.
-    verbose : int
-        1 or more: progress bars.
+    ``client`` is the ``dask.distributed.Client`` of the cluster. ``shards`` are the futures of the
+    shards, in order, and ``bounds`` the first row of each shard, and N. ``template`` (S, n, C)
+    holds the predictions on a few rows. ``is_kept`` says whether predictions are cached, and with
+    ``verbose`` of 1 or more, progress bars are shown.
     """
 
     def __init__(
@@ -244,33 +224,14 @@ class ClusterShards:
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
         """Return ``function(first row, predictions, ...)`` for each block in order.
 
-        Parameters
-        ----------
-        function : callable
-            Function to apply.
-        title : str or None, default=None
-            Title of the progress bar.
-
-        Returns
-        -------
-        list
+        ``title`` is that of the progress bar; with None, there is no bar.
         """
         blob = serialized(function)
         asked = [self.client.submit(_map, shard, blob, pure=False) for shard in self.shards]
         return [result for results in self._results(asked, title) for result in results]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on some points.
-
-        Parameters
-        ----------
-        points : sequence of int
-            Their indices.
-
-        Returns
-        -------
-        Tensor of shape (S, len(points), C)
-        """
+        """Return the predictions on the points with these indices, (S, len(points), C)."""
         asked, back = grouped(points, lambda point: bisect_right(self.bounds, point) - 1)
         futures = [
             self.client.submit(Shard.rows, self.shards[shard], here, pure=False)

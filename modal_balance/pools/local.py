@@ -129,19 +129,8 @@ def local_shards(
 def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
     """Return the bounds of shards of about the same size, each made of whole blocks.
 
-    Parameters
-    ----------
-    n_rows : int
-        N.
-    block_rows : int
-        Rows of a block.
-    n_shards : int
-        Number of shards; at most the number of blocks.
-
-    Returns
-    -------
-    list of int
-        First row of each shard, and N.
+    They are the first row of each shard, and ``n_rows``. There are ``n_shards`` shards, but at most
+    as many as blocks.
 
     Examples
     --------
@@ -157,18 +146,9 @@ def even_bounds(n_rows: int, block_rows: int, n_shards: int) -> list[int]:
 class LocalShards:
     """Predictions on a pool in shards on this machine; created by :func:`local_shards`.
 
-    Parameters
-    ----------
-    shards : sequence of Shard
-        The shards, in order.
-    cache : Cache
-        The cache that all shards share.
-    template : Tensor of shape (S, n, C)
-        Predictions on a few rows.
-    parallel : joblib.Parallel or None
-        The processes. None: this process.
-    verbose : int
-        1 or more: progress bars.
+    The shards are in order, and share the cache. ``template`` (S, n, C) holds the predictions on a
+    few rows. ``parallel`` runs the shards in joblib's processes; with None, they run in this
+    process. With ``verbose`` of 1 or more, progress bars are shown.
     """
 
     def __init__(
@@ -196,32 +176,13 @@ class LocalShards:
     def map(self, function: Callable[..., Any], title: str | None = None) -> list[Any]:
         """Return ``function(first row, predictions, ...)`` for each block in order.
 
-        Parameters
-        ----------
-        function : callable
-            Function to apply.
-        title : str or None, default=None
-            Title of the progress bar.
-
-        Returns
-        -------
-        list
+        ``title`` is that of the progress bar; with None, there is no bar.
         """
         found = self._each(Shard.map, self.shards, function, title=title)
         return [result for results in found for result in results]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on some points.
-
-        Parameters
-        ----------
-        points : sequence of int
-            Their indices.
-
-        Returns
-        -------
-        Tensor of shape (S, len(points), C)
-        """
+        """Return the predictions on the points with these indices, (S, len(points), C)."""
         firsts = [shard.first for shard in self.shards]
         asked, back = grouped(points, lambda point: bisect_right(firsts, point) - 1)
         pieces = self._each(_rows_of, [(self.shards[i], here) for i, here in asked.items()])

@@ -14,28 +14,16 @@ __all__ = ["lazy_source"]
 
 
 def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> Source | None:
-    """Return a source of the rows of a pool that is not in memory.
+    """Return a source of the rows of a pool that is not in memory, or None.
 
-    Parameters
-    ----------
-    X : object
-        A path of an ``.npy`` file, of a Parquet file or of a folder of Parquet files; a
-        memory-mapped array, a ``pyarrow.dataset.Dataset``, a Dask array or DataFrame, a zarr array
-        or anything else with a shape and slices of rows.
-    columns : sequence of str or None
-        The columns that the estimator was fitted with. None: it was fitted with an array.
-    name : str, default="X_pool"
-        Name of the argument, for error messages.
+    The pool is a path of an ``.npy`` file, of a Parquet file or of a folder of Parquet files; a
+    memory-mapped array, a ``pyarrow.dataset.Dataset``, a Dask array or DataFrame, a zarr array or
+    anything else with a shape and slices of rows. The result is None if X is in memory, or not a
+    pool.
 
-    Returns
-    -------
-    Source or None
-        None if X is in memory, or not a pool.
-
-    Raises
-    ------
-    ValueError
-        If a path does not exist, or a table lacks a column.
+    ``columns`` are those that the estimator was fitted with; None means that it was fitted with an
+    array. ``name`` is that of the argument, for error messages. Raise ValueError if a path does not
+    exist, or a table lacks a column.
 
     Examples
     --------

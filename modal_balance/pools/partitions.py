@@ -27,21 +27,11 @@ __all__ = [
 
 
 class PartitionedSource:
-    """A pool in partitions that are read as a whole; the last partition stays in memory.
+    """A pool in partitions that are read as a whole; the one read last stays in memory.
 
-    Parameters
-    ----------
-    lengths : sequence of int
-        Number of rows of each of the P partitions.
-    read_partition : callable
-        ``read_partition(number)`` returns all rows of a partition: an array or a DataFrame.
-    names : callable
-        ``names(number)`` returns the name of a partition, for error messages.
-
-    Attributes
-    ----------
-    bounds : ndarray of shape (P + 1,), int64
-        First row of each partition, and N.
+    ``lengths`` are the numbers of rows of the P partitions. ``read_partition(number)`` returns all
+    rows of a partition, as an array or a DataFrame, and ``names(number)`` its name, for error
+    messages. ``bounds``, int64 (P + 1,), are the first row of each partition, and N.
 
     Examples
     --------
@@ -85,17 +75,7 @@ class PartitionedSource:
         return range(first - 1, last)
 
     def read(self, start: int, stop: int) -> Any:
-        """Return a range of rows.
-
-        Parameters
-        ----------
-        start, stop : int
-            The range, not empty.
-
-        Returns
-        -------
-        ndarray or DataFrame
-        """
+        """Return a range of rows, which is not empty, as an ndarray or DataFrame."""
         pieces = []
         for number in self.numbers_of(start, stop):
             begin, end = self.bounds[number : number + 2].tolist()
@@ -105,17 +85,7 @@ class PartitionedSource:
         return concatenated(pieces)
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return some rows.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n,), int64
-            Their indices, in ascending order.
-
-        Returns
-        -------
-        ndarray or DataFrame
-        """
+        """Return the rows with these ascending indices (n,), as an ndarray or DataFrame."""
         part_of = np.searchsorted(self.bounds, numbers, side="right") - 1
         pieces = []
         for number in np.unique(part_of).tolist():
@@ -144,21 +114,9 @@ def concatenated(pieces: Sequence[Any]) -> Any:
 def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
     """Return a DataFrame in the form that the estimator was fitted with.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of a table.
-    columns : sequence of str or None
-        The columns that the estimator was fitted with. None: it was fitted with an array.
-
-    Returns
-    -------
-    DataFrame or ndarray
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, or if an array is needed and a column does not hold numbers.
+    ``columns`` are those that the estimator was fitted with; None means that it was fitted with an
+    array, which is then returned. Raise ValueError if a column is missing, or if an array is needed
+    and a column does not hold numbers.
 
     Examples
     --------
@@ -191,16 +149,10 @@ def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X
 
 
 def dataset_at(path: str) -> Any:
-    """Return the data set in a file or a folder.
+    """Return the ``pyarrow.dataset.Dataset`` in a file or a folder.
 
-    Parameters
-    ----------
-    path : str
-        A Parquet file or a folder of them; or a file in another format, known by its extension.
-
-    Returns
-    -------
-    pyarrow.dataset.Dataset
+    The path is that of a Parquet file or a folder of them, or of a file in another format, known by
+    its extension.
     """
     try:
         from pyarrow import dataset
@@ -216,21 +168,8 @@ def dataset_at(path: str) -> Any:
 def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSource:
     """Return a source of the rows of a data set, with its row groups as partitions.
 
-    Parameters
-    ----------
-    dataset : pyarrow.dataset.Dataset
-        The pool.
-    columns : sequence of str or None
-        The columns that the estimator was fitted with. None: all, as an array.
-
-    Returns
-    -------
-    PartitionedSource
-
-    Raises
-    ------
-    ValueError
-        If a file lacks a column.
+    The data set is a ``pyarrow.dataset.Dataset``. ``columns`` are those that the estimator was
+    fitted with; None means all, as an array. Raise ValueError if a file lacks a column.
     """
     from pyarrow.dataset import get_partition_keys
 
@@ -305,17 +244,9 @@ class _Reader:
 class DaskSource(PartitionedSource):
     """A Dask collection, read partition by partition.
 
-    Parameters
-    ----------
-    collection : dask.array.Array or dask.dataframe.DataFrame
-        The pool.
-    columns : sequence of str or None
-        The columns that the estimator was fitted with. None: all, as an array.
-
-    Attributes
-    ----------
-    partitions : list of Delayed
-        Lazy rows of each partition, in the form that the estimator was fitted with.
+    The collection is a ``dask.array.Array`` or a ``dask.dataframe.DataFrame``. ``columns`` are
+    those that the estimator was fitted with; None means all, as an array. ``partitions`` are the
+    lazy rows (``Delayed``) of each partition, in the form that the estimator was fitted with.
     """
 
     def __init__(self, collection: Any, columns: Sequence[str] | None) -> None:

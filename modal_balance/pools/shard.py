@@ -37,14 +37,7 @@ __all__ = [
 def serialized(thing: Any) -> bytes:
     """Return an object as bytes, even if its class is defined in a script or a notebook.
 
-    Parameters
-    ----------
-    thing : object
-        Any object that cloudpickle supports.
-
-    Returns
-    -------
-    bytes
+    It can be any object that cloudpickle supports.
 
     Examples
     --------
@@ -60,11 +53,6 @@ class SerializedFunction:
     """A serialized function, which is deserialized at its first call.
 
     It can be pickled again even while it is in use, which a network cannot.
-
-    Parameters
-    ----------
-    packet : bytes
-        The serialized function.
 
     Examples
     --------
@@ -89,17 +77,10 @@ class SerializedFunction:
 
 
 class FunctionInFile:
-    """A function in a file, which each process reads once.
+    """A function in the file ``path``, which each process reads once.
 
     joblib sends this object with every task. So a process keeps the function that it read until it
     reads another one.
-
-    Parameters
-    ----------
-    function : callable
-        The function.
-    path : str
-        Path of the file to write.
 
     Examples
     --------
@@ -139,16 +120,8 @@ def block_rows_for(template: Tensor) -> int:
     """Return the number of rows of a block: 10,240, or fewer if a row has many predictions.
 
     It depends only on the shape of the predictions. The last bits of a matrix product depend on its
-    shape, so the same rows must always be predicted and scored together.
-
-    Parameters
-    ----------
-    template : Tensor of shape (S, n, C)
-        Predictions on a few points.
-
-    Returns
-    -------
-    int
+    shape, so the same rows must always be predicted and scored together. ``template`` (S, n, C)
+    holds the predictions on a few points.
 
     Examples
     --------
@@ -184,24 +157,11 @@ def grouped(
 class Shard:
     """A range of whole blocks of a pool.
 
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    predict : callable
-        Maps rows to predictions (S, n, C), identical in every process.
-    prepare : callable
-        Turns predictions into the tensors to cache.
-    first, last : int
-        The range of rows.
-    block_rows : int
-        Rows of a block.
-    cache : Cache
-        Where blocks are cached.
-    n_threads : int
-        Threads of torch; the last bits of a matrix product depend on them as well.
-    on_cpu : bool
-        Whether to move predictions to the CPU.
+    It has the rows ``first`` to ``last - 1`` of ``source``, in blocks of ``block_rows`` rows that
+    are cached in ``cache``. ``predict`` maps rows to predictions (S, n, C), which are identical in
+    every process, and ``prepare`` turns these into the tensors to cache. ``n_threads`` is the
+    number of threads of torch; the last bits of a matrix product depend on it as well. ``on_cpu``
+    says whether to move predictions to the CPU.
     """
 
     source: Source
@@ -222,15 +182,8 @@ class Shard:
     def block(self, start: int) -> Block:
         """Return the tensors of a block, from the cache or by predicting it.
 
-        Parameters
-        ----------
-        start : int
-            Its first row.
-
-        Returns
-        -------
-        tuple of Tensor
-            The predictions (S, n, C), and the further tensors of ``prepare``.
+        ``start`` is its first row. The tensors are the predictions (S, n, C), and the further
+        tensors of ``prepare``.
         """
         stop = min(start + self.block_rows, self.last)
         block = self.cache.get(start)
@@ -257,32 +210,12 @@ class Shard:
                 self.block(start)
 
     def map(self, function: Callable[..., Any]) -> list[Any]:
-        """Return ``function(first row, predictions, ...)`` for each block.
-
-        Parameters
-        ----------
-        function : callable
-            Function to apply.
-
-        Returns
-        -------
-        list
-        """
+        """Return ``function(first row, predictions, ...)`` for each block."""
         with threads(self.n_threads):
             return [function(start, *self.block(start)) for start in self.starts]
 
     def rows(self, points: Sequence[int]) -> Tensor:
-        """Return the predictions on some points.
-
-        Parameters
-        ----------
-        points : sequence of int
-            Their indices in the pool.
-
-        Returns
-        -------
-        Tensor of shape (S, len(points), C)
-        """
+        """Return the predictions on the points with these pool indices, (S, len(points), C)."""
         blocks, back = grouped(points, lambda p: p - (p - self.first) % self.block_rows)
         with threads(self.n_threads):
             pieces = [

@@ -33,12 +33,8 @@ __all__ = [
 class Source(Protocol):
     """The rows of a pool, in memory or elsewhere.
 
-    Attributes
-    ----------
-    n_rows : int
-        N.
-    is_in_memory : bool
-        Whether the rows are in memory, so that reading only slices them.
+    ``n_rows`` is N. ``is_in_memory`` says whether the rows are in memory, so that reading only
+    slices them.
     """
 
     n_rows: int
@@ -60,11 +56,9 @@ class Source(Protocol):
 class RowsInMemory:
     """A pool in memory.
 
-    Parameters
-    ----------
-    X : ndarray, Tensor, table, sparse matrix, dict of these, or Dataset, N rows
-        The pool. Rows of a torch or skorch data set are a ``torch.utils.data.Subset``, so data on
-        disk are read only when they are predicted.
+    ``X`` is an array, a tensor, a table, a sparse matrix, a dict of these, or a Dataset, with N
+    rows. Rows of a torch or skorch data set are a ``torch.utils.data.Subset``, so data on disk are
+    read only when they are predicted.
 
     Examples
     --------
@@ -90,33 +84,13 @@ class RowsInMemory:
         return known or hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__")
 
     def read(self, start: int, stop: int) -> Any:
-        """Return a range of rows.
-
-        Parameters
-        ----------
-        start, stop : int
-            The range.
-
-        Returns
-        -------
-        same type as X
-        """
+        """Return a range of rows, in the same type as X."""
         if isinstance(self.X, Dataset):
             return Subset(self.X, range(start, stop))
         return taken(self.X, slice(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return some rows.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n,), int64
-            Their indices.
-
-        Returns
-        -------
-        same type as X
-        """
+        """Return the rows with these indices (n,), in the same type as X."""
         if isinstance(self.X, Dataset):
             return Subset(self.X, numbers.tolist())
         return taken(self.X, numbers)
@@ -138,10 +112,7 @@ def taken(X: Any, rows: Any) -> Any:
 class ArraySource:
     """An array-like pool that is not in memory, such as a zarr array.
 
-    Parameters
-    ----------
-    X : object with ``shape`` and slices of rows
-        The pool. Slices are converted to NumPy arrays.
+    ``X`` has a ``shape`` and slices of rows, which are converted to NumPy arrays.
 
     Examples
     --------
@@ -158,31 +129,11 @@ class ArraySource:
         self.n_rows = int(X.shape[0])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return a range of rows.
-
-        Parameters
-        ----------
-        start, stop : int
-            The range.
-
-        Returns
-        -------
-        ndarray
-        """
+        """Return a range of rows."""
         return np.array(self.X[start:stop])
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Return some rows.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n,), int64
-            Their indices, in ascending order.
-
-        Returns
-        -------
-        ndarray
-        """
+        """Return the rows with these indices (n,), which are in ascending order."""
         return np.array(self.X[numbers])
 
     def where(self, start: int, stop: int) -> str:
@@ -196,16 +147,8 @@ class MemmapSource(ArraySource):
     Every range of rows is mapped and copied separately, so that rows do not stay in memory after
     use. Other processes get only the name of the file.
 
-    Parameters
-    ----------
-    filename : str
-        The file.
-    dtype : numpy.dtype
-        Data type of the array.
-    offset : int
-        Offset of the first row in bytes.
-    shape : tuple of int
-        Shape of the pool. Rows are contiguous.
+    ``dtype`` is the NumPy data type of the pool and ``shape`` its shape. Rows are contiguous, and
+    ``offset`` is that of the first row in bytes.
 
     Examples
     --------
@@ -254,12 +197,7 @@ class MemmapSource(ArraySource):
 class ShiftedSource:
     """A range of a pool whose rows keep their indices in the pool.
 
-    Parameters
-    ----------
-    source : Source
-        The rows of the range.
-    first : int
-        Index of its first row in the pool.
+    ``source`` holds the rows of the range, and ``first`` is the index of its first row in the pool.
 
     Examples
     --------
@@ -290,17 +228,8 @@ class ShiftedSource:
 def part_of(source: Source, first: int, last: int) -> Source:
     """Return a source of a range of rows, for another process.
 
-    Parameters
-    ----------
-    source : Source
-        The pool.
-    first, last : int
-        The range.
-
-    Returns
-    -------
-    Source
-        The rows themselves if they are in memory, otherwise the pool.
+    It holds the rows themselves if they are in memory; otherwise it is the source of the whole
+    pool.
     """
     if not source.is_in_memory:
         return source
@@ -310,35 +239,15 @@ def part_of(source: Source, first: int, last: int) -> Source:
 def failed_rows(source: Source, start: int, stop: int, error: Exception) -> Exception:
     """Return an error that names the rows of a pool for which another error occurred.
 
-    Parameters
-    ----------
-    source : Source
-        The pool.
-    start, stop : int
-        The range of rows.
-    error : Exception
-        The cause.
-
-    Returns
-    -------
-    ValueError, or OSError if the cause is one
+    It is an OSError if the other error is one, otherwise a ValueError.
     """
     return failure(f"Rows {start} to {stop - 1} of {source.where(start, stop)}", error)
 
 
 def failure(where: str, error: Exception) -> Exception:
-    """Return an error that names the place in the pool where another error occurred.
+    """Return an error that names the place in the pool, ``where``, at which another error occurred.
 
-    Parameters
-    ----------
-    where : str
-        Name of the place.
-    error : Exception
-        The cause.
-
-    Returns
-    -------
-    ValueError, or OSError if the cause is one
+    It is an OSError if the other error is one, otherwise a ValueError.
 
     Examples
     --------
