@@ -359,23 +359,10 @@ def fit_with_unlabelled(
 ) -> bool:
     """Fit an estimator, also on unlabelled and on validation rows if it accepts these.
 
-    If the estimator is a pipeline, its last step gets these rows after the other steps.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted in place.
-    X, y : array-like
-        The labelled rows and their labels.
-    X_unlabelled : array-like or None
-        Passed to a ``fit`` that has a parameter ``X_unlabelled``.
-    X_val, y_val : array-like or None
-        Passed to a ``fit`` that has a parameter ``X_val``.
-
-    Returns
-    -------
-    bool
-        Whether the estimator used the validation rows.
+    The estimator is fitted in place, and the result says whether it used the validation rows.
+    ``X_unlabelled`` is passed to a ``fit`` that has a parameter of that name, and ``X_val`` with
+    ``y_val`` to a ``fit`` that has a parameter ``X_val``; rows that are None are not passed. If the
+    estimator is a pipeline, its last step gets these rows after the other steps.
 
     Examples
     --------

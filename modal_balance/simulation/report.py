@@ -119,32 +119,17 @@ def _write(path: Path, data: bytes) -> None:
 def default_baseline(frame: pd.DataFrame) -> str:
     """Return the default baseline: margin, random, or the first strategy.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As :func:`~modal_balance.simulation.results.read_results` returns it.
-
-    Returns
-    -------
-    str
+    The frame is a result of :func:`~modal_balance.simulation.results.read_results`.
     """
     known = sorted(frame["strategy"].unique())
     return str(next((name for name in ("margin", "random") if name in known), known[0]))
 
 
 def verdicts(frame: pd.DataFrame, baseline: str) -> list[str]:
-    """Return a sentence for each data set, with the leading strategy and its lead.
+    """Return a sentence for each data set and estimator, with the leading strategy and its lead.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        As :func:`~modal_balance.simulation.results.read_results` returns it.
-    baseline : str
-        Strategy to compare with.
-
-    Returns
-    -------
-    list of str
+    The frame is a result of :func:`~modal_balance.simulation.results.read_results`, and the
+    strategies are compared with the strategy ``baseline``.
 
     Examples
     --------

@@ -42,15 +42,7 @@ GAP_DECIMALS = 10  # of their differences, so that areas rounded to neighbours a
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """Return records as a sorted table, one row per round, without settings and versions.
 
-    Parameters
-    ----------
-    records : iterable of dict
-        Lines of a results file.
-
-    Returns
-    -------
-    DataFrame
-        The keys of a record are its columns.
+    The records are the lines of a results file, and their keys become the columns.
 
     Examples
     --------
@@ -73,17 +65,8 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 def append_record(path: Path, record: Record) -> None:
     r"""Append a record as one line, in one write, so that processes can share the file.
 
-    Parameters
-    ----------
-    path : Path
-        The file; created if it does not exist.
-    record : dict
-        Values that JSON can hold.
-
-    Raises
-    ------
-    OSError
-        If the line was stored only in part; that part is removed again.
+    The file is created if it does not exist. The record has values that JSON can hold. Raise
+    OSError if the line was stored only in part; that part is removed again.
 
     Examples
     --------
@@ -111,19 +94,8 @@ def append_record(path: Path, record: Record) -> None:
 def records_to_resume(path: Path) -> list[Record]:
     r"""Return the records of a results file, and remove an unfinished last line.
 
-    Parameters
-    ----------
-    path : Path
-        A results file, which need not exist.
-
-    Returns
-    -------
-    list of dict
-
-    Raises
-    ------
-    ValueError
-        If it is not a results file (it is left untouched), or cannot be written.
+    The file need not exist. Raise ValueError if it is not a results file (it is left untouched), or
+    cannot be written.
 
     Examples
     --------
@@ -161,16 +133,7 @@ def records_to_resume(path: Path) -> list[Record]:
 def parsed(lines: Iterable[bytes], path: Path) -> list[Record]:
     """Return the records of lines, or raise a ValueError that names the damaged line.
 
-    Parameters
-    ----------
-    lines : iterable of bytes
-        Complete lines of a results file.
-    path : Path
-        Its name in the message.
-
-    Returns
-    -------
-    list of dict
+    The lines are complete lines of a results file, and ``path`` is its name in the message.
     """
     records = []
     for number, line in enumerate(lines, start=1):
@@ -193,23 +156,10 @@ def finished_rounds(
 ) -> dict[Key, list[Record]]:
     """Return the finished rounds of each run, in order.
 
-    Parameters
-    ----------
-    records : iterable of dict
-        Lines of a results file.
-    settings : dict of tuple to dict
-        Settings of the runs to look for, by data set, estimator, strategy and seed. A setting that
-        the file does not have is not compared.
-
-    Returns
-    -------
-    dict of tuple to list of dict
-        Runs that have not begun, and rounds after a gap, are left out.
-
-    Raises
-    ------
-    ValueError
-        If the file has one of the runs with other settings.
+    Runs that have not begun, and rounds after a gap, are left out. The records are the lines of a
+    results file. ``settings`` maps each run to look for (data set, estimator, strategy, seed) to
+    its settings; a setting that the file does not have is not compared. Raise ValueError if the
+    file has one of the runs with other settings.
 
     Examples
     --------
