@@ -50,25 +50,9 @@ def join_answers(
 ) -> LabelledTable:
     """Return a table with the labels of answers added.
 
-    Parameters
-    ----------
-    table : LabelledTable
-        The table.
-    answers : sequence of DataFrame
-        Each has the target, and the id or the column of row numbers.
-    sources : sequence of str, default=()
-        Names of the answers in messages.
-
-    Returns
-    -------
-    LabelledTable
-
-    Raises
-    ------
-    AnswersRefused
-        If answers contradict the table or each other, or belong to no row of it.
-    ValueError
-        If a column is missing.
+    Each of the answers is a DataFrame with the target, and the id or the column of row numbers;
+    ``sources`` are their names in messages. Raise AnswersRefused if answers contradict the table or
+    each other, or belong to no row of it or to another row, and ValueError if a column is missing.
     """
     sources = sources or [f"answers {n}" if n else "the answers" for n in range(len(answers))]
     found: list[Answer] = []

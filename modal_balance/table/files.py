@@ -93,24 +93,9 @@ def read_table(
 ) -> TableFile:
     r"""Return the table in a file, which is opened read-only.
 
-    Parameters
-    ----------
-    path : path
-        A .csv, .tsv, .xlsx or .parquet file.
-    encoding : str or None, default=None
-        Encoding of a text file. None: that of its byte order mark, else UTF-8, else `or_else`,
-        else a guess, which is reported in a note.
-    or_else : str or None, default=None
-        Encoding to try after UTF-8.
-
-    Returns
-    -------
-    TableFile
-
-    Raises
-    ------
-    ValueError
-        If the file does not exist, or is not a table.
+    The file is a .csv, .tsv, .xlsx or .parquet file. If ``encoding`` is None, a text file is read
+    in that of its byte order mark, else in UTF-8, else in ``or_else``, else in a guess, which is
+    reported in a note. Raise ValueError if the file does not exist, or is not a table.
 
     Examples
     --------

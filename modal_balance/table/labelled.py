@@ -32,12 +32,8 @@ class Place(NamedTuple):
 class Rows:
     """How rows are numbered if no column identifies them.
 
-    Parameters
-    ----------
-    column : str
-        Column of the row numbers.
-    first : int
-        Number of the first row below the header.
+    ``column`` is the column of the row numbers, and ``first`` the number of the first row below the
+    header.
 
     Examples
     --------
@@ -198,18 +194,10 @@ class LabelledTable:
     def places_of(self, rows: Any, what: str, all_there: bool = False) -> list[Place]:
         """Return the places of rows that are given by id or by number.
 
-        Parameters
-        ----------
-        rows : DataFrame or array-like
-            A frame with the table's id column or the column of row numbers, or the values alone.
-        what : str
-            Their name in error messages, for example "the answers".
-        all_there : bool, default=False
-            Whether to raise an error if the table lacks one of them.
-
-        Returns
-        -------
-        list of Place
+        ``rows`` is a DataFrame with the table's id column or the column of row numbers, or only the
+        values, array-like. ``what`` is their name in error messages, for example "the answers".
+        Raise ValueError if the DataFrame lacks that column, or if the table lacks one of the rows
+        and ``all_there`` is true.
         """
         wanted = self.id_column or self.rows.column
         if hasattr(rows, "columns"):

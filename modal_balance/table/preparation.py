@@ -32,7 +32,7 @@ CODE = r"[+-]?0\d.*"
 def prepare(
     columns: Any, random_state: RandomState = None, row: Callable[[int], str] = "position {}".format
 ) -> NDArray[np.float32]:
-    """Return the columns of a table as features.
+    """Return the columns of a table as features, float32 (N, n_features).
 
     skrub's ``TableVectorizer`` converts each column: numbers are scaled so that outliers count no
     more than large values, categories become indicators, dates become their parts, and free text
@@ -41,30 +41,11 @@ def prepare(
     rows with gaps look the most diverse. Labels are not used, so all rows of the table can be
     prepared at once.
 
-    Parameters
-    ----------
-    columns : DataFrame with N rows
-        Columns to learn from, text or values.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed of the components of free text.
-    row : callable
-        Returns the name of a row in messages.
-
-    Returns
-    -------
-    ndarray of float32, shape (N, n_features)
-
-    Raises
-    ------
-    ImportError
-        If skrub is not installed.
-    ValueError
-        If every column is empty or constant, or a column holds lists.
-
-    Warns
-    -----
-    UserWarning
-        If cells of a numeric column are not numbers, or have thousands separators.
+    ``columns`` is a DataFrame of N rows with the columns to learn from, as text or values.
+    ``random_state`` is the seed of the components of free text, and ``row`` returns the name of a
+    row in messages. Raise ImportError if skrub is not installed, and ValueError if every column is
+    empty or constant, or a column holds lists. Warn with a UserWarning if cells of a numeric column
+    are not numbers, or have thousands separators.
 
     Examples
     --------

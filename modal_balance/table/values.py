@@ -53,15 +53,6 @@ def class_of(value: Any) -> str | None:
     class, and a date is the same with and without the time 00:00:00. "Cat" and "cat" are two
     classes, and so are "007" and "7".
 
-    Parameters
-    ----------
-    value : object
-        A label from the table.
-
-    Returns
-    -------
-    str or None
-
     Examples
     --------
     >>> from modal_balance.table.values import class_of
@@ -95,10 +86,7 @@ def spellings(values: Iterable[Any]) -> dict[str, Any]:
 class Names:
     """Ids or classes that can be found after a spreadsheet has changed them.
 
-    Parameters
-    ----------
-    names : iterable of str
-        As :func:`class_of` returns them.
+    ``names`` are as :func:`class_of` returns them.
 
     Examples
     --------
