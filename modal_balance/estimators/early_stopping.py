@@ -32,19 +32,10 @@ Batch = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,)
 class DrawnBatches:
     """Batches of rows drawn with replacement; an ``iterator_train`` for skorch.
 
-    Each iteration is an epoch of new draws. The rows depend only on the seed: two networks trained
-    with the same seed get the same batches.
-
-    Parameters
-    ----------
-    dataset : skorch.dataset.Dataset
-        Its ``X`` (n, ...) and ``y`` (n,) are arrays or tensors.
-    batch_size : int, at least 1
-        Rows of a batch; the last one may be shorter.
-    samples_per_epoch : int, at least 1
-        Rows drawn per epoch.
-    seed : int
-        Seed of the generator that draws.
+    Each iteration is an epoch of `samples_per_epoch` new draws, in batches of `batch_size` rows;
+    the last batch may be shorter. Both numbers are at least 1. The rows depend only on the seed:
+    two networks trained with the same seed get the same batches. The ``X`` (n, ...) and ``y`` (n,)
+    of the skorch data set are arrays or tensors.
 
     Examples
     --------
@@ -116,7 +107,9 @@ def train(
 
     The net is initialised, with ``callbacks="disable"`` and the iterators of this module.
     ``training`` and ``validation`` are inputs (n, ...) and labels (n,), counted from 0, of at least
-    one row. Raise ValueError if the training loss becomes infinite or NaN.
+    one row. `max_epochs` and `patience` are at least 1, and ``verbose=1`` shows a progress bar over
+    the epochs. The number returned includes the epochs after the best one. Raise ValueError if the
+    training loss becomes infinite or NaN.
     """
     X, y, X_val, y_val = (part.to(net.device) for part in (*training, *validation))
     dataset = net.get_dataset(X, y)

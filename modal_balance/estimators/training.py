@@ -313,10 +313,11 @@ def cross_validated_mistakes(
 def check_convergence(net: NeuralNetClassifier, X: Tensor, y: Tensor) -> None:
     """Warn if training has diverged, or raise a ValueError if the network's output is not finite.
 
-    The net returns logits (n, C), and ``X`` (n, ...) and ``y`` (n,) are its training rows and their
-    labels, counted from 0. Training has diverged if the weighted mean loss on these rows, in eval
-    mode, exceeds 10 log C. A network that always predicts 1 / C for each of the C classes has the
-    loss log C for any weights, and a network that has learnt anything has a smaller loss.
+    The net is trained and returns logits (n, C), with cross-entropy as its loss; ``X`` (n, ...) and
+    ``y``, int64 (n,), are its training rows and their labels, counted from 0. Training has diverged
+    if the weighted mean loss on these rows, in eval mode, exceeds 10 log C. A network that always
+    predicts 1 / C for each of the C classes has the loss log C for any weights, and a network that
+    has learnt anything has a smaller loss. The warning is a ConvergenceWarning.
     """
     logits = eval_logits(net, X).double()  # (n, C)
     if not logits.isfinite().all():
