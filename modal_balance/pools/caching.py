@@ -41,7 +41,8 @@ def memory_bytes(memory_limit: int | str | None) -> int:
     """Return a memory limit in bytes; None means half of the free memory.
 
     A limit is a number of bytes, or a string with a unit: "4GB", "500 MB", "1.5GiB". Raise
-    TypeError if it is neither an integer nor a string, and ValueError if it is not a valid size.
+    TypeError if it is neither an integer nor a string, and ValueError if it is 0 or not a valid
+    size.
 
     Examples
     --------

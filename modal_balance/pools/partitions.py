@@ -152,7 +152,7 @@ def dataset_at(path: str) -> Any:
     """Return the ``pyarrow.dataset.Dataset`` in a file or a folder.
 
     The path is that of a Parquet file or a folder of them, or of a file in another format, known by
-    its extension.
+    its extension. Raise ImportError if pyarrow is not installed.
     """
     try:
         from pyarrow import dataset

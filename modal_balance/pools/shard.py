@@ -52,7 +52,8 @@ def serialized(thing: Any) -> bytes:
 class SerializedFunction:
     """A serialized function, which is deserialized at its first call.
 
-    It can be pickled again even while it is in use, which a network cannot.
+    It can be pickled again even while it is in use, which a network cannot. ``packet`` is the
+    result of :func:`serialized` for the function.
 
     Examples
     --------
@@ -79,8 +80,8 @@ class SerializedFunction:
 class FunctionInFile:
     """A function in the file ``path``, which each process reads once.
 
-    joblib sends this object with every task. So a process keeps the function that it read until it
-    reads another one.
+    Creating this object writes the file. joblib sends the object with every task. So a process
+    keeps the function that it read until it reads another one.
 
     Examples
     --------
