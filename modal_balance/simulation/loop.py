@@ -362,7 +362,8 @@ def fit_with_unlabelled(
     The estimator is fitted in place, and the result says whether it used the validation rows.
     ``X_unlabelled`` is passed to a ``fit`` that has a parameter of that name, and ``X_val`` with
     ``y_val`` to a ``fit`` that has a parameter ``X_val``; rows that are None are not passed. If the
-    estimator is a pipeline, its last step gets these rows after the other steps.
+    estimator is a pipeline, its last step gets these rows after the other steps, unless one of them
+    resamples.
 
     Examples
     --------
