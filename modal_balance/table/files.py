@@ -93,9 +93,10 @@ def read_table(
 ) -> TableFile:
     r"""Return the table in a file, which is opened read-only.
 
-    The file is a .csv, .tsv, .xlsx or .parquet file. If ``encoding`` is None, a text file is read
-    in that of its byte order mark, else in UTF-8, else in ``or_else``, else in a guess, which is
-    reported in a note. Raise ValueError if the file does not exist, or is not a table.
+    The file is a .csv, .tsv, .xlsx or .parquet file, or another of ``FORMATS``. If ``encoding`` is
+    None, a text file is read in that of its byte order mark, else in UTF-8, else in ``or_else``,
+    else in a guess, which is reported in a note. Raise ValueError if the file does not exist, or is
+    not a table, and ImportError if pandas or pyarrow is not installed.
 
     Examples
     --------
