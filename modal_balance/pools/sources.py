@@ -84,13 +84,13 @@ class RowsInMemory:
         return known or hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__")
 
     def read(self, start: int, stop: int) -> Any:
-        """Return a range of rows, in the same type as X."""
+        """Return a range of rows, of the same type as X."""
         if isinstance(self.X, Dataset):
             return Subset(self.X, range(start, stop))
         return taken(self.X, slice(start, stop))
 
     def rows(self, numbers: NDArray[np.int64]) -> Any:
-        """Return the rows with these indices (n,), in the same type as X."""
+        """Return the rows with these indices (n,), of the same type as X."""
         if isinstance(self.X, Dataset):
             return Subset(self.X, numbers.tolist())
         return taken(self.X, numbers)
