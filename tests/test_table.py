@@ -430,25 +430,31 @@ def test_the_accuracy_is_that_of_models_that_have_not_seen_the_row():
     assert guess.accuracy.value < accuracy.low
 
 
-def test_settled_compares_the_predictions_before_and_after_the_last_round():
+def test_settled_compares_the_predictions_before_and_after_each_of_three_rounds():
     frame, _ = mixed(200, 60)
     frame = frame.drop(columns=["note", "nothing"])
     X = prepare(frame.drop(columns=["kind", "name"]), random_state=0)
     y = frame.kind[:60].astype(str)
     predictions = [
-        LogisticRegression(max_iter=200).fit(X[:n], y[:n]).predict(X[60:]) for n in (40, 55, 60)
+        LogisticRegression(max_iter=200).fit(X[:n], y[:n]).predict(X[60:]) for n in (40, 50, 55, 60)
     ]
     expected = [cohen_kappa_score(a, b) for a, b in zip(predictions, predictions[1:], strict=False)]
     columns = frame[["name", "kind"]]
-    rounds = [columns[40:55], columns[55:60]]
+    rounds = [columns[40:50], columns[50:55], columns[55:60]]
     arguments = {"id_column": "name", "model": FAST, "random_state": 0}
     # It makes no difference whether the answers are in the table or in files.
     for given in (frame, frame.assign(kind=frame.kind.where(frame.index < 40, None))):
         status = table_status(given, "kind", answers=rounds, **arguments)
         np.testing.assert_allclose(status.kappas, expected)
-        assert status.settled is bool(expected[-1] >= 0.99)
-    again = table_status(frame, "kind", answers=rounds, threshold=0.1, **arguments)
-    assert again.settled is True
+        assert status.settled is bool(min(expected) >= 0.99)
+    for threshold, settled in ((min(expected), True), (max(expected), False)):
+        again = table_status(frame, "kind", answers=rounds, threshold=threshold, **arguments)
+        assert again.settled is settled
+    two = table_status(frame, "kind", answers=rounds[1:], threshold=0.0, **arguments)
+    assert len(two.kappas) == 2 and two.settled is False
+    # The rows of a file that is named again are no further round.
+    again = table_status(frame, "kind", answers=[rounds[2]] * 3, threshold=0.0, **arguments)
+    assert again.kappas == status.kappas[2:] and again.settled is False
     without = table_status(frame, "kind", **arguments)
     assert without.settled is None and "name the answers" in without.notes[0]
 

@@ -197,6 +197,34 @@ def test_ids_that_may_be_one_of_two_are_refused_with_the_cause():
         assert like in str(refused.value) and "A spreadsheet may have changed" in str(refused.value)
 
 
+def test_an_id_that_a_spreadsheet_may_have_made_of_another_is_checked_by_the_other_cells():
+    sections = ["1.1", "1.2", "1.10", "a", "b"]
+    frame = table([None] * 5, name=sections)
+    own = answers(["a", "b"], name=["1.1", "1.10"], size=[0, 2])
+    assert merge_answers(frame, own, "kind", id_column="name").kind[[0, 2]].tolist() == ["a", "b"]
+    of_another = answers(["b"], name=["1.1"], size=[2])
+    with pytest.raises(AnswersRefused, match="cells of another row.*name '1.1' .*1.1 for 1.10"):
+        merge_answers(frame, of_another, "kind", id_column="name")
+    # A cell that was corrected, and ids that no spreadsheet changes, decide nothing.
+    corrected = answers(["b", "a"], name=["1.1", "a"], size=[9, 4])
+    assert merge_answers(frame, corrected, "kind", id_column="name").kind[3] == "a"
+
+
+def test_an_id_that_may_be_another_is_reported_if_no_cell_decides():
+    frame = table([None] * 5, name=["007", "7", "1.0", "x", "y"], size=1)
+    for cells in ({}, {"size": 1}):
+        with pytest.warns(UserWarning, match="ids from those of other rows: name '7' in"):
+            merged = merge_answers(
+                frame, answers(["a"], name=["7"], **cells), "kind", id_column="name"
+            )
+        assert merged.kind[1] == "a"
+        # No spreadsheet writes 007.
+        merged = merge_answers(
+            frame, answers(["a"], name=["007"], **cells), "kind", id_column="name"
+        )
+        assert merged.kind[0] == "a"
+
+
 def test_ids_are_text_except_for_whole_numbers():
     frame = table().assign(name=["007", "7", "A1", "1.0", "x"])
     by_id = answers(["a", "b"], name=["A1 ", 1])

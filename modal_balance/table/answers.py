@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._utils.user_warnings import warn_user
 from .labelled import LabelledTable, Place, check_columns, quoted, some
-from .values import Names, class_of, is_missing, spellings
+from .values import Names, class_of, is_missing, is_plain, spellings
 
 __all__ = ["AnswersRefused", "cells_to_fill", "join_answers", "merge_answers"]
 
@@ -53,6 +54,7 @@ def join_answers(
     Each of the answers is a DataFrame with the target, and the id or the column of row numbers;
     ``sources`` are their names in messages. Raise AnswersRefused if answers contradict the table or
     each other, or belong to no row of it or to another row, and ValueError if a column is missing.
+    Warn if an id may be that of another row, changed by a spreadsheet.
     """
     sources = sources or [f"answers {n}" if n else "the answers" for n in range(len(answers))]
     found: list[Answer] = []
@@ -64,11 +66,19 @@ def join_answers(
         rows = zip(labels, map(class_of, labels), places, strict=True)
         new = [Answer(source, *row) for row in rows]
         found += new
-        moved += _of_other_rows(table, frame, new)
+        of_others, doubtful = _of_other_rows(table, frame, new)
+        moved += of_others
         changed = [f"{a.place.name} as {a.place.truth!r}" for a in new if a.place.truth and a.name]
         if changed:
             notes.append(
                 f"{source}: a spreadsheet has changed ids. They are read as: {some(changed)}."
+            )
+        if doubtful:
+            warn_user(
+                "A spreadsheet may have made these ids from those of other rows: "
+                f"{some(doubtful)}. They are read as they stand. Keep the other columns in the "
+                "answers, which show the row.",
+                UserWarning,
             )
     spelling, respelled, problems = _spellings_with(table, found)
     classes, given, sources_of = list(table.classes), dict(table.given), dict[int, str]()
@@ -103,11 +113,19 @@ def join_answers(
             "right one, and clear the other."
         )
     if moved:
-        problems.append(
-            f"{len(moved)} answer(s) have the cells of another row of the table: {some(moved)}. "
+        advice = (
             "Answers go by row number. If the table was sorted, or rows were added or removed, "
             "restore the order, or name a column of ids. If the numbers are right, delete the "
             "other columns of the answers."
+        )
+        if table.id_column is not None:
+            advice = (
+                "A spreadsheet may have changed their ids: it writes 1.1 for 1.10. Write the ids "
+                "as in the table. If they are right, delete the other columns of the answers."
+            )
+        problems.append(
+            f"{len(moved)} answer(s) have the cells of another row of the table: {some(moved)}. "
+            f"{advice}"
         )
     if problems:
         raise AnswersRefused(problems)
@@ -131,33 +149,46 @@ def join_answers(
     return joined
 
 
-def _of_other_rows(table: LabelledTable, frame: Any, answers: list[Answer]) -> list[str]:
-    """Return the answers by row number whose other cells are those of another row of the table."""
-    if table.id_column is not None:
-        return []
+def _of_other_rows(
+    table: LabelledTable, frame: Any, answers: list[Answer]
+) -> tuple[list[str], list[str]]:
+    """Return the answers whose other cells are those of another row, and those in doubt.
+
+    An id decides alone, unless a spreadsheet writes that of another row alike. Such an answer is in
+    doubt if its cells are those of both rows, or if there are none to compare.
+    """
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    given = [at for at, a in enumerate(answers) if a.name and a.place.position is not None]
-    own = [answers[at].place.position for at in given]
-    shared = [c for c in table.frame if c in frame and c != table.target and c.strip()]
-    there = {c: [class_of(frame[c].iloc[at]) for at in given] for c in shared}
-    here = {c: [class_of(table.frame[c].iloc[at]) for at in own] for c in shared}
-    if there == here:
-        return []
-    known = {c: [class_of(cell) for cell in table.frame[c]] for c in shared}
-    # A column that a spreadsheet has changed has cells that the table lacks.
-    unchanged = [c for c in shared if set(there[c]) <= set(known[c])]
-    if not unchanged:
-        return []
-
-    def rows(cells: dict[str, list[str | None]]) -> list[tuple[str | None, ...]]:
-        return list(zip(*(cells[c] for c in unchanged), strict=True))
-
-    others = set(rows(known))
-    return [
-        f"{answers[at].place.name} in {answers[at].source}"
-        for at, one, other in zip(given, rows(there), rows(here), strict=True)
-        if one != other and one in others
+    by_number = table.id_column is None
+    given = [
+        (at, answer.place.position, answer.place.rivals, f"{answer.place.name} in {answer.source}")
+        for at, answer in enumerate(answers)
+        if answer.name and answer.place.position is not None
+        if by_number or answer.place.rivals
     ]
+    apart = (table.target, table.id_column)
+    columns = [c for c in table.frame if c in frame and c not in apart and c.strip()]
+
+    def cells(of: Any, at: int) -> tuple[str | None, ...]:
+        return tuple(class_of(of[c].iloc[at]) for c in columns)
+
+    moved: list[str] = []
+    if any(cells(frame, at) != cells(table.frame, own) for at, own, _, _ in given):
+        known = {c: [class_of(cell) for cell in table.frame[c]] for c in columns}
+        # A column that a spreadsheet has changed has cells that the table lacks.
+        there = {c: {class_of(frame[c].iloc[at]) for at, *_ in given} for c in columns}
+        columns = [c for c in columns if there[c] <= set(known[c])]
+        rows = set(zip(*(known[c] for c in columns), strict=True))
+        moved = [
+            name
+            for at, own, _, name in given
+            if cells(frame, at) != cells(table.frame, own) and cells(frame, at) in rows
+        ]
+    doubtful = [
+        name
+        for at, _, rivals, name in given
+        if name not in moved and any(cells(frame, at) == cells(table.frame, r) for r in rivals)
+    ]
+    return moved, doubtful
 
 
 def _spellings_with(
@@ -168,7 +199,7 @@ def _spellings_with(
     same = {name.casefold(): name for name in spelling}
     new = spellings(a.label for a in found if a.name != table.unsure)
     # Spellings that a spreadsheet writes come last, because each may stand for another label.
-    for name in sorted(set(new) - set(spelling), key=lambda name: (_is_plain(name), name)):
+    for name in sorted(set(new) - set(spelling), key=lambda name: (is_plain(name), name)):
         like = Names(spelling).like(name)
         other = same.setdefault(name.casefold(), name)
         if len(like) == 1:
@@ -185,14 +216,6 @@ def _spellings_with(
         else:
             spelling[name] = new[name].strip() if isinstance(new[name], str) else new[name]
     return spelling, respelled, problems
-
-
-def _is_plain(name: str) -> bool:
-    """Return whether a spreadsheet writes numbers or truth values in this form."""
-    try:
-        return "E+" in name or str(float(name)).removesuffix(".0") == name
-    except ValueError:
-        return name in ("TRUE", "FALSE")
 
 
 def _about_new_classes(
@@ -245,9 +268,16 @@ def merge_answers(
     ------
     AnswersRefused
         A ValueError that lists the answers that do not fit, by cause: the row has another label or
-        does not exist, or the label differs from a known class only in capitals.
+        does not exist, the other columns are those of another row, or the label differs from a
+        known class only in capitals.
     TypeError, ValueError
         If a column is missing.
+
+    Warns
+    -----
+    UserWarning
+        If an id may be that of another row, changed by a spreadsheet: the table has both 1.1 and
+        1.10, and the other columns of the answers do not show which of them is meant.
 
     Examples
     --------

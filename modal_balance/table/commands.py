@@ -137,7 +137,8 @@ class Source:
             unsure=self.unsure or None,
             rows=Rows.of(names, ROW_NUMBER, file.first),
         )
-        known = join_answers(known, [other.frame for other in files], self.answers)
+        with warnings_said():
+            known = join_answers(known, [other.frame for other in files], self.answers)
         for note in dict.fromkeys([n for f in (file, *files) for n in f.notes] + [*known.notes]):
             say(note)
         return file, known
@@ -426,9 +427,10 @@ def _lines(found: TableStatus) -> list[str]:
         value = "undefined" if math.isnan(kappa) else f"{kappa:.2f}"
         lines.append(f"Agreement (kappa) of the predictions before and after a round: {value}")
     if found.settled is not None:
+        advice = "have settled. Consider stopping" if found.settled else "have not settled"
         lines.append(
-            f"Predictions {'have' if found.settled else 'have not'} settled. Consider stopping "
-            f"after three consecutive rounds with an agreement of {found.threshold:g} or more."
+            f"Predictions {advice}: three consecutive rounds with an agreement of "
+            f"{found.threshold:g} or more {'are enough' if found.settled else 'are needed'}."
         )
     return [*lines, *found.notes]
 

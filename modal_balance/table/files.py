@@ -177,7 +177,8 @@ def _read_text(path: Path, encoding: str | None, or_else: str | None) -> TableFi
             if not is_blank:
                 n_filled = n_records
             if len(record) != len(header) and not (is_blank and len(record) <= 1):
-                advice = f"Cells that contain {delimiter!r} need quotation marks around them."
+                mark = repr(delimiter) if len(record) > len(header) else "a line break"
+                advice = f"Cells that contain {mark} need quotation marks around them."
                 if len(header) == 1 and n_records == 1:
                     title = header[0].strip()
                     advice = f"If {title!r} is a title, delete all above the column names."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .values import Names, class_of, spellings
+from .values import Names, class_of, is_plain, spellings
 
 __all__ = ["LabelledTable", "Place", "Rows", "check_columns", "quoted", "some"]
 
@@ -21,11 +21,12 @@ Positions = NDArray[np.intp]
 
 
 class Place(NamedTuple):
-    """Position of a row or None, its name in messages, and its id if a spreadsheet changed it."""
+    """A row that was given by number or id."""
 
-    position: int | None
-    name: str
-    truth: str | None
+    position: int | None  # None: the table has no such row
+    name: str  # for messages
+    truth: str | None = None  # its id, if a spreadsheet changed it
+    rivals: tuple[int, ...] = ()  # positions of the rows whose ids a spreadsheet writes alike
 
 
 @dataclass(frozen=True)
@@ -216,13 +217,18 @@ class LabelledTable:
             if self.id_column is None:
                 name = f"{wanted} {text or 'missing'}"
                 number = int(text) - self.rows.first if text and text.isdecimal() else -1
-                places.append(Place(number if 0 <= number < len(self.frame) else None, name, None))
+                places.append(Place(number if 0 <= number < len(self.frame) else None, name))
                 continue
-            like = [] if text is None or text in self.ids else known.like(text)
+            like = [] if text is None else known.like(text)
+            if text is not None and text in self.ids:
+                others = [other for other in like if other != text] if is_plain(text) else []
+                rivals = tuple(self.ids[other] for other in others)
+                places.append(Place(self.ids[text], name, rivals=rivals))
+                continue
             if len(like) > 1:
                 name += f" (either of {quoted(like, 3)})"
             truth = like[0] if len(like) == 1 else None
-            places.append(Place(self.ids.get(truth or text or ""), name, truth))
+            places.append(Place(self.ids.get(truth or ""), name, truth))
         lost = [place.name for place in places if place.position is None]
         if lost and all_there:
             raise ValueError(f"{what}: the table has no row {some(lost)}.")

@@ -77,7 +77,8 @@ class TableStatus:
         For each of the last three rounds, the agreement (Cohen's kappa) of the predictions before
         and after it; NaN if undefined.
     settled : bool or None, default=None
-        Whether the last of these is at least the threshold. None: it is unknown; see ``notes``.
+        Whether there are three of these, all at least the threshold. None: it is unknown; see
+        ``notes``.
     threshold : float, default=0.99
         Smallest agreement that counts as settled.
     notes : tuple of str, default=()
@@ -179,7 +180,11 @@ def status_of(
     """Return the progress of labelling a checked table; see :func:`table_status`."""
     rng = as_random_state(random_state)
     estimator = model_by_name(model, rng)
-    taught = [np.intersect1d(rows, table.labelled) for rows in table.rounds]
+    taught: list[NDArray[np.intp]] = []
+    new = table.labelled
+    for rows in table.rounds:  # a row counts in the first file that has it
+        taught.append(np.intersect1d(rows, new))
+        new = np.setdiff1d(new, rows)
     taught = [rows for rows in taught if len(rows)][-N_ROUNDS:]
     notes: list[str] = []
     accuracy = None
@@ -198,7 +203,9 @@ def status_of(
         notes.append(
             "Whether predictions have settled is unknown: name the answers of the last rounds."
         )
-    settled = bool(kappas[-1] >= threshold) if kappas else None
+    settled = None
+    if kappas:
+        settled = len(kappas) == N_ROUNDS and all(kappa >= threshold for kappa in kappas)
     return TableStatus(
         n_rows=len(table.frame),
         n_labelled=len(table.labelled),

@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ERRORS", "MISSING", "Names", "cell_text", "class_of", "is_missing", "spellings"]
+__all__ = [
+    "ERRORS",
+    "MISSING",
+    "Names",
+    "cell_text",
+    "class_of",
+    "is_missing",
+    "is_plain",
+    "spellings",
+]
 
 ERRORS = frozenset(["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"])
 # Texts that mean an empty cell: pandas' list without "None", which may be a label.
@@ -66,6 +75,14 @@ def class_of(value: Any) -> str | None:
         text = unicodedata.normalize("NFC", text)
     whole = WHOLE.fullmatch(text)
     return whole.group(1) or whole.group(2) if whole else text
+
+
+def is_plain(name: str) -> bool:
+    """Return whether a spreadsheet writes numbers or truth values in this form."""
+    try:
+        return "E+" in name or str(float(name)).removesuffix(".0") == name
+    except ValueError:
+        return name in ("TRUE", "FALSE")
 
 
 def spellings(values: Iterable[Any]) -> dict[str, Any]:
