@@ -184,6 +184,22 @@ def test_voters_with_dropout_share_the_draws():
     assert validation_error(ensemble) == np.mean(errors)
 
 
+def test_members_of_a_vote_cannot_declare_classes():
+    X, y = digits()
+    names = np.array(list("abcd"))
+    rows = np.flatnonzero(y != 2)[:60]  # the vote numbers a, b and d as 0, 1 and 2
+    network = fast_classifier(classes=range(4))
+    vote = VotingClassifier([("net", network), ("nb", GaussianNB())]).fit(X[rows], names[y[rows]])
+    with pytest.raises(ValueError, match="has 4 classes.*labels of 3.*Leave out classes="):
+        balance_query(vote, X, tau=0.1)
+    vote.set_params(net__classes=names)
+    with pytest.raises(ValueError, match=r"labels \[0, 1, 2\].*ensemble.*leave out classes="):
+        vote.fit(X[rows], names[y[rows]])
+    # What the message advises.
+    members = [m.fit(X[rows], names[y[rows]]) for _, m in vote.estimators]
+    assert draw_hypotheses(members, 4).classes_.tolist() == list("abcd")
+
+
 def test_of_many_members_a_seeded_subset_is_taken():
     forest = forest_of(n=30)
     everything = stacked(forest.estimators_)

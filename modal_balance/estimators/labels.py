@@ -56,9 +56,14 @@ def encode(y: NDArray[Any], classes: NDArray[Any], name: str) -> NDArray[np.int6
     labels, inverse = np.unique(y, return_inverse=True)
     unknown = [label for label in labels.tolist() if label not in position]
     if unknown:
+        advice = "Declare all labels that may occur with classes=."
+        if labels.tolist() == list(range(len(labels))):
+            advice += (
+                " If this is a member of an ensemble, such as VotingClassifier, which numbers the "
+                "labels itself, leave out classes=."
+            )
         raise ValueError(
-            f"{name} has the labels {unknown}, but the classes are {classes.tolist()}. Declare "
-            "all labels that may occur with classes=."
+            f"{name} has the labels {unknown}, but the classes are {classes.tolist()}. {advice}"
         )
     return np.array([position[label] for label in labels.tolist()], dtype=np.int64)[inverse]
 

@@ -154,7 +154,7 @@ def ensemble_members(estimator: Any) -> tuple[Member, ...] | None:
 
     Ensembles are RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier and
     VotingClassifier; the result is None for any other estimator. Raise ValueError if the ensemble
-    predicts several outputs.
+    predicts several outputs, or a member has more classes than the ensemble.
 
     Examples
     --------
@@ -190,9 +190,18 @@ def _labels_of(member: Any, labels: np.ndarray) -> np.ndarray | None:
     last = member
     while isinstance(last, Pipeline):
         last = last.steps[-1][1]
-    # The ensemble did not fit it, so it has the labels of its own fit.
-    own = getattr(last, "classes_", None) if isinstance(last, FrozenEstimator) else None
-    return labels if own is None or not np.isin(own, labels).all() else None
+    own = getattr(last, "classes_", None)
+    # The ensemble did not fit a frozen member, which has the labels of its own fit.
+    if own is not None and isinstance(last, FrozenEstimator) and np.isin(own, labels).all():
+        return None
+    if own is not None and len(own) > len(labels):
+        raise ValueError(
+            f"This {type(last).__name__} has {len(own)} classes, but the ensemble around it has "
+            f"labels of {len(labels)}, which it numbers itself. Leave out classes= in its members. "
+            "To declare classes that have no label yet, fit the members one by one, and pass them "
+            "as a list or a modAL Committee."
+        )
+    return labels
 
 
 def _checked(ensemble: Any, X: Any, **rules: Any) -> Any:
