@@ -164,6 +164,23 @@ def test_a_round_is_a_fit_on_the_labels_so_far_and_a_query_of_the_rest():
         )
 
 
+def test_a_budget_below_the_initial_labels_is_refused():
+    for options in ({"n_initial": 5}, {"n_initial": 11, "initial_per_class": False}):
+        with pytest.raises(ValueError, match="budget=10 is less than the .* initial labels"):
+            simulate(GaussianNB(), X, y, {"random": random_query}, budget=10, **options)
+    with pytest.raises(ValueError, match="budget=10 is less than the 12 initial labels"):
+        list(run(random_query, labelled=range(12), budget=10))
+
+
+@pytest.mark.modal
+def test_a_learner_is_not_an_estimator():
+    from modAL.models import ActiveLearner
+
+    learner = ActiveLearner(GaussianNB(), random_query)
+    with pytest.raises(TypeError, match="got ActiveLearner. Pass the estimator inside"):
+        simulate(learner, X, y, {"random": random_query})
+
+
 def test_the_last_batch_is_what_the_budget_allows():
     states = list(run(random_query, budget=12))
     assert [len(s.indices) for s in states] == [4, 2, 0]

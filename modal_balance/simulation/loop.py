@@ -262,6 +262,8 @@ def rounds(
     X = as_indexable(X)
     n_rows = _num_samples(X)
     budget = min(check_integer(budget, "budget", 1), n_rows)
+    if budget < len(known):
+        raise ValueError(f"budget={budget} is less than the {len(known)} initial labels.")
     number, fit = first_round, first_fit
     while True:
         if fit is None:

@@ -135,6 +135,11 @@ def simulate(
     >>> frame.groupby("strategy").n_labelled.max().to_dict()
     {'margin': 23, 'random': 23}
     """
+    if hasattr(estimator, "query_strategy"):
+        raise TypeError(
+            f"Expected an estimator, got {type(estimator).__name__}. Pass the estimator inside it; "
+            "the strategies are a separate argument."
+        )
     n_initial = check_integer(n_initial, "n_initial", 0)
     n_instances = check_integer(n_instances, "n_instances", 1)
     budget = check_integer(budget, "budget", 1)
@@ -187,6 +192,12 @@ def simulate(
         seed: _split(X, y, X_test, y_test, test_size, pool_size, n_initial, initial_per_class, seed)
         for seed in numbers
     }
+    n_first = max((len(split.first) for split in splits.values()), default=0)
+    if budget < n_first:
+        raise ValueError(
+            f"budget={budget} is less than the {n_first} initial labels, which it includes "
+            f"(n_initial={n_initial}{' for each class' if initial_per_class else ''})."
+        )
     fixed = {"X_val": X_val, "y_val": y_val, "first_batch": first_batch}
     options = {"n_instances": n_instances, "budget": budget} | fixed
     # The first fit of a seed is the same for all strategies.
