@@ -376,7 +376,7 @@ TABLES = {
     "for Excel, commas": ("sep=,\n" + GOOD, [], 2, "begins with 'sep=,', a line for Excel"),
     "too many cells": (GOOD + "1,a,b\n", [], 2, "line 11 (row 11) has 3 cells"),
     "a title": ("My wines\n" + GOOD, [], 2, "If 'My wines' is a title, delete all above"),
-    "too few cells": (GOOD + "1\n", [], 2, "has 1 cells, but the header has 2. Cells that contain a line break"),
+    "too few cells": (GOOD + "1\n", [], 2, "the header has 2. Cells that contain a line break"),
     "open quote": (GOOD + '"1,a\n', [], 2, "line 11: a quotation mark"),
     "stray quote": (GOOD + '"1"0",a\n', [], 2, "line 11: a quotation mark"),
     "binary": (b"\x00\x01\x02size,label\n", [], 2, "null characters"),
