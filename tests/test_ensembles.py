@@ -190,7 +190,7 @@ def test_members_of_a_vote_cannot_declare_classes():
     rows = np.flatnonzero(y != 2)[:60]  # the vote numbers a, b and d as 0, 1 and 2
     network = fast_classifier(classes=range(4))
     vote = VotingClassifier([("net", network), ("nb", GaussianNB())]).fit(X[rows], names[y[rows]])
-    with pytest.raises(ValueError, match="has 4 classes.*labels of 3.*Leave out classes="):
+    with pytest.raises(ValueError, match="has 4 classes.*fitted on 3.*Leave out classes="):
         balance_query(vote, X, tau=0.1)
     vote.set_params(net__classes=names)
     with pytest.raises(ValueError, match=r"labels \[0, 1, 2\].*ensemble.*leave out classes="):

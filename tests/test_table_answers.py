@@ -1,5 +1,6 @@
 """Answers joined with a table: what fits, what a spreadsheet changed, what is refused."""
 
+import re
 import unicodedata
 
 import numpy as np
@@ -197,17 +198,24 @@ def test_ids_that_may_be_one_of_two_are_refused_with_the_cause():
         assert like in str(refused.value) and "A spreadsheet may have changed" in str(refused.value)
 
 
-def test_an_id_that_a_spreadsheet_may_have_made_of_another_is_checked_by_the_other_cells():
-    sections = ["1.1", "1.2", "1.10", "a", "b"]
-    frame = table([None] * 5, name=sections)
-    own = answers(["a", "b"], name=["1.1", "1.10"], size=[0, 2])
-    assert merge_answers(frame, own, "kind", id_column="name").kind[[0, 2]].tolist() == ["a", "b"]
-    of_another = answers(["b"], name=["1.1"], size=[2])
-    with pytest.raises(AnswersRefused, match="cells of another row.*name '1.1' .*1.1 for 1.10"):
-        merge_answers(frame, of_another, "kind", id_column="name")
-    # A cell that was corrected, and ids that no spreadsheet changes, decide nothing.
-    corrected = answers(["b", "a"], name=["1.1", "a"], size=[9, 4])
-    assert merge_answers(frame, corrected, "kind", id_column="name").kind[3] == "a"
+@pytest.mark.parametrize(
+    "one, other",
+    [("1.1", "1.10"), ("1,1", "1,10"), ("7", "007"), ("TRUE", "true"), ("1.20E+05", "12E4")],
+)
+def test_an_id_that_a_spreadsheet_may_have_made_of_another_is_checked_by_cells(one, other):
+    frame = table([None] * 5, name=[one, "x", other, "y", "z"])
+
+    def merged(**cells):
+        return merge_answers(frame, answers(["a"], **cells), "kind", id_column="name").kind
+
+    assert merged(name=[one], size=[0])[0] == merged(name=[other], size=[2])[2] == "a"
+    with pytest.raises(AnswersRefused, match=f"cells of another row.*name '{re.escape(one)}'"):
+        merged(name=[one], size=[2])
+    # No spreadsheet changes the id of a third row into this one, and none writes the other id.
+    assert merged(name=[one], size=[1])[0] == merged(name=[other], size=[0])[2] == "a"
+    # No row has such a cell, so it was changed, and shows nothing.
+    with pytest.warns(UserWarning, match=f"those of other rows: name '{re.escape(one)}'"):
+        assert merged(name=[one], size=[9])[0] == "a"
 
 
 def test_an_id_that_may_be_another_is_reported_if_no_cell_decides():

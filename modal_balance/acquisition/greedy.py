@@ -115,8 +115,8 @@ def greedy(
 
     A pick is the index of the point and the gain, which is what the point adds to the objective.
     The objective has at least ``n_instances`` points. Of the points whose gains are equal, up to
-    the objective's tolerance, a random one is picked, or with ``ties="first"`` the one with the
-    lowest index.
+    the objective's tolerance, a random one is picked, drawn by ``random_state``, or with
+    ``ties="first"`` the one with the lowest index.
 
     The greedy algorithm is analysed in Nemhauser, Wolsey, Fisher, *An analysis of approximations
     for maximizing submodular set functions*, 1978.

@@ -69,7 +69,7 @@ def check_probabilities(proba: Tensor, *, name: str = "proba", cause: str = "") 
 
 
 def check_same_hypotheses(other: Tensor, proba: Tensor, *, name: str = "pending") -> None:
-    """Raise a ValueError unless two sets of predictions have as many hypotheses and classes.
+    """Raise a ValueError unless predictions have the same numbers of hypotheses and classes.
 
     ``proba`` (S, N, C) are those on the points of the pool, and ``other`` (S, M, C) those on other
     points. ``name`` is that of ``other``, for the error message.

@@ -44,9 +44,10 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
     """Take a classifier out of pipelines, searches and frozen estimators, however nested.
 
     Of a Pipeline of scikit-learn or imbalanced-learn the last step is used; of a search such as
-    GridSearchCV its ``best_estimator_``, or before it is fitted its ``estimator``. Any other
-    estimator is itself the classifier. The result has the classifier and the transformations of its
-    input, but not its members. Raise ValueError if a fitted search has no ``best_estimator_``.
+    GridSearchCV its ``best_estimator_``, or before it is fitted its ``estimator``; and of a
+    FrozenEstimator its ``estimator``. Any other estimator is itself the classifier. The result has
+    the classifier and the transformations of its input, but not its members. Raise ValueError if a
+    fitted search has no ``best_estimator_``.
 
     Examples
     --------
@@ -196,10 +197,10 @@ def _labels_of(member: Any, labels: np.ndarray) -> np.ndarray | None:
         return None
     if own is not None and len(own) > len(labels):
         raise ValueError(
-            f"This {type(last).__name__} has {len(own)} classes, but the ensemble around it has "
-            f"labels of {len(labels)}, which it numbers itself. Leave out classes= in its members. "
-            "To declare classes that have no label yet, fit the members one by one, and pass them "
-            "as a list or a modAL Committee."
+            f"This {type(last).__name__} has {len(own)} classes, but the ensemble around it was "
+            f"fitted on {len(labels)}, and numbers them itself. Leave out classes= in its members, "
+            "and fit a frozen member on the same classes. To declare classes that have no label "
+            "yet, fit the members one by one, and pass them as a list or a modAL Committee."
         )
     return labels
 
@@ -320,8 +321,8 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
     The learner is the first argument of a query strategy: an ActiveLearner, DeepActiveLearner or
     Committee, a list of these, or a fitted estimator. Raise TypeError if it is a regressor or not
     an estimator, NotFittedError (also a ValueError) if it has not been fitted, and ValueError if a
-    committee is empty, a search has no ``best_estimator_``, or an ensemble predicts several
-    outputs.
+    committee is empty, a search has no ``best_estimator_``, an ensemble predicts several outputs,
+    or a member of it has more classes than it.
 
     Examples
     --------

@@ -115,8 +115,8 @@ def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
     """Return a DataFrame in the form that the estimator was fitted with.
 
     ``columns`` are those that the estimator was fitted with; None means that it was fitted with an
-    array, and the rows become one. Raise ValueError if a column is missing, or if one
-    for an array does not hold numbers.
+    array, and the rows become one. Raise ValueError if a column is missing, or if an
+    array is needed and a column does not hold numbers.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Check the rows that a strategy is called with, and read them.
-
-N: points of the pool
-"""
+"""Check the rows that a strategy is called with, and read them."""
 
 from __future__ import annotations
 

@@ -154,8 +154,8 @@ def _of_other_rows(
 ) -> tuple[list[str], list[str]]:
     """Return the answers whose other cells are those of another row, and those in doubt.
 
-    An id decides alone, unless a spreadsheet writes that of another row alike. Such an answer is in
-    doubt if its cells are those of both rows, or if there are none to compare.
+    The id alone decides, unless a spreadsheet would write the id of another row in the same way.
+    Such an answer is in doubt if its cells are those of both rows, or if there are none to compare.
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     by_number = table.id_column is None
@@ -180,8 +180,9 @@ def _of_other_rows(
         rows = set(zip(*(known[c] for c in columns), strict=True))
         moved = [
             name
-            for at, own, _, name in given
-            if cells(frame, at) != cells(table.frame, own) and cells(frame, at) in rows
+            for at, own, rivals, name in given
+            if cells(frame, at) != cells(table.frame, own)
+            and cells(frame, at) in (rows if by_number else [cells(table.frame, r) for r in rivals])
         ]
     doubtful = [
         name

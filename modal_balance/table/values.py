@@ -32,6 +32,7 @@ MISSING = ERRORS | {
 # pandas writes the 1 of a column with gaps as "1.0", and a date of a workbook with its time.
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*|(\d{4}-\d\d-\d\d) 00:00:00")
 NUMBER = re.compile(r"[+-]?(?P<mantissa>\d+\.?\d*|\.\d+)(?P<exponent>[eE][+-]?\d+)?", re.ASCII)
+PLAIN = re.compile(r"-?(0|[1-9]\d*)(\.\d*[1-9])?|-?\d(\.\d+)?[eE][+-]\d\d+|TRUE|FALSE", re.ASCII)
 DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d{1,2}(?:$|[eE]))")  # three digits may be thousands
 EXACT_DIGITS = 15  # digits of a number that a spreadsheet keeps
 
@@ -78,11 +79,18 @@ def class_of(value: Any) -> str | None:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a spreadsheet writes numbers or truth values in this form."""
-    try:
-        return "E+" in name or str(float(name)).removesuffix(".0") == name
-    except ValueError:
-        return name in ("TRUE", "FALSE")
+    """Return whether a spreadsheet writes numbers or truth values in this form.
+
+    Examples
+    --------
+    >>> from modal_balance.table.values import is_plain
+    >>> [is_plain(name) for name in ("7", "007", "1,1", "1,10", "1.20E+05", "TRUE", "true")]
+    [True, False, True, False, True, True, False]
+    """
+    text = DECIMAL_COMMA.sub(".", name)
+    number = NUMBER.fullmatch(text)
+    digits = number["mantissa"].replace(".", "").strip("0") if number else ""
+    return PLAIN.fullmatch(text) is not None and len(digits) <= EXACT_DIGITS
 
 
 def spellings(values: Iterable[Any]) -> dict[str, Any]:
