@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modal_balance._utils.pickling import serialized
 from modal_balance.acquisition.balance import iter_balance_batch
 from modal_balance.acquisition.balance_margin import iter_balance_margin_batch
 from modal_balance.acquisition.greedy import TieOrder
@@ -20,7 +21,7 @@ from modal_balance.acquisition.objective import BalanceObjective, EdgeDiscrimina
 from modal_balance.equivalence.pairs import all_pairs, disjoint_pairs
 from modal_balance.pools.caching import FileCache
 from modal_balance.pools.local import even_bounds, local_shards
-from modal_balance.pools.shard import block_rows_for, serialized
+from modal_balance.pools.shard import block_rows_for
 from modal_balance.pools.sources import RowsInMemory
 
 RULES = {

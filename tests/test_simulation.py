@@ -367,6 +367,20 @@ def test_processes_make_no_difference(whole):
     same(whole[0], simulate(fast_classifier(), X, y, PAIR, **FAST, n_jobs=2))
 
 
+def test_other_processes_need_not_be_able_to_import_the_network():
+    class Network(torch.nn.Linear):  # like a class of a script or a notebook
+        pass
+
+    net = NeuralNetClassifier(
+        Network(X.shape[1], 3), criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+    )
+    runs = [
+        simulate(net, X.astype(np.float32), y, {"random": random_query}, **FAST, n_jobs=n_jobs)
+        for n_jobs in (None, 2)
+    ]
+    same(*runs)
+
+
 @pytest.mark.parametrize("n_lines", [0, 2, 3, 7, 12])
 def test_a_killed_simulation_resumes_to_the_same_result(n_lines, whole, tmp_path):
     whole, lines = whole

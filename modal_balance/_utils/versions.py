@@ -18,6 +18,7 @@ DEPENDENCIES = (
     "numpy",
     "scipy",
     "joblib",
+    "cloudpickle",
     "click",
     "threadpoolctl",
     "tqdm",

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._utils.pickling import serialized
 from ..acquisition.predictions import Prepare
 from .caching import (
     DEFAULT_SHARE,
@@ -36,7 +37,7 @@ from .caching import (
 )
 from .local import WORKING_BLOCKS, even_bounds
 from .partitions import PartitionedSource
-from .shard import SerializedFunction, Shard, block_rows_for, grouped, serialized
+from .shard import SerializedFunction, Shard, block_rows_for, grouped
 from .sources import ShiftedSource, Source, part_of
 
 __all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]

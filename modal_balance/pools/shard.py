@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import joblib
 import torch
 from torch import Tensor
 
+from .._utils.pickling import serialized
 from .._utils.torch_state import threads
 from ..acquisition.predictions import Prepare, check_one_for_each_row
 from .caching import Block, Cache
@@ -30,34 +30,19 @@ __all__ = [
     "SerializedFunction",
     "block_rows_for",
     "grouped",
-    "serialized",
 ]
-
-
-def serialized(thing: Any) -> bytes:
-    """Return an object as bytes, even if its class is defined in a script or a notebook.
-
-    It can be any object that cloudpickle supports.
-
-    Examples
-    --------
-    >>> import pickle
-    >>> from modal_balance.pools.shard import serialized
-    >>> pickle.loads(serialized(lambda x: x + 1))(2)
-    3
-    """
-    return pickle.dumps(joblib.wrap_non_picklable_objects(thing, keep_wrapper=False))
 
 
 class SerializedFunction:
     """A serialized function, which is deserialized at its first call.
 
     It can be pickled again even while it is in use, which a network cannot. ``packet`` is the
-    result of :func:`serialized` for the function.
+    result of :func:`~modal_balance._utils.pickling.serialized` for the function.
 
     Examples
     --------
-    >>> from modal_balance.pools.shard import SerializedFunction, serialized
+    >>> from modal_balance._utils.pickling import serialized
+    >>> from modal_balance.pools.shard import SerializedFunction
     >>> SerializedFunction(serialized(abs))(-2)
     2
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -27,9 +27,10 @@ from sklearn.utils.validation import _num_samples, check_consistent_length, colu
 from tqdm.auto import tqdm
 
 from .._utils.arguments import as_indexable, check_integer, check_labels, check_validation_pair
+from .._utils.pickling import serialized
 from .._utils.versions import __version__
 from ..strategies.herding import herding_query
-from .loop import Fit, Round, Strategy, first_labels, fit_round, rounds
+from .loop import Round, Strategy, first_labels, fit_round, rounds
 from .results import Key, Record, append_record, finished_rounds, frame_of, records_to_resume
 
 if TYPE_CHECKING:
@@ -277,9 +278,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _first_fit(estimator: Any, split: _Split, seed: int, options: dict[str, Any]) -> Fit:
+def _first_fit(estimator: Any, split: _Split, seed: int, options: dict[str, Any]) -> bytes:
+    """Return the fit of the first round, serialized."""
     with _one_thread():
-        return fit_round(
+        fit = fit_round(
             estimator,
             split.X,
             split.y,
@@ -289,13 +291,14 @@ def _first_fit(estimator: Any, split: _Split, seed: int, options: dict[str, Any]
             random_state=seed,
             **options,
         )
+    return serialized(fit)
 
 
 def _run(
     estimator: Any,
     strategy: Strategy,
     split: _Split,
-    first_fit: Fit | None,
+    first_fit: bytes | None,
     key: Key,
     done: list[Record],
     about: Record,
@@ -318,7 +321,7 @@ def _run(
             labelled=known,
             random_state=key[3],
             first_round=len(done),
-            first_fit=deepcopy(first_fit),  # a strategy may change its learner
+            first_fit=None if first_fit is None else pickle.loads(first_fit),  # a copy for each run
             **options,
         ):
             record = _record(state, key) | about
