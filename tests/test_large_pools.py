@@ -14,7 +14,8 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from toy import indices_of, quick
+from torch import nn
+from toy import indices_of, quick, skorch_net
 
 import modal_balance
 from modal_balance import (
@@ -25,8 +26,10 @@ from modal_balance import (
     coreset_query,
     draw_hypotheses,
     epig_query,
+    herding_query,
     margin_query,
     power_bald_query,
+    uncertainty_herding_query,
 )
 from modal_balance.acquisition.information import bald_scores
 from modal_balance.acquisition.uncertainty import margin_scores
@@ -88,6 +91,32 @@ def test_the_batch_does_not_depend_on_the_number_of_processes():
     expected = batch()
     with joblib.parallel_config(n_jobs=2):
         assert batch() == expected
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_other_processes_need_not_be_able_to_import_the_network(wrapped):
+    class Network(nn.Sequential):  # like a class of a script or a notebook
+        def __init__(self, n_inputs, n_classes):
+            super().__init__(nn.Linear(n_inputs, 8), nn.Dropout(0.5), nn.Linear(8, n_classes))
+
+    X, y = rows()
+    learner = quick(module=Network) if wrapped else skorch_net(Network(D, 3))
+    learner.fit(X[:80], y[:80])
+    expected = batch(learner=learner)
+    with joblib.parallel_config(n_jobs=2):
+        assert batch(learner=learner) == expected
+
+
+@pytest.mark.parametrize("strategy", [herding_query, uncertainty_herding_query, balance_query])
+def test_missing_values_in_a_large_pool_are_refused_with_their_place(strategy, tmp_path):
+    X = rows()[0][:TWO_BLOCKS].copy()
+    X[TWO_BLOCKS - 50] = np.nan
+    np.save(tmp_path / "pool.npy", X)
+    given = {"tau": 0.02} if strategy is balance_query else {"X_labelled": X[:80]}
+    if strategy is uncertainty_herding_query:
+        given["y_labelled"] = rows()[1][:80]
+    with pytest.raises(ValueError, match=r"Rows \d+ to \d+ of .*pool.npy failed: .*contains NaN"):
+        strategy(classifier(), tmp_path / "pool.npy", 3, random_state=0, **given)
 
 
 @pytest.mark.parametrize(

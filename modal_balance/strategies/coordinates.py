@@ -25,7 +25,7 @@ from ..acquisition.predictions import check_one_for_each_row
 from ..hypotheses.unwrap import UnwrappedLearner, unwrap_inputs
 from .pool import gathered
 from .query import Query
-from .rows import MAX_NAMES, SMALL_POOL, wrapped_estimators
+from .rows import MAX_NAMES, SMALL_POOL, check_rows, wrapped_estimators
 
 BOUND = 3.0  # standard deviations
 MAX_DENSE = 2**27  # cells of the largest sparse matrix that is made dense: 1 GiB
@@ -109,7 +109,12 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
         of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
     if query.source is None:
         return of_rows(rows), of_rows
-    blocks = gathered(query, lambda X: of_rows(X)[None], "This strategy", "inputs", "")  # (1, N, D)
+    unwrapped = query.unwrapped
+
+    def block_features(X: Any) -> Tensor:
+        return of_rows(check_rows(X, "X_pool", unwrapped))[None]  # only a row was checked so far
+
+    blocks = gathered(query, block_features, "This strategy", "inputs", "")  # (1, N, D)
     return blocks[0], of_rows
 
 

@@ -124,13 +124,15 @@ def predict_samples(query: Query) -> Predictions:
     hypotheses = query.draw()
     tau = final_tau(tau, hypotheses, query.radius)
     proba = query.predict(hypotheses, query.X_pool)
-    X_reference = query.X_reference
-    if query.source is not None and X_reference is None:
-        _, X_reference = query.some_rows(SMALL_POOL)
-    if X_reference is None:
+    n_block = block_rows_for(proba)
+    if query.X_reference is not None:
+        reference_votes = _reference_votes(query, hypotheses, query.X_reference, n_block)
+    elif query.source is None:
         reference_votes = votes(proba)
     else:
-        reference_votes = _reference_votes(query, hypotheses, X_reference, block_rows_for(proba))
+        numbers, rows = query.some_rows(SMALL_POOL)
+        with query.names_rows(numbers):
+            reference_votes = _reference_votes(query, hypotheses, rows, n_block)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
     fixed = getattr(hypotheses, "fixed", False)
     return Predictions(hypotheses, proba, pending, reference_votes, tau, fixed)

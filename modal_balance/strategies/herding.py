@@ -347,6 +347,8 @@ def _mean_prediction(query: Query, reference: Tensor | None) -> Tensor:
     """Return the mean prediction on the reference points, (M, C)."""
     hypotheses = query.draw()
     if query.source is not None and reference is not None:
-        return query.predict(hypotheses, query.source.rows(reference.numpy())).mean(0)
+        numbers = reference.numpy()
+        with query.names_rows(numbers):
+            return query.predict(hypotheses, query.source.rows(numbers)).mean(0)
     proba = query.predict(hypotheses, query.X_pool).mean(0)  # (N, C)
     return proba if reference is None else proba[reference]

@@ -6,7 +6,8 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -280,8 +281,15 @@ class Query:
             source.n_rows, n_wanted, random_state=self.random_state
         )
         numbers = np.sort(numbers).astype(np.int64)
-        try:
+        with self.names_rows(numbers):
             return numbers, source.rows(numbers)
+
+    @contextmanager
+    def names_rows(self, numbers: np.ndarray) -> Iterator[None]:
+        """Raise errors of the block again, with the range of these sorted rows and their place."""
+        source = RowsInMemory(self.X_pool) if self.source is None else self.source
+        try:
+            yield
         except Exception as error:
             raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
 
