@@ -23,9 +23,10 @@ from ..acquisition.predictions import at_least_float32
 
 MAX_SHAPES = 3  # in an error message
 PROBABILITY_CAUSE = (
-    "The module must return probabilities, or logits with criterion=CrossEntropyLoss; otherwise "
-    "set a predict_nonlinearity that turns its output into probabilities (for logits: "
-    "functools.partial(torch.softmax, dim=-1))."
+    "If the module returns logits, pass criterion=nn.CrossEntropyLoss and fit again: NLLLoss, the "
+    "default of skorch, takes the logarithm of its output, so it needs probabilities (a module "
+    "that ends in Softmax, not LogSoftmax). For other criteria, set a predict_nonlinearity that "
+    "turns the output into probabilities."
 )
 
 
