@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 __all__ = ["DrawnBatches", "WeightedCrossEntropy", "eval_logits", "train"]
 
-Batch = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,)
+Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
 
 class DrawnBatches:
@@ -55,7 +55,7 @@ class DrawnBatches:
         self.samples_per_epoch = samples_per_epoch
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Data]:
         """Draw an epoch and yield its batches."""
         rows = torch.randint(len(self.X), (self.samples_per_epoch,), generator=self.generator)
         for idx in torch.split(rows.to(self.X.device), self.batch_size):
@@ -91,8 +91,8 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
 
 def train(
     net: NeuralNetClassifier,
-    training: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    training: Data,
+    validation: Data,
     *,
     max_epochs: int,
     patience: int,
@@ -137,7 +137,7 @@ def train(
     return len(net.history)
 
 
-def _train_epoch(net: NeuralNetClassifier, batches: Iterable[Batch]) -> float:
+def _train_epoch(net: NeuralNetClassifier, batches: Iterable[Data]) -> float:
     """Train for one epoch, and return the mean loss of its steps.
 
     skorch's loop reads the loss after each step, and so waits for the GPU.

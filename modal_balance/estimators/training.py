@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from .._utils.user_warnings import warn_user
 from ..hypotheses.chunks import is_out_of_memory
-from .early_stopping import DrawnBatches, WeightedCrossEntropy, eval_logits, train
+from .early_stopping import Data, DrawnBatches, WeightedCrossEntropy, eval_logits, train
 from .labels import class_weights, stratified_folds
 from .networks import MLP, check_logits
 from .posteriors import Posterior
@@ -39,8 +39,6 @@ __all__ = [
     "untrained_net",
     "validate",
 ]
-
-Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
 DIVERGED = 10  # multiple of the loss of a uniform prediction
 N_FOLDS = 5

@@ -274,24 +274,28 @@ class Query:
         """Number N of points of the pool."""
         return n_rows(self.X_pool) if self.source is None else self.source.n_rows
 
+    @property
+    def pool_rows(self) -> Source:
+        """The rows of the pool, in memory or elsewhere."""
+        return RowsInMemory(self.X_pool) if self.source is None else self.source
+
     def some_rows(self, n_wanted: int) -> tuple[np.ndarray, Any]:
         """Return the sorted positions of random rows of the pool, and the rows."""
-        source = RowsInMemory(self.X_pool) if self.source is None else self.source
         numbers = sample_without_replacement(
-            source.n_rows, n_wanted, random_state=self.random_state
+            self.n_points, n_wanted, random_state=self.random_state
         )
         numbers = np.sort(numbers).astype(np.int64)
         with self.names_rows(numbers):
-            return numbers, source.rows(numbers)
+            return numbers, self.pool_rows.rows(numbers)
 
     @contextmanager
     def names_rows(self, numbers: np.ndarray) -> Iterator[None]:
         """Raise errors of the block again, with the range of these sorted rows and their place."""
-        source = RowsInMemory(self.X_pool) if self.source is None else self.source
         try:
             yield
         except Exception as error:
-            raise failed_rows(source, int(numbers[0]), int(numbers[-1]) + 1, error) from error
+            first, last = int(numbers[0]), int(numbers[-1])
+            raise failed_rows(self.pool_rows, first, last + 1, error) from error
 
     def draw(self) -> Hypotheses:
         """Draw ``n_samples`` hypotheses.

@@ -219,12 +219,12 @@ class LabelledTable:
                 number = int(text) - self.rows.first if text and text.isdecimal() else -1
                 places.append(Place(number if 0 <= number < len(self.frame) else None, name))
                 continue
-            like = [] if text is None else known.like(text)
             if text is not None and text in self.ids:
-                others = [other for other in like if other != text] if is_plain(text) else []
-                rivals = tuple(self.ids[other] for other in others)
+                like = known.like(text) if is_plain(text) else []
+                rivals = tuple(self.ids[other] for other in like if other != text)
                 places.append(Place(self.ids[text], name, rivals=rivals))
                 continue
+            like = [] if text is None else known.like(text)
             if len(like) > 1:
                 name += f" (either of {quoted(like, 3)})"
             truth = like[0] if len(like) == 1 else None
