@@ -13,6 +13,7 @@ a criterion is created.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -407,7 +408,11 @@ def _check_callable(function: Any, name: str, call: str) -> None:
 
 
 def _check_not_empty(X: Any, name: str) -> None:
-    if not (X is None or hasattr(X, "shape") or hasattr(X, "__len__")):
-        raise TypeError(f"{name} must be an array or other data of at least one row, got {X!r}.")
+    if isinstance(X, str | os.PathLike) or not (
+        X is None or hasattr(X, "shape") or hasattr(X, "__len__")
+    ):
+        raise TypeError(
+            f"{name} must be an array or other rows in memory, got {X!r}. Pass the rows themselves."
+        )
     if X is None or n_rows(X) == 0:
         raise ValueError(f"{name} is empty. Pass at least one row.")

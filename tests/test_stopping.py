@@ -315,6 +315,7 @@ rows = np.zeros((3, 2))
         (lambda: NoEdgesLeft(rows, patience=0), ValueError, "patience must be at least 1, got 0"),
         (lambda: NoEdgesLeft(rows, random_state="x"), TypeError, "random_state must be"),
         (lambda: PredictionsStable(None), ValueError, "X_stop is empty"),
+        (lambda: PredictionsStable("pool.npy"), TypeError, "X_stop must be .* rows in memory"),
         (lambda: PredictionsStable(rows, threshold=99), ValueError, "threshold must lie in"),
         (lambda: PredictionsStable(rows, patience=1.5), TypeError, "patience must be an integer"),
         (lambda: AnyOf(), ValueError, "no criterion"),

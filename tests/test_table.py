@@ -277,6 +277,15 @@ def test_pending_rows_are_not_chosen_again(form):
     assert sorted([*first.position, *second.position]) == list(range(30, 60))
 
 
+def test_a_pending_id_that_a_spreadsheet_may_have_changed_stands_for_both_rows():
+    frame, _ = plain(60)
+    frame.loc[40:41, "name"] = ["1.1", "1.10"]
+    rows = next_rows(
+        frame, "kind", 30, id_column="name", pending=["1.1"], random_state=0, model=SMALL
+    )
+    assert sorted(rows.position) == [*range(30, 40), *range(42, 60)]
+
+
 def test_rows_that_have_a_label_are_no_longer_pending():
     frame, truth = plain(60)
     first = next_rows(frame, "kind", 5, random_state=0, model=SMALL)

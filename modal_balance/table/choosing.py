@@ -122,13 +122,12 @@ def next_rows(
     (['position', 'kind', 'likeliest'], 3)
     """
     table = join_answers(LabelledTable.of(frame, target, id_column, unsure=unsure), answers)
-    places = [] if pending is None else table.places_of(pending, "the pending rows", True)
     return choose_rows(
         table,
         n,
         model=model,
         strategy=strategy,
-        out=[place.position for place in places],
+        pending=() if pending is None else table.pending_at(pending, "the pending rows"),
         random_state=random_state,
         verbose=verbose,
     )
@@ -140,11 +139,11 @@ def choose_rows(
     *,
     model: Any,
     strategy: Any,
-    out: Sequence[Any] = (),
+    pending: Any = (),
     random_state: RandomState = None,
     verbose: int = 0,
 ) -> Any:
-    """Choose rows of a checked table, except those at the pending positions ``out``."""
+    """Choose rows of a checked table, except those at the positions ``pending``."""
     n = check_integer(n, "n")
     rng = as_random_state(random_state)
     choose = strategy_by_name(strategy)
@@ -157,7 +156,7 @@ def choose_rows(
             )
     columns = table.columns
     # Rows that have a label by now are no longer pending.
-    pending = np.intersect1d(np.array(out, dtype=np.intp), table.unlabelled)
+    pending = np.intersect1d(np.array(pending, dtype=np.intp), table.unlabelled)
     pool = np.setdiff1d(table.unlabelled, pending)
     n = min(n, len(pool))
     if n == 0:

@@ -289,17 +289,17 @@ def next_command(
         table_format(output)
         check_output(output, [source.table, *source.answers, *pending], force)
     file, known = source.read()
-    out: list[Any] = []
+    out: list[int] = []
     for path in pending:
         frame = read_table(path, or_else=source.encoding).frame
-        out += [place.position for place in known.places_of(frame, path, all_there=True)]
+        out += known.pending_at(frame, path).tolist()
     if not quiet:
         say(f"{source.table}: {len(known.frame)} rows, {len(known.labelled)} labelled")
     from .choosing import GUESSES, choose_rows  # takes seconds to import: read the table first
 
     with warnings_said():
         rows = choose_rows(
-            known, n, model=model, strategy=strategy, out=out, random_state=seed,
+            known, n, model=model, strategy=strategy, pending=out, random_state=seed,
             verbose=0 if quiet else 1,
         )  # fmt: skip
     if len(rows) < n:

@@ -192,13 +192,12 @@ class LabelledTable:
         """Return the name of a row in messages: "row 7" or "position 5"."""
         return f"{self.rows.column.split()[0]} {int(position) + self.rows.first}"
 
-    def places_of(self, rows: Any, what: str, all_there: bool = False) -> list[Place]:
+    def places_of(self, rows: Any, what: str) -> list[Place]:
         """Return the places of rows that are given by id or by number.
 
         ``rows`` is a DataFrame with the table's id column or the column of row numbers, or only the
         values, array-like. ``what`` is their name in error messages, for example "the answers".
-        Raise ValueError if the DataFrame lacks that column, or if the table lacks one of the rows
-        and ``all_there`` is true.
+        Raise ValueError if the DataFrame lacks that column.
         """
         wanted = self.id_column or self.rows.column
         if hasattr(rows, "columns"):
@@ -229,10 +228,21 @@ class LabelledTable:
                 name += f" (either of {quoted(like, 3)})"
             truth = like[0] if len(like) == 1 else None
             places.append(Place(self.ids.get(truth or ""), name, truth))
-        lost = [place.name for place in places if place.position is None]
-        if lost and all_there:
-            raise ValueError(f"{what}: the table has no row {some(lost)}.")
         return places
+
+    def pending_at(self, rows: Any, what: str) -> Positions:
+        """Return the positions of rows whose labels are pending.
+
+        Where a spreadsheet may have changed an id into that of another row, both rows count as
+        pending, so that nobody is asked twice. The arguments are those of :meth:`places_of`. Raise
+        ValueError if the table lacks one of the rows.
+        """
+        places = self.places_of(rows, what)
+        lost = [place.name for place in places if place.position is None]
+        if lost:
+            raise ValueError(f"{what}: the table has no row {some(lost)}.")
+        positions = [at for place in places for at in (place.position, *place.rivals)]
+        return np.unique(np.array(positions, dtype=np.intp))
 
     def check_classes(self) -> None:
         """Raise a ValueError if the labels look like numbers or names, and not like classes."""
