@@ -238,6 +238,14 @@ def test_missing_labels_are_counted_and_located(give, name, classifier):
             give(classifier, labels)
 
 
+@pytest.mark.parametrize(("give", "name"), LABELS)
+def test_labels_of_two_types_are_refused(give, name, classifier):
+    mixed = np.array([0, 1, "2"], dtype=object)[y_TRAIN]
+    for labels in (mixed, list(mixed), pd.Series(mixed)):
+        with pytest.raises(TypeError, match=f"^{name} has both text and other labels.*'2' and "):
+            give(classifier, labels)
+
+
 @pytest.mark.filterwarnings("ignore::modal_balance.RandomSelectionWarning")
 @pytest.mark.parametrize("name", EVERY)
 def test_the_good_arguments_are_good(name, classifier):

@@ -124,6 +124,11 @@ def test_a_single_class_is_refused_and_so_are_malformed_declarations():
             find_classes(np.array([0, 1]), declared)
 
 
+def test_declared_classes_of_two_types_are_refused():
+    with pytest.raises(TypeError, match="^classes has both text and other labels"):
+        find_classes(np.array(["1", "a"]), declared=[1, "a"])
+
+
 def test_labels_become_positions_and_unknown_ones_are_named():
     classes = np.array([3, 5, 9])
     assert encode(np.array([9, 3, 9]), classes, "y").tolist() == [2, 0, 2]

@@ -235,7 +235,7 @@ def check_validation_pair(
 
 
 def check_labels(y: Any, name: str) -> None:
-    """Raise a ValueError if some of the labels are missing.
+    """Raise a ValueError if some labels are missing, and a TypeError if they cannot be sorted.
 
     None is accepted. ``name`` is that of the labels in the message.
 
@@ -259,6 +259,13 @@ def check_labels(y: Any, name: str) -> None:
         raise ValueError(
             f"{name} lacks a label in {len(missing)} of {len(labels)} rows, the first at position "
             f"{missing[0]}. Pass labelled rows only."
+        )
+    words = [isinstance(label, str) for label in labels]
+    if any(words) and not all(words):
+        word, other = labels[words.index(True)], labels[words.index(False)]
+        raise TypeError(
+            f"{name} has both text and other labels, for example {word!r} and {other!r}. Pass "
+            "labels of one type."
         )
 
 

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
+from .._utils.arguments import check_labels
+
 __all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "stratified_holdout"]
 
 
@@ -29,6 +31,8 @@ def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
     """
     if declared is None:
         check_classification_targets(y)
+    else:
+        check_labels(declared, "classes")
     classes = np.unique(y if declared is None else np.asarray(declared))
     if declared is not None and np.shape(declared) != classes.shape:
         raise ValueError(
