@@ -103,8 +103,8 @@ def draw_from(
     n_samples = check_integer(n_samples, "n_samples", 1)
     unwrapped.check_has_hypotheses()
     drawn = _draw(unwrapped, n_samples, min_members, as_random_state(random_state), verbose)
-    for transform in reversed(unwrapped.transforms):
-        drawn = TransformedHypotheses(transform, drawn)
+    for step in reversed(unwrapped.steps):
+        drawn = TransformedHypotheses(step.transform, drawn)
     return drawn
 
 

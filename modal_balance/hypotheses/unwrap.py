@@ -57,11 +57,11 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
     >>> from modal_balance.hypotheses.unwrap import unwrap
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     >>> unwrapped = unwrap(pipeline.fit([[0.0], [1.0]], [0, 1]))
-    >>> unwrapped.classifier, len(unwrapped.transforms)
+    >>> unwrapped.classifier, len(unwrapped.steps)
     (LogisticRegression(), 1)
     """
     classifier = estimator
-    transforms: list[Callable[[Any], Any]] = []
+    before: list[Any] = []
     while True:
         if isinstance(classifier, FrozenEstimator):
             classifier = classifier.estimator
@@ -72,7 +72,7 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
             # fitted attributes. Samplers of imbalanced-learn act only in fit.
             steps = [step for _, step in classifier.steps[:-1]]
             steps = [s for s in steps if s not in (None, "passthrough")]
-            transforms += [s.transform for s in steps if not hasattr(s, "fit_resample")]
+            before += [s for s in steps if not hasattr(s, "fit_resample")]
             classifier = classifier.steps[-1][1]
         elif hasattr(classifier, "best_estimator_"):
             classifier = classifier.best_estimator_
@@ -85,7 +85,7 @@ def unwrap(estimator: Any) -> UnwrappedLearner:
             classifier = classifier.estimator
         else:
             break
-    return UnwrappedLearner(estimator, classifier, tuple(transforms))
+    return UnwrappedLearner(estimator, classifier, tuple(before))
 
 
 def check_labels_of_net(estimator: Any, y: Any) -> None:
@@ -234,8 +234,8 @@ class UnwrappedLearner:
         The estimator of the learner, without the modAL learner around it.
     classifier : estimator or committee
         The same without pipelines, searches and frozen estimators.
-    transforms : tuple of callable
-        Transformations of the input of ``classifier``, in order.
+    steps : tuple of estimator
+        Steps of pipelines that transform the input of ``classifier``, in order.
     members : tuple of Member or None
         Members of a committee or an ensemble. None for any other classifier, and from
         :func:`unwrap` and :func:`unwrap_inputs`.
@@ -245,7 +245,7 @@ class UnwrappedLearner:
 
     estimator: Any
     classifier: Any
-    transforms: tuple[Callable[[Any], Any], ...] = ()
+    steps: tuple[Any, ...] = ()
     members: tuple[Member, ...] | None = None
     is_committee: bool = False
 
@@ -274,8 +274,8 @@ class UnwrappedLearner:
 
     def transform(self, X: Any) -> Any:
         """Return the input of the classifier for the input X of the learner."""
-        for transform in self.transforms:
-            X = transform(X)
+        for step in self.steps:
+            X = step.transform(X)
         return X
 
     @property
@@ -332,7 +332,7 @@ def unwrap_learner(learner: Any) -> UnwrappedLearner:
     >>> from modal_balance.hypotheses.unwrap import unwrap_learner
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     >>> unwrapped = unwrap_learner(pipeline.fit([[0.0], [1.0]], [0, 1]))
-    >>> unwrapped.classifier, len(unwrapped.transforms)
+    >>> unwrapped.classifier, len(unwrapped.steps)
     (LogisticRegression(), 1)
     """
     members = committee_members(learner)
@@ -351,13 +351,13 @@ def unwrap_inputs(learner: Any) -> UnwrappedLearner:
 
     The learner is the first argument of a query strategy that needs no predictions: an
     ActiveLearner, DeepActiveLearner or Committee, a list of these, an estimator or None. Of a
-    committee, the first member is used. The ``transforms`` of the result may belong to steps that
-    are not fitted. Raise TypeError if it is none of these, and ValueError if it is an empty list.
+    committee, the first member is used. The ``steps`` of the result may not be fitted.
+    Raise TypeError if it is none of these, and ValueError if it is an empty list.
 
     Examples
     --------
     >>> from modal_balance.hypotheses.unwrap import unwrap_inputs
-    >>> unwrap_inputs(None).transforms
+    >>> unwrap_inputs(None).steps
     ()
     """
     members = committee_members(learner)

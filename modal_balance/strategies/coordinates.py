@@ -6,7 +6,8 @@ N: points of the pool    n: rows    D: features
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,20 +53,20 @@ class InputFeatures:
     [[0.0], [3.0]]
     """
 
-    transforms: tuple[Callable[[Any], Any], ...]  # steps of the pipeline before its classifier
+    steps: tuple[Any, ...]  # of the pipeline, before its classifier; fitted
     mean: NDArray[np.float64]  # (D,)
     factor: NDArray[np.float64]  # (D,): z = (x - mean) * factor
 
     @classmethod
-    def of(cls, transforms: tuple[Callable[[Any], Any], ...], X: Any) -> InputFeatures:
+    def of(cls, steps: tuple[Any, ...], X: Any) -> InputFeatures:
         """Return the coordinates, with columns scaled by rows of the pool.
 
         Unfitted steps of a pipeline are fitted on these rows, in a copy. Raises NoDistances if a
         step needs labels, or its output is not a table of numbers.
         """
         fitted = []
-        for transform in transforms:
-            step, X = _applied(transform, X)
+        for step in steps:
+            step, X = _applied(step, X)
             fitted.append(step)
         values = _numbers(X)  # (n, D)
         known = np.isfinite(values)
@@ -83,8 +84,8 @@ class InputFeatures:
     def __call__(self, X: Any) -> Tensor:
         """Return the coordinates of n rows, (n, D) float32."""
         n_given = n_rows(X)
-        for transform in self.transforms:
-            X = transform(X)
+        for step in self.steps:
+            X = step.transform(X)
         values = _numbers(X)
         check_one_for_each_row(len(values), n_given)
         z = np.nan_to_num((values - self.mean) * self.factor, nan=0.0)
@@ -99,17 +100,17 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     the first of these counts. Raises NoDistances if the rows are not numbers, and ExceedsMemory if
     the coordinates exceed the memory limit.
     """
-    unwrapped = query.unwrapped.voters[0]
+    unwrapped = query.unwrapped
+    voter = unwrapped.voters[0]
     rows = query.X_pool if query.source is None else query.some_rows(SMALL_POOL)[1]
     try:
-        of_rows = InputFeatures.of(unwrapped.transforms, rows)
+        of_rows = InputFeatures.of(voter.steps, rows)
     except NoDistances:
-        if not (inner := _steps_inside(unwrapped)):
+        if not (inner := _steps_inside(voter)):
             raise
-        of_rows = InputFeatures.of(unwrapped.transforms + inner, rows)
+        of_rows = InputFeatures.of(voter.steps + inner, rows)
     if query.source is None:
         return of_rows(rows), of_rows
-    unwrapped = query.unwrapped
 
     def block_features(X: Any) -> Tensor:
         return of_rows(check_rows(X, "X_pool", unwrapped))[None]  # only a row was checked so far
@@ -118,7 +119,7 @@ def pool_input_features(query: Query) -> tuple[Tensor, InputFeatures]:
     return blocks[0], of_rows
 
 
-def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ...]:
+def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Any, ...]:
     """Return the steps before the classifier of the first estimator in an ensemble."""
     classifier = unwrapped.classifier
     estimators = wrapped_estimators(classifier)
@@ -128,25 +129,21 @@ def _steps_inside(unwrapped: UnwrappedLearner) -> tuple[Callable[[Any], Any], ..
     is_bagging = hasattr(classifier, "estimators_features_")
     members = [] if is_bagging else getattr(classifier, "estimators_", [])
     inner = unwrap_inputs([*members, *estimators][0])
-    return inner.transforms + _steps_inside(inner)
+    return inner.steps + _steps_inside(inner)
 
 
-def _applied(transform: Callable[[Any], Any], X: Any) -> tuple[Callable[[Any], Any], Any]:
+def _applied(step: Any, X: Any) -> tuple[Any, Any]:
     """Return a pipeline step, or a copy fitted on the rows if it is not fitted, and its output."""
+    with suppress(NotFittedError, AttributeError):  # the second if it is not scikit-learn's
+        return step, step.transform(X)
     try:
-        return transform, transform(X)
-    except (NotFittedError, AttributeError):  # the second if it is not scikit-learn's
-        step = getattr(transform, "__self__", None)
-        if step is None:
-            raise
-    try:
-        fitted: Callable[[Any], Any] = clone(step, safe=False).fit(X).transform
+        fitted = clone(step, safe=False).fit(X)
     except Exception as error:
         raise NoDistances(
             f"The learner has not been fitted, and its {type(step).__name__} cannot be fitted on "
             f"the pool without labels: {error} Fit the learner, or pass encoded columns."
         ) from error
-    return fitted, fitted(X)
+    return fitted, fitted.transform(X)
 
 
 def _numbers(X: Any, part_of_row: bool = False) -> NDArray[np.float64]:

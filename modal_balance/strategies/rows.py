@@ -68,7 +68,7 @@ def check_rows(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
         X = X.float()  # NumPy, and so scikit-learn, does not support bfloat16
     for voter in unwrapped.voters:
         classifier = voter.classifier
-        if voter.transforms or hasattr(classifier, "predict_proba_samples"):
+        if voter.steps or hasattr(classifier, "predict_proba_samples"):
             continue
         expected = getattr(classifier, "n_features_in_", None)
         shape: tuple[int, ...] = getattr(X, "shape", ())
@@ -94,7 +94,7 @@ def _checked_data_set(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
     """Return a data set of torch or skorch; a net checks its values when it reads them."""
     for voter in unwrapped.voters:
         is_net = isinstance(voter.classifier, NeuralNet)
-        if voter.transforms or not (is_net or hasattr(voter.classifier, "predict_proba_samples")):
+        if voter.steps or not (is_net or hasattr(voter.classifier, "predict_proba_samples")):
             raise TypeError(
                 f"{name} is a {type(X).__name__}, which a skorch net can read but "
                 f"{voter.name} cannot. Pass its rows as an array or a DataFrame."
@@ -142,8 +142,7 @@ def in_memory(X: Any, name: str, unwrapped: UnwrappedLearner) -> Any:
 def _feature_names(unwrapped: UnwrappedLearner) -> Sequence[str] | None:
     voter = unwrapped.voters[0]
     # A pipeline that starts with "passthrough" has no names, but its first step has.
-    steps = [getattr(transform, "__self__", None) for transform in voter.transforms]
-    known = (voter.estimator, [*steps, voter.classifier][0])
+    known = (voter.estimator, [*voter.steps, voter.classifier][0])
     names = (getattr(part, "feature_names_in_", None) for part in known)
     return next((found for found in names if found is not None), None)
 
@@ -161,7 +160,7 @@ def _as_array(X: list[Any], name: str) -> np.ndarray:
 
 def _takes_missing_values(unwrapped: UnwrappedLearner) -> bool:
     classifier = unwrapped.classifier
-    if unwrapped.transforms:
+    if unwrapped.steps:
         return True
     if inner := wrapped_estimators(classifier):
         return all(_takes_missing_values(unwrap_inputs(estimator)) for estimator in inner)
