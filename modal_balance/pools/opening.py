@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .partitions import DaskSource, arrow_source, dataset_at
 from .sources import ArraySource, MemmapSource, Source
 
 __all__ = ["lazy_source"]
@@ -41,19 +42,13 @@ def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> 
             )
         if path.endswith(".npy"):
             return MemmapSource.of(np.lib.format.open_memmap(path, mode="r"))
-        from .partitions import arrow_source, dataset_at
-
         return arrow_source(dataset_at(path), columns)
     if isinstance(X, np.memmap):
         return MemmapSource.of(X)
     library = type(X).__module__.partition(".")[0]
     if library == "pyarrow" and hasattr(X, "get_fragments"):
-        from .partitions import arrow_source
-
         return arrow_source(X, columns)
     if library in ("dask", "dask_expr") and hasattr(X, "to_delayed"):
-        from .partitions import DaskSource
-
         return DaskSource(X, columns)
     in_memory = isinstance(X, np.ndarray | Mapping) or any(
         hasattr(X, name) for name in ("iloc", "tocsr", "detach", "__array_interface__")

@@ -21,8 +21,8 @@ __all__ = [
     "PartitionedSource",
     "arrow_source",
     "dataset_at",
+    "as_array",
     "concatenated",
-    "table_rows",
 ]
 
 
@@ -111,31 +111,25 @@ def concatenated(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
-def table_rows(frame: Any, columns: Sequence[str] | None) -> Any:
-    """Return a DataFrame in the form that the estimator was fitted with.
-
-    ``columns`` are those that the estimator was fitted with; None means that it was fitted with an
-    array, and the rows become one. Raise ValueError if a column is missing, or if an
-    array is needed and a column does not hold numbers.
+def as_array(frame: Any) -> NDArray[Any]:
+    """Return a DataFrame as an array, or raise a ValueError if a column does not hold numbers.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from modal_balance.pools.partitions import table_rows
-    >>> table_rows(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}), None)
+    >>> from modal_balance.pools.partitions import as_array
+    >>> as_array(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}))
     array([[1. , 0.5],
            [2. , 1. ]])
     """
-    if columns is not None:
-        check_columns(columns, frame.columns)
-        return frame[list(columns)]
     words = [name for name, kind in frame.dtypes.items() if kind.kind not in "biuf"]
     if words:
         raise ValueError(
             f"Column {words[0]!r} holds {frame.dtypes[words[0]]}, and the estimator was fitted "
             "with an array of numbers. Leave the column out, or fit the estimator with a DataFrame."
         )
-    return nan_for_na(frame).to_numpy()
+    rows: NDArray[Any] = nan_for_na(frame).to_numpy()
+    return rows
 
 
 def check_columns(wanted: Sequence[str], present: Sequence[str], where: str = "X_pool") -> None:
@@ -195,7 +189,7 @@ def arrow_source(dataset: Any, columns: Sequence[str] | None) -> PartitionedSour
             from_path = get_partition_keys(fragment.partition_expression)
             check_columns(wanted, [*fragment.physical_schema.names, *from_path], path)
             schemas.append(fragment.physical_schema)
-    reader = _Reader(partitions, _unified(dataset.schema, schemas, wanted), columns)
+    reader = _Reader(partitions, _unified(dataset.schema, schemas, wanted), columns is not None)
     return PartitionedSource(lengths, reader, names.__getitem__)
 
 
@@ -220,18 +214,15 @@ def _unified(declared: Any, schemas: Sequence[Any], names: Sequence[str]) -> Any
 class _Reader:
     """Read one partition of a data set."""
 
-    def __init__(self, partitions: list[Any], schema: Any, columns: Sequence[str] | None) -> None:
-        self.partitions, self.schema, self.columns = partitions, schema, columns
+    def __init__(self, partitions: list[Any], schema: Any, as_frame: bool) -> None:
+        self.partitions, self.schema, self.as_frame = partitions, schema, as_frame
 
     def __call__(self, number: int) -> Any:
         from pyarrow import types
 
-        names = None if self.columns is None else list(self.columns)
-        table = self.partitions[number].to_table(
-            schema=self.schema, columns=names, use_threads=False
-        )
-        if self.columns is not None:
-            return table_rows(table.to_pandas(), self.columns)
+        table = self.partitions[number].to_table(schema=self.schema, use_threads=False)
+        if self.as_frame:
+            return table.to_pandas()
         for field in table.schema:
             if not (types.is_integer(field.type) or types.is_floating(field.type)):
                 raise ValueError(
@@ -258,19 +249,15 @@ class DaskSource(PartitionedSource):
             collection = collection[list(columns)]
         if not is_table:
             collection = collection.rechunk(dict.fromkeys(range(1, collection.ndim), -1))
-        as_rows = dask.delayed(table_rows, pure=True)
-        self.partitions: list[Any] = list(np.ravel(collection.to_delayed()))
-        if is_table:
-            self.partitions = [as_rows(partition, columns) for partition in self.partitions]
-        lengths: Sequence[Any] = [float("nan")] if is_table else collection.chunks[0]
-        if any(length != length for length in lengths):
-            # len of a pandas partition, which needs no conversion of columns
-            raw = np.ravel(collection.to_delayed())
-            lengths = dask.compute(*[dask.delayed(len)(partition) for partition in raw])
-        filled = [number for number, length in enumerate(lengths) if length]
-        self.numbers = filled
-        self.partitions = [self.partitions[number] for number in filled]
-        super().__init__([lengths[number] for number in filled], self._compute, self._name)
+        delayed: list[Any] = list(np.ravel(collection.to_delayed()))
+        lengths: Sequence[Any] = () if is_table else collection.chunks[0]
+        if is_table or any(length != length for length in lengths):
+            lengths = dask.compute(*[dask.delayed(len)(partition) for partition in delayed])
+        if is_table and columns is None:
+            delayed = [dask.delayed(as_array, pure=True)(partition) for partition in delayed]
+        self.numbers = [number for number, length in enumerate(lengths) if length]
+        self.partitions = [delayed[number] for number in self.numbers]
+        super().__init__([lengths[number] for number in self.numbers], self._compute, self._name)
 
     def _compute(self, number: int) -> Any:
         return self.partitions[number].compute()
