@@ -6,7 +6,7 @@ S: hypotheses    N: points of the pool    M: pending points    C: classes    P: 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def edge_share(
 
 
 Pairing = Literal["auto", "disjoint", "ring", "all", "partition"]
-PAIRINGS = ("auto", "disjoint", "ring", "all", "partition")
+PAIRINGS = get_args(Pairing)
 
 
 class Predictions(NamedTuple):
@@ -106,7 +106,6 @@ class Predictions(NamedTuple):
     pending: Tensor | None  # (S, M, C), on the pending points
     reference_votes: Tensor  # (S, N_ref), on the reference pool
     tau: float
-    fixed: bool  # whether the hypotheses are members of a fixed set
 
 
 class Edges(NamedTuple):
@@ -134,8 +133,7 @@ def predict_samples(query: Query) -> Predictions:
         with query.names_rows(numbers):
             reference_votes = _reference_votes(query, hypotheses, rows, n_block)
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
-    fixed = getattr(hypotheses, "fixed", False)
-    return Predictions(hypotheses, proba, pending, reference_votes, tau, fixed)
+    return Predictions(hypotheses, proba, pending, reference_votes, tau)
 
 
 def _reference_votes(query: Query, hypotheses: Hypotheses, X: Any, n_block: int) -> Tensor:
@@ -187,7 +185,8 @@ def edges_of(
         ends, weights = partition_edges(cells)
         n_pairs = n_hypotheses * (n_hypotheses - 1) // 2
     else:
-        pairs = pairs_of(n_hypotheses, predictions.fixed, pairing)
+        fixed = getattr(predictions.hypotheses, "fixed", False)
+        pairs = pairs_of(n_hypotheses, fixed, pairing)
         ends, weights = edges_beyond(predictions.reference_votes, pairs, predictions.tau)
         n_pairs = len(pairs)
     if max_edges is not None:

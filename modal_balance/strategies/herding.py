@@ -6,23 +6,23 @@ N: points of the pool    M: reference points    D: features    C: classes
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from .._utils.arguments import RandomState, check_positive
 from ..acquisition.herding import herding_batch
 from ..acquisition.temperature import tempered
+from ..acquisition.uncertainty import margin_scores
 from .coordinates import pool_input_features
 from .held_out import held_out_temperature
 from .pool import pool_features
-from .query import Callback, Query, kept_labels, labelled_rows
+from .query import Callback, Query, kept_labels, labelled_rows, random_positions
 
 Space = Literal["inputs", "last_layer"]
-SPACES = ("inputs", "last_layer")
+SPACES = get_args(Space)
 # Number of points that represent a larger pool, whose distances would take too much memory.
 REFERENCE_POINTS = 5_000
 # Number of points from which the median distance is computed.
@@ -284,14 +284,13 @@ def uncertainty_herding_query(
         width = share * _median_distance(features, query.random_state)
     reference = _reference(query)
     proba = _mean_prediction(query, reference)  # (M, C)
-    first, second = tempered(proba, temperature).topk(2, dim=1).values.unbind(1)  # (M,) each
     return query.result(
         *herding_batch(
             features,
             query.n_instances,
             radius=width,
             reference=None if reference is None else features[reference],
-            weights=1 - (first - second),
+            weights=margin_scores(tempered(proba, temperature)[None]),  # (M,)
             covered_by=_covered_by(of_rows, labelled, query.X_pending),
             random_state=query.random_state,
         )
@@ -320,17 +319,13 @@ def _reference(query: Query) -> Tensor | None:
     """Return the positions (M,) of points that represent a large pool, or None for all points."""
     if query.n_points <= REFERENCE_POINTS:
         return None
-    numbers = sample_without_replacement(
-        query.n_points, REFERENCE_POINTS, random_state=query.random_state
-    )
-    return torch.from_numpy(np.sort(numbers).astype(np.int64))
+    return torch.from_numpy(random_positions(query.n_points, REFERENCE_POINTS, query.random_state))
 
 
 def _median_distance(features: Tensor, random_state: np.random.RandomState) -> float:
     """Return the median non-zero distance among up to 1,000 points, or 1 if there is none."""
     if len(features) > MEDIAN_POINTS:
-        rows = sample_without_replacement(len(features), MEDIAN_POINTS, random_state=random_state)
-        features = features[torch.from_numpy(np.sort(rows).astype(np.int64))]
+        features = features[random_positions(len(features), MEDIAN_POINTS, random_state)]
     distances = torch.pdist(features.double())
     distances = distances[distances > 0]
     return distances.median().item() if len(distances) else 1.0

@@ -281,10 +281,7 @@ class Query:
 
     def some_rows(self, n_wanted: int) -> tuple[np.ndarray, Any]:
         """Return the sorted positions of random rows of the pool, and the rows."""
-        numbers = sample_without_replacement(
-            self.n_points, n_wanted, random_state=self.random_state
-        )
-        numbers = np.sort(numbers).astype(np.int64)
+        numbers = random_positions(self.n_points, n_wanted, self.random_state)
         with self.names_rows(numbers):
             return numbers, self.pool_rows.rows(numbers)
 
@@ -388,6 +385,12 @@ class Query:
                 )
             )
         return as_learner_expects(self.learner, chosen, values)
+
+
+def random_positions(n: int, n_wanted: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Return ``n_wanted`` random positions among n, sorted, int64."""
+    numbers = sample_without_replacement(n, n_wanted, random_state=random_state)
+    return np.sort(numbers).astype(np.int64)
 
 
 def labelled_rows(learner: Any, X_labelled: Any = None) -> Any:
