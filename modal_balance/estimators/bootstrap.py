@@ -5,7 +5,6 @@ S: members    n: rows    C: classes
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from .._utils.arguments import (
     set_seeds,
 )
 from .._utils.sklearn_compat import get_tags
-from .._utils.torch_state import seeded, undisturbed
+from .._utils.torch_state import seeded
 from .._utils.user_warnings import warn_user
+from ..hypotheses.protocol import undisturbed_proba
 from ..hypotheses.unwrap import unwrap
 from .base import COUNT, PredictsMostProbable
 from .labels import encode, find_classes
@@ -287,12 +287,9 @@ def _member_proba(
     if not hasattr(member, "predict_proba"):
         certain: NDArray[np.float64] = np.eye(len(classes))[columns(member.predict(X))]
         return certain
-    # The data loader of a net draws from torch's global random state.
-    is_net = _is_net(member)
-    with undisturbed(unwrap(member).classifier.module_) if is_net else nullcontext():
-        known = np.asarray(member.predict_proba(X), dtype=np.float64)  # (n, classes of the member)
+    known = np.asarray(undisturbed_proba(member, X), dtype=np.float64)  # (n, classes of the member)
     # The classes_ of a skorch net are the labels of its last fit, not its outputs.
-    own = range(len(classes)) if is_net else member.classes_
+    own = range(len(classes)) if _is_net(member) else member.classes_
     if known.shape[1] != len(own):
         raise ValueError(
             f"A member, {type(member).__name__}, predicts {known.shape[1]} classes, but the "

@@ -242,9 +242,8 @@ class SingleHypothesis:
                 "classifier that predicts probabilities, for example CalibratedClassifierCV(SVC())."
             )
         self.estimator = estimator
-        self._net = unwrap(estimator).classifier
         # The classes_ of a skorch net are the labels of its last fit, not its columns.
-        is_net = isinstance(self._net, NeuralNet)
+        is_net = isinstance(unwrap(estimator).classifier, NeuralNet)
         classes = None if is_net else getattr(estimator, "classes_", None)
         self.classes_ = None if classes is None else np.asarray(classes)
 
@@ -260,10 +259,9 @@ class SingleHypothesis:
         -------
         Tensor of shape (1, n, C), float32
         """
-        is_net = isinstance(self._net, NeuralNet)
-        with undisturbed(self._net.module_) if is_net else nullcontext():
-            # A copy: torch takes neither negative strides nor read-only arrays.
-            proba = np.array(self.estimator.predict_proba(X), dtype=np.float32, order="C")  # (n, C)
+        given = undisturbed_proba(self.estimator, X)
+        # A copy: torch takes neither negative strides nor read-only arrays.
+        proba = np.array(given, dtype=np.float32, order="C")  # (n, C)
         if proba.ndim != 2:
             raise ValueError(
                 f"predict_proba of {type(self.estimator).__name__} has the shape {proba.shape}. "
@@ -271,6 +269,14 @@ class SingleHypothesis:
             )
         check_one_for_each_row(len(proba), n_rows(X))
         return torch.from_numpy(proba)[None]
+
+
+def undisturbed_proba(estimator: Any, X: Any) -> Any:
+    """Return the ``predict_proba`` of a classifier without any effect on torch's global state."""
+    # The data loader of a skorch net draws from torch's global random state.
+    net = unwrap(estimator).classifier
+    with undisturbed(net.module_) if isinstance(net, NeuralNet) else nullcontext():
+        return estimator.predict_proba(X)
 
 
 class StackedHypotheses:

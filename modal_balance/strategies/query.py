@@ -318,10 +318,10 @@ class Query:
 
     def _predicts_once(self) -> bool:
         """Return whether the learner is a single model without dropout."""
-        net = self.unwrapped.classifier
         if not self.unwrapped.has_hypotheses:
             return True
-        if not isinstance(net, NeuralNet) or has_dropout(net.module_):
+        classifier = self.unwrapped.classifier
+        if not isinstance(classifier, NeuralNet) or has_dropout(classifier.module_):
             return False
         try:  # only a forward pass shows a dropout function
             one = draw_from(self.unwrapped, 1, random_state=0)
