@@ -11,10 +11,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 
-from .._utils.arguments import RandomState, as_random_state, check_labels, check_validation_pair
+from .._utils.arguments import (
+    RandomState,
+    as_random_state,
+    check_labels,
+    check_validation_pair,
+    n_rows,
+)
 from .._utils.sklearn_compat import validate_data
 from .._utils.torch_state import seeded
 from ..hypotheses.protocol import Hypotheses
@@ -381,10 +387,10 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             mistakes = validate(self, self._posterior, training, validation, split_rng)
         self.validation_error_, self.n_validation_rows_ = None, 0
         if mistakes is not None:
-            n_wrong, n_rows = mistakes
+            n_wrong, n_judged = mistakes
             enough = X_val is not None
-            self.validation_error_ = n_wrong / n_rows if enough else smoothed_error(*mistakes)
-            self.n_validation_rows_ = n_rows
+            self.validation_error_ = n_wrong / n_judged if enough else smoothed_error(*mistakes)
+            self.n_validation_rows_ = n_judged
         if isinstance(self._posterior, SnapshotPosterior):
             self.snapshots_ = self._posterior.snapshots
         self.n_iter_ = len(nets[0].history)
@@ -545,8 +551,8 @@ class MCDropoutClassifier(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         return self._to_tensor(validate_data(self, X, reset=False, **self._input_rules()))
 
     def _fit_scaling(self, X: NDArray[Any], X_unlabelled: ArrayLike | None = None) -> None:
-        if X_unlabelled is not None and _num_samples(X_unlabelled) > 0:
-            some = _safe_indexing(X_unlabelled, evenly(_num_samples(X_unlabelled), 10_000))
+        if X_unlabelled is not None and n_rows(X_unlabelled) > 0:
+            some = _safe_indexing(X_unlabelled, evenly(n_rows(X_unlabelled), 10_000))
             more = self._rows_like_X(some, "X_unlabelled")
             X = np.concatenate([X, more.astype(X.dtype, copy=False)])
         self._scaling = None

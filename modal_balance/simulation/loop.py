@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNet
 
 from .._utils.arguments import (
@@ -22,6 +22,7 @@ from .._utils.arguments import (
     check_integer,
     check_validation_pair,
     draw_seed,
+    n_rows,
     set_seeds,
 )
 from .._utils.torch_state import seeded
@@ -257,11 +258,10 @@ def rounds(
     """
     check_integer(n_instances, "n_instances", 1)
     check_validation_pair(X_val, y_val)
-    y = np.asarray(y)
+    X, y, y_test = as_indexable(X), np.asarray(y), np.asarray(y_test)
     known = np.asarray(labelled, dtype=np.intp)
-    X = as_indexable(X)
-    n_rows = _num_samples(X)
-    budget = min(check_integer(budget, "budget", 1), n_rows)
+    n_pool = n_rows(X)
+    budget = min(check_integer(budget, "budget", 1), n_pool)
     if budget < len(known):
         raise ValueError(f"budget={budget} is less than the {len(known)} initial labels.")
     number, fit = first_round, first_fit
@@ -275,7 +275,7 @@ def rounds(
         indices, report, seconds_query = np.empty(0, dtype=np.intp), None, 0.0
         n_asked = min(n_instances, budget - len(known))
         if n_asked > 0:
-            left = np.setdiff1d(np.arange(n_rows), known)
+            left = np.setdiff1d(np.arange(n_pool), known)
             learner = Learner(fit.estimator, _safe_indexing(X, known), y[known])
             reports: list[QueryReport] = []
             given: dict[str, Any] = {"random_state": fit.query_seed, "callback": reports.append}
@@ -301,7 +301,7 @@ def fit_round(
     *,
     X_test: Any,
     y_test: NDArray[Any],
-    labelled: Sequence[int] | NDArray[np.intp],
+    labelled: NDArray[np.intp],
     number: int = 0,
     X_val: Any = None,
     y_val: Any = None,
@@ -309,14 +309,12 @@ def fit_round(
     random_state: int = 0,
 ) -> Fit:
     """Fit on the labels so far, and evaluate. For the arguments, see :func:`rounds`."""
-    X, y, y_test = as_indexable(X), np.asarray(y), np.asarray(y_test)
-    known = np.asarray(labelled, dtype=np.intp)
     classes = np.unique(np.concatenate([y, y_test]))
     rng = np.random.RandomState([random_state, number])
     fitted = _prepared(estimator, classes, rng)
     query_seed, torch_seed = draw_seed(rng), draw_seed(rng)
     used_up, seconds = False, 0.0
-    if first_batch is not None and not _has_two_classes(y[known]):
+    if first_batch is not None and not _has_two_classes(y[labelled]):
         proba = np.full((len(y_test), len(classes)), 1 / len(classes))
     else:
         # A skorch net has no random_state: it draws from torch's global one.
@@ -324,9 +322,9 @@ def fit_round(
         device = classifier.device if isinstance(classifier, NeuralNet) else None
         with seeded(torch_seed, device or "cpu"):
             started = perf_counter()
-            if len(known):
-                rows = _safe_indexing(X, known)
-                used_up = fit_with_unlabelled(fitted, rows, y[known], X, X_val, y_val)
+            if len(labelled):
+                rows = _safe_indexing(X, labelled)
+                used_up = fit_with_unlabelled(fitted, rows, y[labelled], X, X_val, y_val)
             else:
                 _fit_unlabelled(fitted, X)
                 used_up = True  # its validation error is that of random predictions
@@ -437,7 +435,7 @@ def ask(
     }
     answer = strategy(learner, X_pool, n_instances=n_instances, **taken)
     chosen = np.asarray(answer[0] if isinstance(answer, tuple) else answer)
-    _check_choice(chosen, n_instances, _num_samples(X_pool), strategy)
+    _check_choice(chosen, n_instances, n_rows(X_pool), strategy)
     return chosen
 
 

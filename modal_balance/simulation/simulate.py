@@ -23,10 +23,16 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 from sklearn.utils._pprint import _EstimatorPrettyPrinter
-from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 from tqdm.auto import tqdm
 
-from .._utils.arguments import as_indexable, check_integer, check_labels, check_validation_pair
+from .._utils.arguments import (
+    as_indexable,
+    check_integer,
+    check_labels,
+    check_validation_pair,
+    n_rows,
+)
 from .._utils.pickling import serialized
 from .._utils.versions import __version__
 from ..strategies.herding import herding_query
@@ -171,8 +177,8 @@ def simulate(
         "budget": budget,
         "test_size": None if X_test is not None else test_size,
         "pool_size": pool_size,
-        "n_rows": _num_samples(X),
-        "validation_rows": 0 if X_val is None else _num_samples(X_val),
+        "n_rows": n_rows(X),
+        "validation_rows": 0 if X_val is None else n_rows(X_val),
         "parameters": _description(estimator),
     }
     if n_initial == 0 and first_batch is not None:
