@@ -65,7 +65,7 @@ class TieOrder:
         self.rank: Tensor | None = None
         self.seed: int | None = None
         if ties == "random" and n_points > LARGEST_PERMUTATION:
-            self.seed = draw_seed(as_random_state(random_state))
+            self.seed = draw_seed(random_state)
         else:
             rank = tie_rank(n_points, ties, random_state)
             self.rank = None if ties == "first" else rank

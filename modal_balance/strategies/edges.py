@@ -75,9 +75,9 @@ def edge_share(
     """Return the share of all pairs of hypotheses that are edges, and tau.
 
     ``n_samples`` hypotheses, at least 2, are drawn from the learner and compared on
-    ``X_reference``. Raises TypeError or ValueError if an argument is invalid, or tau is unknown.
+    ``X_reference``. The radius has been checked. Raises TypeError or ValueError if another argument
+    is invalid, or tau is unknown.
     """
-    radius.check()
     unwrapped = unwrap_learner(learner)
     check_has_classes(unwrapped)
     unwrapped.check_has_hypotheses()

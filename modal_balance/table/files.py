@@ -18,7 +18,7 @@ from typing import Any
 
 from .._utils.atomic import replacing
 from .labelled import quoted
-from .values import cell_text, class_of
+from .values import cell_text, class_of, is_missing
 
 __all__ = ["TableFile", "check_output", "read_table", "table_format", "write_filled", "write_rows"]
 
@@ -426,9 +426,9 @@ def _write_workbook(frame: Any, path: Path, n_above: int = 0) -> None:
     sheet = book.create_sheet("Sheet1")
 
     def cell(value: Any) -> Any:
-        if value is None or value != value or type(value).__name__ == "NAType":
-            return None
         if not isinstance(value, str):
+            if is_missing(value):
+                return None
             # A workbook cannot hold times with a time zone.
             return value if getattr(value, "tzinfo", None) is None else cell(str(value))
         made = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", value))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .._utils.user_warnings import warn_user
-from ..exceptions import RandomSelectionWarning
 from ..simulation import simulate
 from ..simulation.datasets import Dataset, dataset_names, load_dataset, read_archive
 from ..simulation.results import normalised_areas
@@ -54,7 +53,6 @@ def run_strategies(
     with warnings.catch_warnings():
         # These warnings repeat facts of the results: validation rows and numbers of edges.
         warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", RandomSelectionWarning)
         frame = simulate(
             MODELS[model](), data.X, data.y, strategies, X_test=data.X_test, y_test=data.y_test,
             dataset=data.name, estimator_name=model, results=results, **settings,
