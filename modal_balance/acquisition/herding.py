@@ -29,7 +29,7 @@ from .._utils.arguments import RandomState, check_positive, kind_of
 from .arguments import check_features, check_n_instances
 from .greedy import TieOrder, as_tensors, greedy
 
-__all__ = ["coverage", "herding_batch"]
+__all__ = ["herding_batch"]
 
 # Largest number of kernel values held in memory: 256 MiB in float64. A larger kernel is computed
 # in blocks.
@@ -109,30 +109,6 @@ def herding_batch(
     if covered_by is not None and len(covered_by):
         objective.cover_by(covered_by)
     return as_tensors(greedy(objective, n_instances, random_state=random_state))
-
-
-def coverage(
-    features: Tensor, batch: Tensor, *, radius: float, weights: Tensor | None = None
-) -> float:
-    """Return the coverage of a pool by a batch: 1 if every point equals a chosen one.
-
-    This is the mean over the pool of the weight times the largest kernel value. ``features`` are
-    the coordinates (N, D) of the points of the pool, and ``batch`` those (b, D) of the batch and of
-    all other points that cover the pool. ``radius`` is the width of the kernel, above 0;
-    ``weights`` (N,) are those of the points, and None means 1 each. Raise TypeError or ValueError
-    if an argument is not as described.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from modal_balance.acquisition.herding import coverage
-    >>> coverage(torch.tensor([[0.0], [9.0]]), torch.tensor([[0.0]]), radius=1.0)
-    0.5
-    """
-    check_features(features, "features")
-    objective = _Coverage(features, radius, features, weights)
-    objective.cover_by(batch)
-    return float((objective.weights * objective.covered).mean())
 
 
 class _Coverage:
