@@ -26,6 +26,7 @@ __all__ = [
     "check_finite",
     "check_parameters",
     "one_of",
+    "take_feature_names",
 ]
 
 
@@ -119,6 +120,14 @@ def check_parameters(estimator: Any) -> None:
     """
     for name, constraint in estimator._constraints.items():
         constraint.check(name, getattr(estimator, name))
+
+
+def take_feature_names(estimator: Any, fitted: Any) -> None:
+    """Give an estimator the number and the names of the features that a fitted one has."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        vars(estimator).pop(name, None)
+        if (value := getattr(fitted, name, None)) is not None:
+            setattr(estimator, name, value)
 
 
 class PredictsMostProbable:

@@ -31,7 +31,7 @@ from .._utils.torch_state import seeded
 from .._utils.user_warnings import warn_user
 from ..hypotheses.protocol import undisturbed_proba
 from ..hypotheses.unwrap import unwrap
-from .base import COUNT, PredictsMostProbable
+from .base import COUNT, PredictsMostProbable, take_feature_names
 from .labels import encode, find_classes
 from .training import smoothed_error
 
@@ -164,10 +164,7 @@ class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
             for seed in seeds
         )
         members, bags, self._codes = (list(part) for part in zip(*fitted, strict=True))
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if (value := getattr(members[0], name, None)) is not None:
-                setattr(self, name, value)
+        take_feature_names(self, members[0])
         error = _out_of_bag_error(members, self._codes, bags, X, codes, self.classes_)
         if error is None:
             error = smoothed_error(0, 0)

@@ -43,6 +43,7 @@ from .base import (
     check_finite,
     check_parameters,
     one_of,
+    take_feature_names,
 )
 from .classifier import MCDropoutClassifier
 from .labels import encode
@@ -176,10 +177,7 @@ class LastLayerLaplace(PredictsMostProbable, ClassifierMixin, BaseEstimator):
         self.classes_ = inner.classes_ if is_ours else np.arange(proba.shape[1])
         codes = torch.from_numpy(encode(column_or_1d(y), self.classes_, "y")).to(features.device)
         self.validation_error_ = validation_error(self.estimator_)
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if (value := getattr(self.estimator_, name, None)) is not None:
-                setattr(self, name, value)
+        take_feature_names(self, self.estimator_)
         self._seed = draw_seed(self.random_state)
         # Data loaders draw from torch's global random state.
         with seeded(0, features.device), warnings.catch_warnings():
