@@ -117,15 +117,7 @@ def validate(
     n_wrong, n_rows = 0, 0
     if classifier.validation == "cv":
         n_wrong, n_rows = cross_validated_mistakes(
-            _builder(classifier),
-            X.to(classifier.device),
-            y.to(classifier.device),
-            partial(_weights, classifier),
-            rng,
-            n_steps=classifier.n_steps,
-            learning_rate=classifier.learning_rate,
-            batch_size=classifier.batch_size,
-            label_smoothing=classifier.label_smoothing,
+            classifier, X.to(classifier.device), y.to(classifier.device), rng
         )
     if not n_rows:
         warn_user(
@@ -257,25 +249,14 @@ def smoothed_error(n_wrong: int, n_rows: int) -> float:
 
 
 def cross_validated_mistakes(
-    build: Callable[[], nn.Module],
-    X: Tensor,
-    y: Tensor,
-    class_weights: Callable[[Tensor], Tensor],
-    rng: np.random.RandomState,
-    *,
-    n_steps: int,
-    learning_rate: float,
-    batch_size: int,
-    label_smoothing: float,
+    classifier: Any, X: Tensor, y: Tensor, rng: np.random.RandomState
 ) -> tuple[int, int]:
     """Return the numbers of wrong predictions and of predicted rows in cross-validation.
 
     There are five folds, or as many as rows, drawn by ``rng``. Rows of classes with a single row
-    are not predicted. ``build()`` returns a new network that maps inputs to logits (n, C), and
-    ``class_weights(y)`` the weights (C,) of the classes for training labels. Networks train for two
-    fifths of the steps, and predict without dropout. The inputs ``X`` are (n, ...) and the labels
-    ``y``, int64 (n,), are counted from 0. For the other arguments see
-    :func:`~modal_balance.estimators.steps.train_steps`.
+    are not predicted. New networks of the classifier train for two fifths of its steps, and predict
+    without dropout. The inputs ``X`` are (n, ...) and the labels ``y``, int64 (n,), are counted
+    from 0.
     """
     folds = [
         torch.from_numpy(fold).to(y.device)
@@ -288,17 +269,18 @@ def cross_validated_mistakes(
         left = torch.ones(len(y), dtype=torch.bool, device=y.device)
         left[fold] = False
         others.append(left.nonzero()[:, 0])
+    build = _builder(classifier)
     networks = [build().to(X.device) for _ in folds]
     train_steps(
         networks,
         X,
         y,
         others,
-        [class_weights(y[rows]) for rows in others],
-        n_steps=max(1, round(SHARE_OF_STEPS * n_steps)),
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        label_smoothing=label_smoothing,
+        [_weights(classifier, y[rows]) for rows in others],
+        n_steps=max(1, round(SHARE_OF_STEPS * classifier.n_steps)),
+        learning_rate=classifier.learning_rate,
+        batch_size=classifier.batch_size,
+        label_smoothing=classifier.label_smoothing,
     )
     n_wrong = 0
     with torch.no_grad():
