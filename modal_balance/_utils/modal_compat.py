@@ -31,8 +31,6 @@ from typing import Any
 
 from .arguments import nan_for_na
 
-__all__ = ["repair_modal"]
-
 _Function = Callable[..., Any]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from cloudpickle import CloudPickler
 from skorch import NeuralNet
 
-__all__ = ["serialized"]
-
 
 def serialized(thing: Any) -> bytes:
     """Return an object as bytes, even if its class is defined in a script or a notebook.

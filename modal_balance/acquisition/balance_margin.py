@@ -25,8 +25,6 @@ from .objective import BalanceObjective
 from .predictions import PoolPredictions
 from .uncertainty import margin_scores
 
-__all__ = ["Pick", "iter_balance_margin_batch"]
-
 
 class Pick(NamedTuple):
     """A chosen point, its score, and whether the objective chose it."""

@@ -29,8 +29,6 @@ from .._utils.arguments import RandomState, check_positive, kind_of
 from .arguments import check_features, check_n_instances
 from .greedy import TieOrder, as_tensors, greedy
 
-__all__ = ["herding_batch"]
-
 # Largest number of kernel values held in memory: 256 MiB in float64. A larger kernel is computed
 # in blocks.
 HELD_VALUES = 2**25

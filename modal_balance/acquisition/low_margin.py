@@ -33,12 +33,6 @@ from .predictions import PoolPredictions, working_precision
 from .top import warn_if_equal
 from .uncertainty import margin_scores
 
-__all__ = [
-    "diverse_low_margin",
-    "least_certain",
-    "prediction_clusters_batch",
-]
-
 # Number of low-margin points to cluster for each point to return.
 SHORTLIST = 5
 

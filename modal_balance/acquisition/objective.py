@@ -27,8 +27,6 @@ from .predictions import (
     working_precision,
 )
 
-__all__ = ["BalanceObjective", "EdgeDiscrimination"]
-
 # Number of edges in a block, small enough for the intermediate products to stay in cache.
 EDGE_BLOCK = 128
 

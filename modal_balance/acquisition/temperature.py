@@ -13,8 +13,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["calibrated_temperature", "expected_calibration_error", "tempered"]
-
 N_BINS = 15
 # Networks trained on few labels are overconfident, so nothing below 1 is tried, as published.
 TEMPERATURES = tuple(1 + tenth / 10 for tenth in range(190))

@@ -15,20 +15,6 @@ from torch import Tensor
 
 from ..hypotheses.protocol import TransformedHypotheses
 
-__all__ = [
-    "COUNT",
-    "DEVICE",
-    "POSITIVE",
-    "Constraint",
-    "FiniteHypotheses",
-    "PredictsMostProbable",
-    "between",
-    "check_finite",
-    "check_parameters",
-    "one_of",
-    "take_feature_names",
-]
-
 
 @dataclass(frozen=True)
 class Constraint:

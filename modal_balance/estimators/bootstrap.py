@@ -35,8 +35,6 @@ from .base import COUNT, PredictsMostProbable, take_feature_names
 from .labels import encode, find_classes
 from .training import smoothed_error
 
-__all__ = ["BootstrapCommittee"]
-
 
 class BootstrapCommittee(PredictsMostProbable, ClassifierMixin, BaseEstimator):
     """Committee of classifiers fitted on bootstrap resamples: a fixed set of hypotheses.

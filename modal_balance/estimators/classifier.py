@@ -41,8 +41,6 @@ from .scaling import PiecewiseLinearEncoding, SquashedScaling, evenly
 from .sgmcmc import CyclicalSGLD
 from .training import check_network, fit_nets, smoothed_error, untrained_net, validate
 
-__all__ = ["MCDropoutClassifier"]
-
 _SHARE = between(0, 1, "a number in [0, 1)", low_itself=True)
 _PART = between(0, 1, "a number in (0, 1)")
 

@@ -24,8 +24,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-__all__ = ["DrawnBatches", "WeightedCrossEntropy", "eval_logits", "train"]
-
 Data = tuple[Tensor, Tensor]  # inputs (n, ...), labels (n,) counted from 0
 
 

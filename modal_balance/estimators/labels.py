@@ -13,8 +13,6 @@ from torch import Tensor
 
 from .._utils.arguments import check_labels
 
-__all__ = ["class_weights", "encode", "find_classes", "stratified_folds", "stratified_holdout"]
-
 
 def find_classes(y: NDArray[Any], declared: ArrayLike | None) -> NDArray[Any]:
     """Return the sorted classes: the declared labels, or those in `y` if none are declared.

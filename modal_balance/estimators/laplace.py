@@ -48,8 +48,6 @@ from .base import (
 from .classifier import MCDropoutClassifier
 from .labels import encode
 
-__all__ = ["LastLayerLaplace"]
-
 NO_LIBRARY = (
     "LastLayerLaplace needs the package laplace-torch, which is not installed. Install it with "
     'pip install "modal-balance[laplace]".'

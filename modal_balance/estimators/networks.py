@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MLP", "StackedMLPs", "check_logits"]
-
 
 class MLP(nn.Module):
     """Multilayer perceptron that returns logits and can be sampled by MC dropout.

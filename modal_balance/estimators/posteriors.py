@@ -25,14 +25,6 @@ from .base import check_finite
 from .networks import MLP
 from .sgmcmc import CyclicalSGLD
 
-__all__ = [
-    "DropoutPosterior",
-    "EnsemblePosterior",
-    "Posterior",
-    "SnapshotPosterior",
-    "posterior_of",
-]
-
 ROWS_AT_ONCE = 4096  # limits the memory of (S, n, C) for a mean prediction
 
 

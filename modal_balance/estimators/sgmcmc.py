@@ -36,8 +36,6 @@ from tqdm.auto import tqdm
 from .._utils.torch_state import undisturbed
 from .base import COUNT, POSITIVE, Constraint, between, check_parameters
 
-__all__ = ["CyclicalSGLD"]
-
 
 class CyclicalSGLD(BaseEstimator):
     """Settings of the sampler behind ``MCDropoutClassifier(posterior="sgmcmc")``.

@@ -13,8 +13,6 @@ from tqdm.auto import tqdm
 
 from .networks import MLP, StackedMLPs
 
-__all__ = ["train_steps"]
-
 FUSED_ON_CPU = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 4)
 
 

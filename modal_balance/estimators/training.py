@@ -30,16 +30,6 @@ from .networks import MLP, check_logits
 from .posteriors import Posterior
 from .steps import train_steps
 
-__all__ = [
-    "check_convergence",
-    "check_network",
-    "cross_validated_mistakes",
-    "fit_nets",
-    "smoothed_error",
-    "untrained_net",
-    "validate",
-]
-
 DIVERGED = 10  # multiple of the loss of a uniform prediction
 N_FOLDS = 5
 # Five networks with 40 % of the steps take twice the time of one with all steps, at nearly the same

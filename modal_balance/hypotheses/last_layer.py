@@ -35,8 +35,6 @@ from .net_inputs import (
 )
 from .unwrap import unwrap
 
-__all__ = ["LaplaceHypotheses", "last_layer_features", "output_layer"]
-
 
 class _LinearCall(NamedTuple):
     """The last call, in a forward pass, of a linear layer with some number of outputs."""

@@ -21,8 +21,6 @@ from tqdm.auto import tqdm
 from .._utils.torch_state import copy_of, interrupts_held, undisturbed
 from .chunks import Blocks, is_out_of_memory, rows_per_chunk
 
-__all__ = ["SnapshotHypotheses"]
-
 
 class SnapshotHypotheses:
     """Snapshots of a module's weights, each a frozen hypothesis.

@@ -22,16 +22,6 @@ from torch import Tensor
 
 from .._utils.arguments import kind_of
 
-__all__ = [
-    "Cache",
-    "FileCache",
-    "MemoryCache",
-    "NoCache",
-    "CachePolicy",
-    "choose_cache_policy",
-    "memory_bytes",
-]
-
 POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 # Share of the free memory that a query uses by default.
 DEFAULT_SHARE = 0.5

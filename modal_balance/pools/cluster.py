@@ -40,8 +40,6 @@ from .partitions import PartitionedSource
 from .shard import SerializedFunction, Shard, block_rows_for, grouped
 from .sources import ShiftedSource, Source, part_of
 
-__all__ = ["ClusterShards", "client_at_hand", "cluster_shards"]
-
 SHARDS_PER_THREAD = 2
 
 

@@ -30,8 +30,6 @@ from .caching import (
 from .shard import FunctionInFile, Shard, block_rows_for, grouped
 from .sources import Source, part_of
 
-__all__ = ["LocalShards", "even_bounds", "local_shards"]
-
 # Shards for each process, enough for processes to finish at about the same time.
 SHARDS_PER_JOB = 4
 # Memory of a block being predicted and scanned, in blocks: rows, predictions, intermediates.

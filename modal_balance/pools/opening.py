@@ -11,8 +11,6 @@ import numpy as np
 from .partitions import DaskSource, arrow_source, dataset_at
 from .sources import ArraySource, MemmapSource, Source
 
-__all__ = ["lazy_source"]
-
 
 def lazy_source(X: Any, columns: Sequence[str] | None, name: str = "X_pool") -> Source | None:
     """Return a source of the rows of a pool that is not in memory, or None.

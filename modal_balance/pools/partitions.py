@@ -16,15 +16,6 @@ from numpy.typing import NDArray
 from .._utils.arguments import nan_for_na
 from .sources import failure, taken
 
-__all__ = [
-    "DaskSource",
-    "PartitionedSource",
-    "arrow_source",
-    "dataset_at",
-    "as_array",
-    "concatenated",
-]
-
 
 class PartitionedSource:
     """A pool in partitions that are read as a whole; the one read last stays in memory.

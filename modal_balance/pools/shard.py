@@ -23,15 +23,6 @@ from ..acquisition.predictions import Prepare, check_one_for_each_row
 from .caching import Block, Cache
 from .sources import Source, failed_rows
 
-__all__ = [
-    "BLOCK_ROWS",
-    "FunctionInFile",
-    "Shard",
-    "SerializedFunction",
-    "block_rows_for",
-    "grouped",
-]
-
 
 class SerializedFunction:
     """A serialized function, which is deserialized at its first call.

@@ -17,18 +17,6 @@ from torch.utils.data import Dataset, Subset
 
 from .._utils.arguments import n_rows
 
-__all__ = [
-    "ArraySource",
-    "MemmapSource",
-    "RowsInMemory",
-    "ShiftedSource",
-    "Source",
-    "failed_rows",
-    "failure",
-    "part_of",
-    "taken",
-]
-
 
 class Source(Protocol):
     """The rows of a pool, in memory or elsewhere.

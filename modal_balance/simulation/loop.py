@@ -32,8 +32,6 @@ from ..strategies.herding import herding_query
 from ..strategies.query import QueryReport
 from .metrics import evaluate
 
-__all__ = ["Learner", "Round", "first_labels", "fit_with_unlabelled", "rounds"]
-
 Strategy = Callable[..., Any]
 # They fit the estimators within them on the labels as they are.
 KEEP_LABELS = (Pipeline, GridSearchCV, RandomizedSearchCV, BootstrapCommittee)

@@ -14,8 +14,6 @@ from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from ..acquisition.temperature import expected_calibration_error
 
-__all__ = ["evaluate"]
-
 SMALLEST = 1e-7  # lower bound of probabilities in the logarithm
 
 

@@ -42,8 +42,6 @@ from .results import Key, Record, append_record, finished_rounds, frame_of, reco
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["simulate"]
-
 
 def simulate(
     estimator: Any,

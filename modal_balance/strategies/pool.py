@@ -31,8 +31,6 @@ from ..pools.cluster import ClusterShards, client_at_hand, cluster_shards
 from ..pools.local import LocalShards, local_shards
 from .query import Query
 
-__all__ = ["held_or_sharded", "held_predictions", "pool_features", "pool_scores"]
-
 
 @dataclass(frozen=True)
 class SamplePredictions:

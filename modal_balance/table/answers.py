@@ -14,8 +14,6 @@ from .._utils.user_warnings import warn_user
 from .labelled import LabelledTable, Place, check_columns, quoted, some
 from .values import Names, class_of, is_missing, is_plain, spellings
 
-__all__ = ["AnswersRefused", "cells_to_fill", "join_answers", "merge_answers"]
-
 
 class AnswersRefused(ValueError):
     """Raised if answers do not fit the table.

@@ -24,8 +24,6 @@ from .._utils.arguments import RandomState, as_random_state, set_seeds
 from ..estimators import BootstrapCommittee, MCDropoutClassifier
 from ..simulation.loop import fit_with_unlabelled
 
-__all__ = ["MODELS", "fit_quietly", "model_by_name", "strategies_by_name", "strategy_by_name"]
-
 MODELS: dict[str, Callable[[], Any]] = {
     "network-and-trees": lambda: VotingClassifier(
         [

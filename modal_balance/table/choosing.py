@@ -24,8 +24,6 @@ from .labelled import LabelledTable
 from .preparation import prepare
 from .values import cell_text
 
-__all__ = ["GUESSES", "choose_rows", "next_rows"]
-
 MEMORY_LIMIT = "500MB"  # for the predictions that a strategy caches
 # Columns of the result after the position, the id and the empty target.
 GUESSES = ("likeliest", "probability", "second", "second_probability", "doubt", "why")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .labelled import LabelledTable
     from .status import TableStatus
 
-__all__ = ["main"]
-
 # The names in modal_balance.table.choices.MODELS, which takes seconds to import.
 MODEL_NAMES = (
     "network-and-trees", "mcdropout", "ensemble", "forest", "logistic-bootstrap",

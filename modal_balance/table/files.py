@@ -20,8 +20,6 @@ from .._utils.atomic import replacing
 from .labelled import quoted
 from .values import cell_text, class_of, is_missing
 
-__all__ = ["TableFile", "check_output", "read_table", "table_format", "write_filled", "write_rows"]
-
 FORMATS = {
     ".csv": "text", ".tsv": "text", ".tab": "text", ".txt": "text",
     ".xlsx": "excel", ".xlsm": "excel", ".parquet": "parquet", ".pq": "parquet",

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .values import Names, class_of, is_plain, spellings
 
-__all__ = ["LabelledTable", "Place", "Rows", "check_columns", "quoted", "some"]
-
 # A target with more classes than this, and fewer than two labels per class, is refused.
 MANY_CLASSES = 50
 Positions = NDArray[np.intp]

@@ -16,8 +16,6 @@ from .._utils.arguments import RandomState, as_random_state, draw_seed
 from .._utils.user_warnings import warn_user
 from .values import ERRORS, MISSING, cell_text, is_missing
 
-__all__ = ["prepare", "typed"]
-
 N_FITTED = 20_000  # largest number of rows on which the encoders are fitted
 N_AT_ONCE = 20_000  # rows per block
 MOSTLY = 0.9  # smallest share of numbers at which the other cells of a column become gaps

@@ -17,8 +17,6 @@ from .files import FORMATS
 from .labelled import LabelledTable
 from .preparation import prepare
 
-__all__ = ["labelled_data", "run_strategies"]
-
 
 def labelled_data(
     name: str, table: LabelledTable | None, target: str | None, data_dir: str | None

@@ -21,8 +21,6 @@ from .labelled import LabelledTable
 from .preparation import prepare
 from .values import cell_text
 
-__all__ = ["Accuracy", "TableStatus", "status_of", "table_status"]
-
 N_FOLDS = 5
 # Largest number of rows on which predictions are compared between rounds.
 N_STOP = 2000

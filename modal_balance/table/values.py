@@ -13,17 +13,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "ERRORS",
-    "MISSING",
-    "Names",
-    "cell_text",
-    "class_of",
-    "is_missing",
-    "is_plain",
-    "spellings",
-]
-
 ERRORS = frozenset(["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"])
 # Texts that mean an empty cell: pandas' list without "None", which may be a label.
 MISSING = ERRORS | {
