@@ -1,7 +1,6 @@
 """Selection by coverage: MaxHerding and uncertainty herding."""
 
 import warnings
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -92,22 +91,6 @@ def test_the_batch_is_the_greedy_maximum_of_the_coverage(monkeypatch, weighted, 
     )
     assert indices.tolist() == expected
     np.testing.assert_allclose(found, gains, atol=1e-12)
-
-
-def test_the_coverage_is_monotone_and_submodular_over_all_subsets():
-    rng = np.random.default_rng(2)
-    X, weights = rng.normal(size=(5, 2)), rng.random(5)
-    value = {(): 0.0}
-    for size in range(1, 6):
-        for subset in combinations(range(5), size):
-            value[subset] = dense_coverage(X, X[list(subset)], 0.9, weights)
-    for smaller in value:
-        for larger in value:
-            if set(smaller) <= set(larger):
-                for point in set(range(5)) - set(larger):
-                    gain = value[tuple(sorted((*smaller, point)))] - value[smaller]
-                    less = value[tuple(sorted((*larger, point)))] - value[larger]
-                    assert gain >= less - 1e-12 and less >= -1e-12
 
 
 def test_a_reference_set_stands_for_the_pool():

@@ -199,7 +199,7 @@ def test_reference_rows_are_predicted_block_by_block(n_reference):
 
 @pytest.mark.parametrize(
     ("limit", "error"),
-    [("much", ValueError), ("", ValueError), (0, ValueError), (-5, ValueError),
+    [("much", ValueError), ("", ValueError), (0, ValueError), (-5, ValueError), ("0.4", ValueError),
      ("1.2.3G", ValueError), (1.5, TypeError), (True, TypeError), ([], TypeError)],
 )  # fmt: skip
 def test_what_is_no_memory_is_refused_by_name(limit, error):

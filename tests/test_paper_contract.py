@@ -139,8 +139,10 @@ def test_reports_say_which_points_the_objective_chose(strategy):
     paper = balance_query(fitted_classifier(), POOL, 8, **options)
     assert (b == 8) == (strategy is balance_query)
     assert scores[:b] == pytest.approx(paper[1][:b])
-    clusters = clustered_margin_query(fitted_classifier(), POOL, 8, callback=reports.append)
-    assert not reports[-1].from_objective.any() and len(clusters[0]) == 8
+    strategy(fitted_classifier(), POOL, 1, **options)
+    assert reports[-1].from_objective.tolist() == [strategy is balance_query]
+    clustered_margin_query(fitted_classifier(), POOL, 8, callback=reports.append)
+    assert reports[-1].from_objective is None  # it has no objective
 
 
 @pytest.mark.parametrize("strategy", [balance_query, balance_margin_query, margin_query])

@@ -31,8 +31,8 @@ def memory_bytes(memory_limit: int | str | None) -> int:
     """Return a memory limit in bytes; None means half of the free memory.
 
     A limit is a number of bytes, or a string with a unit: "4GB", "500 MB", "1.5GiB". Raise
-    TypeError if it is neither an integer nor a string, and ValueError if it is 0 or not a valid
-    size.
+    TypeError if it is neither an integer nor a string, and ValueError if it is less than one byte
+    or not a valid size.
 
     Examples
     --------
@@ -49,12 +49,14 @@ def memory_bytes(memory_limit: int | str | None) -> int:
         )
     size = r"\s*(\d+\.?\d*|\.\d+)\s*([kmgt]?)(i?)b?\s*"
     match = re.fullmatch(size, str(memory_limit).lower())
-    number = float(match[1]) if match else 0.0
-    if not match or number == 0:
+    n_bytes = 0
+    if match:
+        n_bytes = int(float(match[1]) * (1024 if match[3] else 1000) ** POWERS[match[2]])
+    if n_bytes == 0:
         raise ValueError(
             f'memory_limit={memory_limit!r} is not a valid size. Pass bytes or, e.g., "4GB".'
         )
-    return int(number * (1024 if match[3] else 1000) ** POWERS[match[2]])
+    return n_bytes
 
 
 def free_memory() -> int:

@@ -114,7 +114,10 @@ def clustered_margin_query(
 
 
 def query_low_margins(query: Query) -> Any:
-    """Return the result of a query for diverse low-margin points."""
+    """Return the result of a query for diverse low-margin points.
+
+    Its report says that the objective chose none of them, if the strategy has one.
+    """
     hypotheses = query.draw()
     proba = query.predict(hypotheses, query.X_pool)  # (S, N, C), or (S, 1, C) of a large pool
     pending = None if query.X_pending is None else query.predict(hypotheses, query.X_pending)
@@ -124,5 +127,6 @@ def query_low_margins(query: Query) -> Any:
             pool, query.n_instances, [], order, pending=pending, random_state=query.random_state
         )
         scores = margin_scores(pool.rows(points))
-    from_objective = torch.zeros(len(points), dtype=torch.bool)
+    has_objective = query.radius is not None
+    from_objective = torch.zeros(len(points), dtype=torch.bool) if has_objective else None
     return query.result(torch.tensor(points), scores, from_objective=from_objective)

@@ -162,7 +162,7 @@ def gathered(
     template = predict(query.X_pool)  # of one row
     # The blocks, their concatenation, and half as much again for computing.
     needed = int(2.5 * query.n_points * template[:, :1].nbytes)
-    limit = memory_bytes(None) if query.memory_limit is None else query.memory_limit
+    limit = query.memory_limit or memory_bytes(None)
     if needed > limit:
         most = limit * query.n_points // needed
         advice = f"Pass {instead}{most}, raise" if instead else "Pass a part of the pool, raise"
