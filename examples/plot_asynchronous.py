@@ -7,13 +7,13 @@ free, they get the next question, while the answers of the others are still pend
 tells the strategy which questions are pending, so that it does not ask the same thing twice. This
 example compares ``balance_margin_query`` with and without ``X_pending``, and random selection. It
 measures the accuracy on a balanced test set after the same number of answers, and the distance of a
-question from the nearest pending one (in pixels, larger is better).
+question from the nearest pending one (in grey levels, larger is better).
 
 What was found (5 seeds):
 
 * ``X_pending`` makes no clear difference in accuracy: 0.684 with and 0.663 without after 40
   answers, 0.798 and 0.807 after 60, 0.905 and 0.900 after 100. Random selection reaches 0.669.
-* With ``X_pending``, questions are a little further apart (42 pixels against 40).
+* With ``X_pending``, questions are a little further apart (42 grey levels against 40).
 
 .. code-block:: text
 

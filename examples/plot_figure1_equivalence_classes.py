@@ -3,7 +3,7 @@ Figure 1: are the large equivalence classes the accurate ones?
 ==============================================================
 
 This example repeats the paper's Figure 1 on imbalanced digits. The paper says that under class
-imbalance, the probability mass of the equivalence classes does not lie where their accuracy is.
+imbalance, the equivalence classes with the most probability mass are not the most accurate ones.
 
 A network with dropout is trained on 120 labels from thinned digits (8 % of the digits 5 to 9 are
 left). 200 hypotheses are drawn, compared by their votes on the unlabelled pool, and partitioned
