@@ -294,8 +294,8 @@ names begin with `{NOT_FOR_DESIGN}`, which were not used for the
 {rows}
 
 The second column compares mean accuracies over the learning curve, from 20 to 150 labels (wine: to
-124, its whole pool). It is the difference from margin selection with the same seeds, in points
-(hundredths), averaged over tables, with a 95 % interval from a bootstrap of tables and their seeds.
+124, its whole pool). It is the difference from margin selection with the same seeds, in percentage
+points, averaged over tables, with a 95 % interval from a bootstrap of tables and their seeds.
 Where a sentence says that a strategy is ahead of another or behind it over all tables, such an
 interval does not include 0. On a single table, "ahead" means the larger mean over seeds.
 
