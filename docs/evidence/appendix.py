@@ -102,6 +102,21 @@ def shared_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[counts == frame.groupby("dataset").strategy.transform("nunique")]
 
 
+def last_accuracies(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies after the last batch, by strategy and data set.
+
+    They are means and standard deviations over the seeds that all strategies have.
+    """
+    last = shared_seeds(frame)
+    last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
+    end = last.groupby(["strategy", "dataset"]).accuracy.agg(["mean", "std"]).round(DECIMALS)
+    cells = [
+        f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
+        for row in end.itertuples(index=False)
+    ]
+    return pd.Series(cells, end.index).unstack("dataset")
+
+
 def compared(
     name: str,
     title: str,
@@ -135,16 +150,8 @@ Holm's correction for the number of strategies.
 {markdown(against(areas, "margin"))}
 """
     if at_end:
-        last = shared_seeds(frame)
-        last = last[last.n_labelled == last.groupby("dataset").n_labelled.transform("max")]
-        by_strategy = last.groupby(["strategy", "dataset"])
-        end = by_strategy.accuracy.agg(["mean", "std"]).round(DECIMALS)
-        cells = [
-            f"{row.mean:.3f} ± {row.std:.3f}".replace(" ± nan", "")
-            for row in end.itertuples(index=False)
-        ]
-        table = pd.Series(cells, end.index).unstack("dataset").reindex(order).dropna(how="all")
-        ends = last.groupby("dataset").n_labelled.max()
+        table = last_accuracies(frame).reindex(order).dropna(how="all")
+        ends = frame.groupby("dataset").n_labelled.max()
         at = "; ".join(f"{dataset}: {n} labels" for dataset, n in ends.items())
         tables += f"""
 Accuracy after the last batch ({at}), mean and
