@@ -28,7 +28,7 @@ from toy import Convolution, quick
 from modal_balance._utils.arguments import check_integer, n_rows
 from modal_balance.estimators.bootstrap import BootstrapCommittee
 from modal_balance.hypotheses.unwrap import unwrap_inputs, unwrap_learner
-from modal_balance.pools.partitions import as_array
+from modal_balance.pools.partitions import table_as_array
 from modal_balance.strategies import query
 from modal_balance.strategies.query import check_has_classes
 from modal_balance.strategies.rows import check_same_width
@@ -148,7 +148,7 @@ def test_rows_that_do_not_fit_are_refused_by_name(rows, message):
 
 def test_a_partition_with_missing_values_is_an_array_of_numbers():
     frame = pd.DataFrame({"a": [0.5, 1.5], "b": pd.array([None, 3], "Int64")})
-    rows = as_array(frame)
+    rows = table_as_array(frame)
     assert rows.dtype == np.float64
     assert np.array_equal(rows, [[0.5, np.nan], [1.5, 3.0]], equal_nan=True)
 

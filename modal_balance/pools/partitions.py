@@ -102,14 +102,14 @@ def concatenated(pieces: Sequence[Any]) -> Any:
     return np.concatenate(pieces)
 
 
-def as_array(frame: Any) -> NDArray[Any]:
+def table_as_array(frame: Any) -> NDArray[Any]:
     """Return a DataFrame as an array, or raise a ValueError if a column does not hold numbers.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from modal_balance.pools.partitions import as_array
-    >>> as_array(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}))
+    >>> from modal_balance.pools.partitions import table_as_array
+    >>> table_as_array(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}))
     array([[1. , 0.5],
            [2. , 1. ]])
     """
@@ -245,7 +245,7 @@ class DaskSource(PartitionedSource):
         if is_table or any(length != length for length in lengths):
             lengths = dask.compute(*[dask.delayed(len)(partition) for partition in delayed])
         if is_table and columns is None:
-            delayed = [dask.delayed(as_array, pure=True)(partition) for partition in delayed]
+            delayed = [dask.delayed(table_as_array, pure=True)(partition) for partition in delayed]
         self.numbers = [number for number, length in enumerate(lengths) if length]
         self.partitions = [delayed[number] for number in self.numbers]
         super().__init__([lengths[number] for number in self.numbers], self._compute, self._name)
